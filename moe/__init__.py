@@ -1,0 +1,38 @@
+"""Mixtures of experts with a softmax gate: models, losses with benign landscapes, and recovery.
+
+Public names are loaded on first use, so that ``import moe`` stays cheap and a chapter of the book
+depends only on the modules it touches.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "MoE": "moe.model",
+    "MoERegressor": "moe.estimator",
+    "Nonlinearity": "moe.nonlinearity",
+    "Recovery": "moe.recovery",
+    "cramer_rao": "moe.efficiency",
+    "gating_error": "moe.metrics",
+    "learnability": "moe.transforms",
+    "output_transform": "moe.transforms",
+    "random_moe": "moe.model",
+    "recover": "moe.recovery",
+    "regressor_error": "moe.metrics",
+    "standard_errors": "moe.efficiency",
+}
+
+__all__ = list(_PUBLIC)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'moe' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""One module a claim: a frozen ``Spec``, and ``run(spec)`` that returns a frozen ``Record``."""

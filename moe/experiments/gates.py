@@ -1,0 +1,167 @@
+"""What gates do: gate maps in the plane, soft to hard, a GRU read as mixtures, selection effects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.model import MoE, log_gate, random_moe
+from moe.nonlinearity import Nonlinearity, as_nonlinearity
+
+
+def planar_moe(
+    gate_norm: float, *, sigma: float = 0.1, nonlinearity: str | Nonlinearity = "linear"
+) -> MoE:
+    """Three experts in the plane whose gates divide it into three equal sectors.
+
+    w_i = gate_norm (u_i - u_3) / sqrt 3 with u_i unit vectors 120 degrees apart, so |w_1| = |w_2| =
+    ``gate_norm``. Three regressors in the plane are dependent and leave no room for orthogonal
+    gates: a model to look at, outside the theory's assumptions.
+    """
+    angle = torch.tensor([90.0, 210.0, 330.0], dtype=torch.float64).deg2rad()
+    corners = torch.stack([angle.cos(), angle.sin()], dim=1)
+    turn = torch.tensor([20.0, 80.0, 160.0], dtype=torch.float64).deg2rad()
+    regressors = torch.stack([turn.cos(), turn.sin()], dim=1)
+    gating = gate_norm * (corners - corners[-1]) / math.sqrt(3.0)
+    return MoE(regressors, gating, sigma, as_nonlinearity(nonlinearity))
+
+
+@dataclass(frozen=True, eq=False)
+class GateMap:
+    """A planar model on a grid: axis (P,), gate (P, P, k), mean (P, P); first index is x_2."""
+
+    gate_norm: float
+    axis: Tensor
+    gate: Tensor
+    mean: Tensor
+
+
+def gate_map(model: MoE, *, extent: float = 3.0, points: int = 161) -> GateMap:
+    """p_i(x) and E[y | x] over the square |x_1|, |x_2| <= extent. Raises ValueError unless d = 2."""
+    if model.d != 2:
+        raise ValueError(f"model: expected d = 2, got d = {model.d}")
+    axis = torch.linspace(-extent, extent, points, dtype=model.regressors.dtype)
+    second, first = torch.meshgrid(axis, axis, indexing="ij")
+    grid = torch.stack([first.flatten(), second.flatten()], dim=1)
+    shape = (points, points)
+    norm = float(model.gating.norm(dim=1).max())
+    return GateMap(norm, axis, model.gate(grid).view(*shape, -1), model.mean(grid).view(shape))
+
+
+@dataclass(frozen=True)
+class SharpnessSpec:
+    """Random gates of each norm, for each number of experts k; d inputs, n of them, per trial."""
+
+    experts: tuple[int, ...] = (2, 3, 5)
+    norms: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    d: int = 10
+    n: int = 5_000
+    trials: int = 6
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SharpnessRecord:
+    """entropy[k] (norms, trials): E[-sum_i p_i log p_i] / log k, 1 for a flat gate, 0 for a hard one;
+    largest[k] (norms, trials): E[max_i p_i]."""
+
+    spec: SharpnessSpec
+    entropy: dict[int, Tensor]
+    largest: dict[int, Tensor]
+
+
+def sharpness(spec: SharpnessSpec) -> SharpnessRecord:
+    """How soft the gate is, by its norm. Only |w_i| matters, not where the regressors point."""
+    entropy, largest = {}, {}
+    for k in spec.experts:
+        rows = []
+        for trial in range(spec.trials):
+            generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
+            model = random_moe(k, spec.d, generator=generator)
+            x = torch.randn(spec.n, spec.d, generator=generator, dtype=torch.float64)
+            scaled = torch.stack([norm * model.gating for norm in spec.norms])
+            log_p = log_gate(scaled, x)
+            p = log_p.exp()
+            flatness = -(p * log_p).sum(-1).mean(-1) / math.log(k)
+            rows.append(torch.stack([flatness, p.amax(-1).mean(-1)]))
+        entropy[k], largest[k] = torch.stack(rows, dim=-1)
+    return SharpnessRecord(spec, entropy, largest)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSample:
+    """x (n, d), y (n,) and the expert (n,) that was drawn for each: what the learner never sees."""
+
+    x: Tensor
+    y: Tensor
+    expert: Tensor
+
+
+def labelled_sample(model: MoE, n: int, generator: torch.Generator) -> LabelledSample:
+    """As ``MoE.sample``, with the hidden choice of expert kept."""
+    x = torch.randn(n, model.d, generator=generator, dtype=model.regressors.dtype)
+    expert = torch.multinomial(model.gate(x), 1, generator=generator)
+    mean = model.expert_means(x).gather(1, expert)[:, 0]
+    noise = torch.randn(n, generator=generator, dtype=x.dtype)
+    return LabelledSample(x, mean + model.sigma * noise, expert[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionRecord:
+    """Per trial and expert (trials, k): mean and standard deviation of z = <a_i, x> among the samples
+    that expert i produced, and the standard error of that mean. Without selection z ~ N(0, 1)."""
+
+    mean: Tensor
+    deviation: Tensor
+    standard_error: Tensor
+
+
+def selection(
+    *,
+    k: int = 3,
+    d: int = 10,
+    gate_norm: float = 2.0,
+    gates_in_span: bool,
+    n: int = 20_000,
+    seeds: Sequence[int] = range(6),
+) -> SelectionRecord:
+    """Does the choice of expert i tell anything about <a_i, x>? (It does not for orthogonal gates.)"""
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        model = random_moe(
+            k, d, gate_norm=gate_norm, gates_in_span=gates_in_span, generator=generator
+        )
+        sample = labelled_sample(model, n, generator)
+        z = sample.x @ model.regressors.T
+        own = [z[sample.expert == i, i] for i in range(k)]
+        rows.append([(float(v.mean()), float(v.std()), float(v.std()) / len(v) ** 0.5) for v in own])
+    mean, deviation, error = torch.tensor(rows, dtype=torch.float64).unbind(-1)
+    return SelectionRecord(mean, deviation, error)
+
+
+def gru_as_mixtures(cell: torch.nn.GRUCell, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The update of a GRU as H mixtures of two experts, one for each coordinate of the state.
+
+    With s = (x, h, 1), h'_j = p_1(s) h~_j + p_2(s) h_j, p = softmax(<w_j, s>, 0): expert 1 is the
+    candidate h~_j = tanh(...), expert 2 the old state, the gate the softmax of two (derived).
+    ``cell`` names its update gate the other way round (h' = (1 - z) h~ + z h), as the original
+    paper does, so w_j is minus the row of its update gate.
+
+    x (n, inputs), h (n, H) -> gate (n, H, 2), experts (n, H, 2); their product summed over the last
+    axis is ``cell(x, h)``.
+    """
+    in_reset, in_update, in_new = cell.weight_ih.chunk(3)
+    on_reset, on_update, on_new = cell.weight_hh.chunk(3)
+    b_reset, b_update, b_new = cell.bias_ih.chunk(3)
+    c_reset, c_update, c_new = cell.bias_hh.chunk(3)
+    s = torch.cat([x, h, torch.ones_like(x[:, :1])], dim=1)
+    w = -torch.cat([in_update, on_update, (b_update + c_update)[:, None]], dim=1)
+    gating = torch.stack([w, torch.zeros_like(w)], dim=1)
+    reset = torch.sigmoid(x @ in_reset.T + b_reset + h @ on_reset.T + c_reset)
+    candidate = torch.tanh(x @ in_new.T + b_new + reset * (h @ on_new.T + c_new))
+    return log_gate(gating, s).exp().movedim(0, 1), torch.stack([candidate, h], dim=-1)

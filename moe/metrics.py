@@ -1,0 +1,86 @@
+"""Errors of an estimate. ONE permutation matches experts and gates together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+from torch import Tensor
+
+from moe.model import MoE
+
+
+def absolute_cosines(estimate: Tensor, truth: Tensor) -> Tensor:
+    """|<a_i, a*_j>| / (|a_i| |a*_j|): (k, d), (k, d) -> (k, k); 0 for a zero row.
+
+    Raises ValueError when the shapes differ.
+    """
+    if estimate.shape != truth.shape or estimate.ndim != 2:
+        raise ValueError(
+            f"estimate: expected the truth's shape {tuple(truth.shape)} (k, d), "
+            f"got {tuple(estimate.shape)}"
+        )
+    tiny = torch.finfo(truth.dtype).tiny
+    unit = estimate.to(truth.dtype) / estimate.norm(dim=1, keepdim=True).clamp_min(tiny)
+    cosines: Tensor = (unit @ (truth / truth.norm(dim=1, keepdim=True).clamp_min(tiny)).T).abs()
+    return cosines
+
+
+def match(estimate: Tensor, truth: Tensor) -> Tensor:
+    """The permutation pi that maximises the worst |cos| between estimate[pi[i]] and truth[i].
+
+    Among the permutations with that worst value, the one with the largest sum. A bottleneck
+    assignment: a binary search over the k^2 cosines for the largest threshold that still admits a
+    perfect matching, then the Hungarian method on what is left. Polynomial in k, not k!.
+
+    estimate (k, d), truth (k, d) -> (k,) int64 indices into the rows of ``estimate``.
+    """
+    cosines = absolute_cosines(estimate, truth).T.detach().cpu().double().numpy()
+    k = len(cosines)
+    levels = np.unique(cosines)
+    low, high = 0, len(levels) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        allowed = csr_array(cosines >= levels[middle])
+        perfect = (maximum_bipartite_matching(allowed, perm_type="column") >= 0).all()
+        low, high = (middle, high) if perfect else (low, middle - 1)
+    penalised = np.where(cosines >= levels[low], cosines, -k)
+    return torch.from_numpy(linear_sum_assignment(penalised, maximize=True)[1])
+
+
+def regressor_error_of(estimate: Tensor, truth: Tensor) -> float:
+    """E_reg for two arrays of regressors (k, d); see ``regressor_error``."""
+    cosines = absolute_cosines(estimate, truth)
+    worst = cosines[match(estimate, truth), torch.arange(len(truth))].min()
+    return max(0.0, 1.0 - float(worst))
+
+
+def regressor_error(estimate: MoE, truth: MoE) -> float:
+    """E_reg = 1 - max_pi min_i |<a_i, a*_pi(i)>| over unit rows (the paper's metric as recalled).
+
+    In [0, 1]; 1 - cos of the worst expert's angle. Blind to signs and norms.
+    """
+    return regressor_error_of(estimate.regressors, truth.regressors)
+
+
+def align(estimate: MoE, truth: MoE) -> MoE:
+    """``estimate`` with its experts in the truth's order, its gates relative to the last one."""
+    order = match(estimate.regressors, truth.regressors)
+    gating = estimate.gating[order]
+    return MoE(
+        estimate.regressors[order],
+        gating - gating[-1],
+        estimate.sigma,
+        estimate.nonlinearity,
+    )
+
+
+def gating_error(estimate: MoE, truth: MoE) -> float:
+    """E_gate = |W_pi - W*|_F / |W*|_F with pi chosen on the regressors (recalled).
+
+    W_pi is re-referenced so that its last row is zero. For W* = 0 the absolute error |W_pi|_F.
+    """
+    difference = float((align(estimate, truth).gating - truth.gating).norm())
+    return difference / (float(truth.gating.norm()) or 1.0)

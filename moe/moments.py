@@ -1,0 +1,336 @@
+"""Moments E[Q_m(y) S_m(B'x)] / c_m from samples: streamed, merged, or in one call; whitening."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, cg
+from torch import Tensor
+
+from moe.checks import as_floating, as_samples, check_experts
+from moe.hermite import (
+    feature_count,
+    hermite_features,
+    hermite_from_powers,
+    index_table,
+    polynomial,
+    powers_from_hermite,
+    root_factorials,
+    weighted_powers,
+)
+from moe.transforms import OutputTransform
+
+Method = Literal["average", "least_squares"]
+
+SAMPLES_PER_FEATURE = 5
+DIRECT_FEATURES = 200
+MAX_STREAMED_FEATURES = 5000
+_CHUNK_ENTRIES = 1 << 17
+_MAX_ITERATIONS = 500
+
+
+class Moments:
+    """Running estimate of T = E[Q_m(y) S_m(B'x)] / c_m, a symmetric tensor of order m.
+
+    "average": the mean of Q_m(y) S_m(B'x) / c_m (paper); memory O(k^m).
+    "least_squares": the degree-m coefficients of the ordinary least squares fit of Q_m(y) / c_m on
+    all F Hermite features of degree <= m (derived: the same limit, less noise; book, chapter 3);
+    memory O(F^2). Both are sums over samples: batches may come in any order and on any worker.
+
+    Args:
+        transform: Q_m with its normaliser c_m.
+        dim: d, the number of inputs.
+        basis: B (d, k) with orthonormal columns; the identity if None.
+        method: "average" or "least_squares".
+    """
+
+    def __init__(
+        self,
+        transform: OutputTransform,
+        dim: int,
+        basis: Tensor | None = None,
+        method: Method = "average",
+    ) -> None:
+        if method not in ("average", "least_squares"):
+            raise ValueError(f"method: expected 'average' or 'least_squares', got {method!r}")
+        self.transform = transform
+        self.dim = int(dim)
+        self.basis = None if basis is None else _as_basis(basis, self.dim)
+        self.method = method
+        self.count = 0
+        order = self.dim if self.basis is None else self.basis.shape[1]
+        self.features = feature_count(order, transform.degree)
+        self._order = order
+        self._dtype: torch.dtype | None = None
+        if method == "average":
+            self._sums = [torch.zeros((order,) * transform.degree, dtype=torch.float64)]
+        elif self.features > MAX_STREAMED_FEATURES:
+            raise ValueError(
+                f"method: 'least_squares' would keep the Gram matrix of {self.features} features "
+                f"(degree {transform.degree} in {order} dimensions), more than "
+                f"{MAX_STREAMED_FEATURES}; use 'average', a basis, or score_moment"
+            )
+        else:
+            shapes = ((self.features, self.features), (self.features,))
+            self._sums = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+
+    def update(self, x: Any, y: Any) -> Moments:
+        """Add samples x (n, d), y (n,); returns self. Raises ValueError, TypeError on bad data."""
+        x, y = as_samples(x, y)
+        if x.shape[1] != self.dim:
+            raise ValueError(f"x: expected {self.dim} columns, got shape {tuple(x.shape)}")
+        return self._add(x, y)
+
+    def _add(self, x: Tensor, y: Tensor) -> Moments:
+        degree = self.transform.degree
+        q = self.transform(y) / self.transform.normaliser
+        average = self.method == "average"
+        entries = _pass_entries(self._order, degree) if average else 2 * self.features
+        for z, weights in _chunks(x, q, self.basis, entries):
+            if average:
+                powers = [p.double() for p in weighted_powers(z, weights, degree)]
+                fresh = [hermite_from_powers(powers)]
+            else:
+                features = hermite_features(z, degree)
+                fresh = [
+                    (features.T @ features).double(),
+                    (features.T @ weights).double(),
+                ]
+            self._sums = [total + f.to(total.device) for total, f in zip(self._sums, fresh)]
+        self.count += len(y)
+        self._dtype = x.dtype if self._dtype is None else torch.promote_types(x.dtype, self._dtype)
+        return self
+
+    def merge(self, other: Moments) -> Moments:
+        """Add what `other` has seen; returns self. Raises ValueError unless both estimate alike."""
+        mine, theirs = (
+            (
+                m.transform,
+                m.dim,
+                m.method,
+                None if m.basis is None else m.basis.tolist(),
+            )
+            for m in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                "other: expected the same transform, dim, basis and method, got "
+                f"degree {other.transform.degree}, dim {other.dim}, method {other.method!r}, "
+                f"basis {'none' if other.basis is None else tuple(other.basis.shape)}"
+            )
+        self._sums = [total + fresh for total, fresh in zip(self._sums, other._sums)]
+        self.count += other.count
+        dtypes = [m._dtype for m in (self, other) if m._dtype is not None]
+        self._dtype = torch.promote_types(dtypes[0], dtypes[-1]) if dtypes else None
+        return self
+
+    def tensor(self) -> Tensor:
+        """The estimate (k, ..., k), in the dtype of the samples. Raises ValueError if too few."""
+        if self.method == "average":
+            if self.count == 0:
+                raise ValueError("moments: expected at least 1 sample, got 0")
+            return (self._sums[0] / self.count).to(self._dtype)
+        _check_enough(self.count, self.features)
+        gram, target = self._sums
+        factor, failed = torch.linalg.cholesky_ex(gram / self.count)
+        if failed:
+            raise ValueError(
+                f"x: the {self.features} Hermite features of {self.count} samples are linearly "
+                "dependent, so least squares has no unique solution; use method 'average'"
+            )
+        fit = torch.cholesky_solve((target / self.count)[:, None], factor)[:, 0]
+        degree = self.transform.degree
+        roots = root_factorials(self._order, degree).to(fit.device)
+        top = fit[-len(roots) :] * roots
+        return top[index_table(self._order, degree).to(fit.device)].to(self._dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMoment:
+    """An estimate of E[Q_m(y) S_m(B'x)] / c_m and how it came about.
+
+    Attributes:
+        tensor: (k, ..., k), symmetric, of order m.
+        method: "average" or "least_squares".
+        count: samples n.
+        features: F, the coefficients that least squares fits (or would fit).
+        converged: False when conjugate gradients stopped early (a warning was given).
+    """
+
+    tensor: Tensor
+    method: Method
+    count: int
+    features: int
+    converged: bool = True
+
+
+def score_moment(
+    x: Any,
+    y: Any,
+    transform: OutputTransform,
+    method: Literal["auto", "average", "least_squares"] = "auto",
+    basis: Tensor | None = None,
+) -> ScoreMoment:
+    """E[Q_m(y) S_m(B'x)] / c_m from samples in memory; see `Moments` for the two methods.
+
+    "auto" takes least squares when n >= 5 F. Least squares solves the normal equations for up to
+    200 features, and otherwise runs conjugate gradients that never form a feature (derived: the
+    Gram matrix of Hermite features is near the identity).
+
+    x (n, d), y (n,); basis (d, k) with orthonormal columns or None.
+    Raises ValueError or TypeError on bad data, and for least squares with n < F.
+    """
+    if method not in ("auto", "average", "least_squares"):
+        raise ValueError(f"method: expected 'auto', 'average' or 'least_squares', got {method!r}")
+    x, y = as_samples(x, y)
+    n, d = x.shape
+    basis = None if basis is None else _as_basis(basis, d)
+    features = feature_count(d if basis is None else basis.shape[1], transform.degree)
+    if method == "auto":
+        method = "least_squares" if n >= SAMPLES_PER_FEATURE * features else "average"
+    if method == "average" or features <= DIRECT_FEATURES:
+        tensor = Moments(transform, d, basis, method)._add(x, y).tensor()
+        return ScoreMoment(tensor, method, n, features)
+    _check_enough(n, features)
+    z = x if basis is None else x @ basis.to(x)
+    tensor, converged = _conjugate_gradients(z, y, transform)
+    return ScoreMoment(tensor, method, n, features, converged)
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The top-k eigenspace of M and the coordinates in which M is the identity (derived).
+
+    Attributes:
+        basis: U (d, k), orthonormal eigenvectors of the k largest eigenvalues.
+        eigenvalues: (k,), decreasing, positive.
+        all_eigenvalues: (d,), decreasing; a gap after the k-th speaks for k experts.
+    """
+
+    basis: Tensor
+    eigenvalues: Tensor
+    all_eigenvalues: Tensor
+
+    @property
+    def whitener(self) -> Tensor:
+        """V = U diag(eigenvalues^-1/2), (d, k): V' M V = I."""
+        return self.basis * self.eigenvalues.rsqrt()
+
+    @property
+    def dewhitener(self) -> Tensor:
+        """U diag(eigenvalues^1/2), (d, k): its transpose is a left inverse of V."""
+        return self.basis * self.eigenvalues.sqrt()
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """T[V, ..., V] for a tensor (k, ..., k) given in the coordinates of U."""
+        k = len(self.eigenvalues)
+        if any(size != k for size in tensor.shape):
+            raise ValueError(
+                f"tensor: expected shape ({k}, ..., {k}) in the coordinates of the basis, "
+                f"got {tuple(tensor.shape)}"
+            )
+        scale = self.eigenvalues.rsqrt()
+        for axis in range(tensor.ndim):
+            tensor = tensor * scale.reshape(k, *[1] * (tensor.ndim - 1 - axis))
+        return tensor
+
+
+def whiten(second_moment: Tensor, k: int) -> Whitening:
+    """The top-k eigenspace, by value, of M = sum_i E[p_i] a_i a_i' (d, d), and its whitening.
+
+    Raises ValueError when M is not square or has fewer than k positive eigenvalues.
+    """
+    m = as_floating(second_moment, "second_moment")
+    if m.ndim != 2 or m.shape[0] != m.shape[1]:
+        raise ValueError(f"second_moment: expected shape (d, d), got {tuple(m.shape)}")
+    d = m.shape[0]
+    k = check_experts(k, d)
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh((m + m.T) / 2))
+    floor = d * torch.finfo(m.dtype).eps * float(values.abs().max())
+    positive = int((values > floor).sum())
+    if positive < k:
+        raise ValueError(
+            f"second_moment: expected at least k = {k} positive eigenvalues, got {positive} of "
+            f"{d}: there are too few samples, or k is too large"
+        )
+    return Whitening(vectors[:, :k], values[:k], values)
+
+
+def _conjugate_gradients(z: Tensor, y: Tensor, transform: OutputTransform) -> tuple[Tensor, bool]:
+    """Least squares in the coordinates beta_j = sqrt(j!) B_j of f(z) = sum_j <B_j, S_j(z)>.
+
+    They are orthonormal under N(0, I): E[f S_j] / sqrt(j!) = beta_j. Each iteration is one
+    prediction and one pass of weighted powers.
+    """
+    degree, k = transform.degree, z.shape[1]
+    sizes = [k**j for j in range(degree + 1)]
+    roots = [math.sqrt(math.factorial(j)) for j in range(degree + 1)]
+
+    def project(weigh: Callable[[Tensor, Tensor], Tensor]) -> NDArray[np.float64]:
+        totals = [torch.zeros((k,) * j, dtype=torch.float64) for j in range(degree + 1)]
+        for part, w in _chunks(z, q, None, _pass_entries(k, degree)):
+            powers = weighted_powers(part, weigh(part, w), degree)
+            totals = [total + p.to(total) for total, p in zip(totals, powers)]
+        scores = [hermite_from_powers(totals[: j + 1]) for j in range(degree + 1)]
+        flat: NDArray[np.float64] = torch.cat(
+            [score.flatten() / root for score, root in zip(scores, roots)]
+        ).numpy()
+        return flat / len(z)
+
+    def gram(beta: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts = torch.split_with_sizes(torch.from_numpy(beta), sizes)
+        scores = [p.reshape((k,) * j) / root for j, (p, root) in enumerate(zip(parts, roots))]
+        coefficients = [c.to(z) for c in powers_from_hermite(scores)]
+        return project(lambda part, _: polynomial(part, coefficients))
+
+    q = transform(y) / transform.normaliser
+    target = project(lambda _, w: w)
+    tolerance = max(1e-10, 10 * torch.finfo(z.dtype).eps)
+    operator = LinearOperator((len(target),) * 2, matvec=gram, dtype=np.float64)
+    beta, failed = cg(operator, target, rtol=tolerance, maxiter=_MAX_ITERATIONS)
+    if failed:
+        warnings.warn(
+            f"score_moment: conjugate gradients did not reach the relative residual {tolerance:.0e}"
+            f" in {_MAX_ITERATIONS} iterations; are the inputs close to N(0, I)?",
+            stacklevel=3,
+        )
+    top = torch.from_numpy(beta[-sizes[-1] :] * roots[-1])
+    return top.reshape((k,) * degree).to(z), not failed
+
+
+def _pass_entries(k: int, degree: int) -> int:
+    return k if degree == 2 else k * (k + 1) // 2
+
+
+def _chunks(
+    x: Tensor, weights: Tensor, basis: Tensor | None, entries: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    rows = max(1, _CHUNK_ENTRIES // max(entries, x.shape[1]))
+    columns = None if basis is None else basis.to(x)
+    for part, w in zip(torch.split(x, rows), torch.split(weights, rows)):
+        yield (part if columns is None else part @ columns), w
+
+
+def _as_basis(basis: Any, dim: int) -> Tensor:
+    b = as_floating(basis, "basis")
+    if b.ndim != 2 or b.shape[0] != dim or not 1 <= b.shape[1] <= dim:
+        raise ValueError(f"basis: expected shape ({dim}, k), k <= {dim}, got {tuple(b.shape)}")
+    deviation = float((b.T @ b - torch.eye(b.shape[1], dtype=b.dtype)).abs().max())
+    if deviation > math.sqrt(torch.finfo(b.dtype).eps):
+        raise ValueError(f"basis: expected orthonormal columns, max |B'B - I| is {deviation:.1e}")
+    return b
+
+
+def _check_enough(count: int, features: int) -> None:
+    if count < features:
+        raise ValueError(
+            f"method: 'least_squares' fits {features} features and needs at least as many samples, "
+            f"got {count}; use 'average' or more samples"
+        )

@@ -1,0 +1,71 @@
+"""What every figure shares: size, colours that survive colour blindness, bands over seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+# Okabe and Ito's colours, ordered so that neighbours differ in lightness too.
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "black": "#222222",
+    "grey": "#888888",
+}
+CYCLE = [COLOURS[name] for name in ("blue", "orange", "green", "vermilion", "purple", "sky")]
+DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
+SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
+WIDTH = 7.0
+
+_RULES: Any = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.size": 10.5,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "axes.prop_cycle": cycler(color=CYCLE) + cycler(linestyle=DASHES),
+}
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, *, height: float = 3.2, width: float = WIDTH, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure in the book's style and its axes as a (rows, columns) array; height per row."""
+    plt.rcParams.update(_RULES)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height * rows), squeeze=False, **options
+    )
+    return figure, axes
+
+
+def band(
+    axes: Axes,
+    x: ArrayLike,
+    runs: ArrayLike,
+    *,
+    colour: str,
+    label: str,
+    linestyle: str | tuple[int, tuple[int, ...]] = "-",
+    levels: tuple[float, float] = (0.1, 0.9),
+) -> None:
+    """The median over runs (T, seeds) as a line, the quantiles ``levels`` as a band around it."""
+    values = np.asarray(runs, dtype=float)
+    low, middle, high = np.nanquantile(values, [levels[0], 0.5, levels[1]], axis=1)
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(x, middle, color=colour, label=label, linestyle=linestyle)

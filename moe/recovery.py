@@ -1,0 +1,271 @@
+"""From samples to parameters: moments, L_4, L_log, then the joint likelihood."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moe.checks import (
+    as_samples,
+    check_experts,
+    check_positive,
+    warn_unless_standard_gaussian,
+)
+from moe.diagnostics import calibration_p_value, doubts
+from moe.efficiency import ParameterErrors, standard_errors
+from moe.metrics import match
+from moe.model import MoE
+from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.l4 import L4Fit, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.restarts import race
+
+_SUBSAMPLE = 4_000
+_SUSPICIOUS = 1e-3
+_LOOSE, _TIGHT = 1.0, 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What one stage of ``recover`` knew when it ended.
+
+    name: "moments", "L4", "L_log" or "likelihood"; regressors (k, d) and gating (k, d), None where
+    not yet known; sigma, None where not yet known; trace: what the stage's solver recorded (T,) -
+    eigenvalues of M for "moments", the values of L_4 reached by the starts for "L4", the
+    log-likelihood in nats per sample for the others; iterations; seconds of wall time.
+    """
+
+    name: str
+    regressors: Tensor | None
+    gating: Tensor | None
+    sigma: float | None
+    trace: Tensor
+    iterations: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """What ``recover`` found.
+
+    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from L_4's minimiser and M, in
+    the model's order (NaN where L_4 gave no start); stages in order;
+    log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised with;
+    converged: the likelihood stage converged and nothing speaks against the fit; reason: in words.
+    """
+
+    model: MoE
+    proportions: Tensor
+    stages: tuple[Stage, ...]
+    log_likelihood: float
+    mu: float
+    lam: float
+    converged: bool
+    reason: str
+    _samples: tuple[Tensor, Tensor] = field(repr=False)
+    _sigma_known: bool = field(repr=False)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises KeyError naming the stages there are."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(f"stage {name!r}: expected one of {[s.name for s in self.stages]}")
+
+    @cached_property
+    def standard_errors(self) -> ParameterErrors:
+        """Standard errors of the fitted parameters, from the observed Fisher information."""
+        return standard_errors(self.model, *self._samples, sigma_known=self._sigma_known)
+
+
+def recover(
+    x: Any,
+    y: Any,
+    k: int,
+    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
+    sigma: float | None = None,
+    seed: int = 0,
+    *,
+    mu: float | None = None,
+    lam: float | None = None,
+    starts: int = 32,
+    restarts: int = 24,
+    iterations: int = 500,
+) -> Recovery:
+    """The parameters of a mixture of k experts, from samples x (n, d) and y (n,).
+
+    1. moments: M and T, least squares where n allows, T in the top-k eigenspace of M.
+    2. L4: minimised in whitened coordinates from ``starts`` random starts at once; the best gives
+       the regressors (unit rows) and the proportions. Signs from E[y x] = sum_i p_i E[g'] a_i.
+    3. L_log: the gates by EM with the regressors held; sigma learned, hence inflated at first by
+       the regressors' error.
+    4. likelihood: joint EM from there with sigma learned on its way down, at last held at
+       ``sigma`` where that is given. Norms of the regressors are free here.
+
+    If the predictive distribution then fails calibration (p < 1e-3), ``restarts`` random starts of
+    joint EM, sigma annealed from the spread of y, are raced on a subsample and the best continued;
+    the higher likelihood wins.
+
+    mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
+    lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a
+    warning.
+
+    Theory (paper): x ~ N(0, I), |a_i| = 1, gates orthogonal to the regressors' span. Inputs far
+    from N(0, I) draw a warning; the likelihood stage does not need any of these.
+    Works in float64. Where L_4 has no minimum (too few samples for k experts) the stages "L4" and
+    "L_log" are missing and the race above gives the start; ``reason`` says so.
+
+    Raises TypeError or ValueError for data, k, sigma, mu or lam that cannot be used, naming the
+    argument. Non-convergence is never raised: see ``converged`` and ``reason``.
+    """
+    x, y = (part.double() for part in as_samples(x, y))
+    k = check_experts(k, x.shape[1])
+    g = as_nonlinearity(nonlinearity)
+    known = None if sigma is None else check_positive(sigma, "sigma")
+    for name, weight in (("mu", mu), ("lam", lam)):
+        if weight is not None:
+            check_positive(weight, name)
+    _check_data(x, y, k)
+    warn_unless_standard_gaussian(x)
+
+    generator = torch.Generator().manual_seed(seed)
+    few = _subset(x, y, k, generator)
+    refine = len(few[1]) < len(y) or known is not None
+    stages: list[Stage] = []
+    notes: list[str] = []
+    l4: L4Fit | None = None
+    fit: EMResult | None = None
+    clock = _Clock()
+    try:
+        moments = l4_moments_of(x, y, k, g, known)
+        eigenvalues = moments.whitening.all_eigenvalues
+        stages.append(Stage("moments", None, None, moments.sigma, eigenvalues, 1, clock.lap()))
+        l4 = minimise_l4(moments, y @ x / len(y), generator, mu=mu, lam=lam, starts=starts)
+    except NoMinimumError as error:
+        notes.append(f"L_4 gave no start: {error}")
+    if l4 is not None:
+        values, count = l4.solution.values, l4.solution.iterations
+        stages.append(Stage("L4", l4.regressors, None, None, values, count, clock.lap()))
+        gates = expectation_maximisation(
+            *few,
+            l4.regressors,
+            torch.zeros_like(l4.regressors),
+            y.std(),
+            g,
+            learn=("gating", "sigma"),
+            tolerance=_LOOSE,
+        )
+        stages.append(_stage("L_log", [gates], [few], clock.lap()))
+        fit = expectation_maximisation(
+            *few,
+            gates.regressors,
+            gates.gating,
+            gates.sigma,
+            g,
+            iterations=iterations,
+            tolerance=_LOOSE if refine else _TIGHT,
+        )
+    if fit is None or calibration_p_value(_model(fit, g), *few) < _SUSPICIOUS:
+        raced = race(*few, k, g, generator, starts=restarts, iterations=iterations)
+        if fit is None or float(raced.log_likelihood) > float(fit.log_likelihood) + 1.0:
+            notes.append("a random annealed start won")
+            fit = raced
+    runs, data = [fit], [few]
+    if refine:
+        fit = expectation_maximisation(
+            x,
+            y,
+            fit.regressors,
+            fit.gating,
+            known or fit.sigma,
+            g,
+            learn=("regressors", "gating") if known else ("regressors", "gating", "sigma"),
+            iterations=iterations,
+            tolerance=_TIGHT,
+        )
+        runs, data = [*runs, fit], [*data, (x, y)]
+    model = _model(fit, g)
+    stages.append(_stage("likelihood", runs, data, clock.lap()))
+
+    against = doubts(model, x, y)
+    if not bool(fit.converged):
+        against.insert(0, f"joint EM had not converged after {iterations} iterations")
+    reason = "; ".join(against + notes) or "joint EM converged and the fit is calibrated"
+    if against:
+        warnings.warn(f"recover: converged is False: {reason}", stacklevel=2)
+    proportions = x.new_full((k,), math.nan)
+    if l4 is not None:
+        proportions = l4.proportions[match(l4.regressors, model.regressors)]
+    return Recovery(
+        model,
+        proportions,
+        tuple(stages),
+        float(fit.log_likelihood),
+        l4.mu if l4 else math.nan,
+        l4.lam if l4 else math.nan,
+        converged=not against,
+        reason=reason,
+        _samples=(x, y),
+        _sigma_known=known is not None,
+    )
+
+
+def _check_data(x: Tensor, y: Tensor, k: int) -> None:
+    n, d = x.shape
+    parameters = (2 * k - 1) * d + 1
+    if n <= parameters:
+        raise ValueError(
+            f"x: expected more samples than the model has parameters, (2k - 1) d + 1 = "
+            f"{parameters}, got n = {n}"
+        )
+    if float(y.std()) <= 1e-12 * (1 + float(y.abs().max())):
+        raise ValueError(f"y: expected outputs that vary, got the constant {float(y[0]):.6g}")
+
+
+def _subset(x: Tensor, y: Tensor, k: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A random subset, large enough to find the basin; all samples unless that saves half."""
+    n, d = x.shape
+    size = max(_SUBSAMPLE, 40 * (2 * k - 1) * d)
+    if n < 2 * size:
+        return x, y
+    chosen = torch.randperm(n, generator=generator)[:size]
+    return x[chosen], y[chosen]
+
+
+class _Clock:
+    """Wall time since the last lap."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        elapsed, self._last = now - self._last, now
+        return elapsed
+
+
+def _model(fit: EMResult, g: Nonlinearity) -> MoE:
+    return MoE(fit.regressors[0], fit.gating[0], float(fit.sigma[0]), g)
+
+
+def _stage(
+    name: str, runs: Sequence[EMResult], data: Sequence[tuple[Tensor, Tensor]], seconds: float
+) -> Stage:
+    last = runs[-1]
+    return Stage(
+        name,
+        last.regressors[0],
+        last.gating[0],
+        float(last.sigma[0]),
+        torch.cat([run.trace[:, 0] / len(y) for run, (_, y) in zip(runs, data, strict=True)]),
+        sum(int(run.iterations[0]) for run in runs),
+        seconds,
+    )

@@ -1,0 +1,1 @@
+"""Ways to minimise the losses: one file a method."""

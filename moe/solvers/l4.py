@@ -1,0 +1,158 @@
+"""L_4 from samples: moments, whitening, minimisation, and the way back to regressors."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe.moments import ScoreMoment, Whitening, score_moment, whiten
+from moe.nonlinearity import Nonlinearity
+from moe.solvers.quartic import (
+    QuarticSolution,
+    check_weights,
+    minimise_quartic,
+    random_starts,
+)
+from moe.transforms import OutputTransform, output_transform
+
+DEFAULT_MU = 0.8
+_MARGIN = 3.0
+
+
+class NoMinimumError(RuntimeError):
+    """The moments of these samples give L_4 no minimum: too noisy, or fewer than k experts."""
+
+
+@dataclass(frozen=True, eq=False)
+class L4Moments:
+    """All that L_4 sees of the data: M's top-k eigenspace and T in its whitened coordinates.
+
+    sigma: the noise level the output transforms were made for; second, fourth: how the moments
+    were estimated; tensor (k, k, k, k): T[V, V, V, V].
+    """
+
+    sigma: float
+    second: ScoreMoment
+    fourth: ScoreMoment
+    whitening: Whitening
+    tensor: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class L4Fit:
+    """The best minimum of L_4. regressors (k, d) unit rows with signs from E[y x]; proportions
+    (k,) in the same order; mu, lam the weights used; solution: every start's end."""
+
+    regressors: Tensor
+    proportions: Tensor
+    mu: float
+    lam: float
+    solution: QuarticSolution
+
+
+def noise_level(y: Tensor, nonlinearity: Nonlinearity) -> float:
+    """sigma from Var y = Var g(z) + sigma^2, z ~ N(0, 1), at least a tenth of y's spread (derived).
+
+    Holds for unit regressors with gates orthogonal to them: every expert's output then has the
+    same law. Good enough for the output transforms; the likelihood stage refines it.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
+    values = nonlinearity(torch.from_numpy(nodes)).numpy()
+    weights = weights / weights.sum()
+    variance = float(weights @ values**2 - (weights @ values) ** 2)
+    return math.sqrt(max(float(y.var()) - variance, 0.01 * float(y.var())))
+
+
+def l4_moments_of(
+    x: Tensor, y: Tensor, k: int, nonlinearity: Nonlinearity, sigma: float | None = None
+) -> L4Moments:
+    """M and T from samples x (n, d), y (n,): M first, then T inside M's top-k eigenspace.
+
+    Raises NoMinimumError where M has fewer than k positive eigenvalues.
+    """
+    level = noise_level(y, nonlinearity) if sigma is None else sigma
+    quartic = output_transform(nonlinearity, level, 4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="nonlinearity .* is even")
+        quadratic = output_transform(nonlinearity, level, 2)
+    second = _moment(x, y, quadratic)
+    try:
+        whitening = whiten(second.tensor, k)
+    except ValueError as error:
+        raise NoMinimumError(str(error)) from error
+    fourth = _moment(x, y, quartic, whitening.basis)
+    return L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
+
+
+def _moment(
+    x: Tensor, y: Tensor, transform: OutputTransform, basis: Tensor | None = None
+) -> ScoreMoment:
+    """Least squares where n allows; the plain average where the features of x are dependent."""
+    try:
+        return score_moment(x, y, transform, basis=basis)
+    except ValueError:
+        return score_moment(x, y, transform, "average", basis=basis)
+
+
+def minimise_l4(
+    moments: L4Moments,
+    first_moment: Tensor,
+    generator: torch.Generator,
+    *,
+    mu: float | None = None,
+    lam: float | None = None,
+    starts: int = 32,
+) -> L4Fit:
+    """The lowest minimum of L_4 over ``starts`` random starts, as regressors.
+
+    In whitened coordinates b_i is proportional to sqrt(p_i) V' a_i, so a_i is proportional to
+    U diag(eigenvalues^1/2) b_i; its sign follows E[y x] = sum_i p_i E[g'] a_i (``first_moment``).
+    By default mu = 0.8 and lam = 3 mu max eig(T as a (k^2, k^2) matrix). In population that
+    eigenvalue is 1 / min_i p_i, so lam is three times the smallest of the benign region; of the
+    pairs tried, those with mu near one survive noisy moments best.
+
+    Proportions: for a unit regressor, sqrt(p_i) V' a_i has norm one, so p_i = 1 / |V' a_i|^2
+    (derived). The minimiser's own norms give them too (``proportions_from_norms``), with about
+    three times the error, since they rest on fourth moments.
+
+    Warns where mu, lam given by the caller lie outside the benign region that the recovered
+    proportions imply. Raises NoMinimumError where no start converged.
+    """
+    k = moments.tensor.shape[0]
+    ceiling = float(torch.linalg.eigvalsh(moments.tensor.reshape(k * k, k * k))[-1])
+    if not ceiling > 0:
+        raise NoMinimumError("the fourth moment has no positive direction")
+    mu = DEFAULT_MU if mu is None else mu
+    given = lam is not None
+    lam = _MARGIN * mu * ceiling if lam is None else lam
+    if given or mu >= 1:
+        broken = check_weights(mu, lam, min(1.0, 1.0 / ceiling))
+        if broken:
+            warnings.warn(
+                "mu, lam: expected weights inside the benign region of L_4; "
+                + "; ".join(broken)
+                + f" (p_min = {1 / ceiling:.3g} estimated from the samples)",
+                stacklevel=3,
+            )
+    points = random_starts(starts, k, generator, moments.tensor.dtype)
+    solution = minimise_quartic(moments.tensor, mu, lam, points)
+    try:
+        best = solution.points[solution.best]
+    except ValueError as error:
+        raise NoMinimumError(str(error)) from error
+    regressors = best @ moments.whitening.dewhitener.T
+    norms = regressors.norm(dim=1, keepdim=True)
+    if float(norms.min()) < 1e-6 * float(norms.max()):
+        raise NoMinimumError("a row of the minimiser is zero")
+    regressors = regressors / norms
+    if float(torch.linalg.matrix_rank(regressors, rtol=1e-6)) < k:
+        raise NoMinimumError("two rows of the minimiser share an expert")
+    weight = torch.linalg.lstsq(regressors.T, first_moment[:, None]).solution[:, 0]
+    regressors = regressors * torch.where(weight < 0, -1.0, 1.0).to(regressors.dtype)[:, None]
+    proportions = 1.0 / (regressors @ moments.whitening.whitener).square().sum(1)
+    return L4Fit(regressors, proportions, mu, lam, solution)

@@ -1,0 +1,166 @@
+"""moe.solvers.em and moe.grams: EM against textbook loops, autograd and its own guarantees."""
+
+import pytest
+import torch
+
+from moe.grams import Grams
+from moe.likelihood import information
+from moe.losses import log_loss
+from moe.metrics import regressor_error
+from moe.model import MoE, random_moe
+from moe.solvers import em as em_module
+from moe.solvers.em import expectation_maximisation
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def problem(nonlinearity: str = "linear", n: int = 1500, seed: int = 0):
+    rng = generator(seed)
+    truth = random_moe(3, 6, sigma=0.2, nonlinearity=nonlinearity, generator=rng)
+    x, y = truth.sample(n, rng)
+    starts = torch.randn(4, 3, 6, generator=rng, dtype=torch.float64) / 6**0.5
+    return truth, x, y, starts
+
+
+@pytest.mark.parametrize("d", [3, 70])
+def test_grams_equal_the_obvious_sum(d: int) -> None:
+    x = torch.randn(40, d, generator=generator(), dtype=torch.float64)
+    weights = torch.randn(5, 40, generator=generator(1), dtype=torch.float64)
+    obvious = torch.einsum("mn,na,nb->mab", weights, x, x)
+    torch.testing.assert_close(Grams(x)(weights), obvious)
+
+
+def test_one_iteration_equals_the_textbook_m_step() -> None:
+    truth, x, y, starts = problem()
+    gating = torch.zeros_like(starts[0])
+    start = MoE(starts[0], gating, 0.7)
+    r = start.responsibilities(x, y)
+    regressors = torch.stack(
+        [torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y).solution for w in r.T]
+    )
+    sigma = (r * (y[:, None] - x @ regressors.T).square()).sum(1).mean().sqrt()
+    fit = expectation_maximisation(x, y, starts[0], gating, 0.7, truth.nonlinearity, iterations=1)
+    torch.testing.assert_close(fit.regressors[0], regressors, rtol=1e-6, atol=1e-8)
+    assert float(fit.sigma) == pytest.approx(float(sigma), rel=1e-6)
+
+    def objective(free: torch.Tensor) -> torch.Tensor:
+        full = torch.cat([free.reshape(2, 6), torch.zeros(1, 6, dtype=torch.float64)])
+        return (r * torch.log_softmax(x @ full.T, 1)).sum()
+
+    zero = torch.zeros(12, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(objective(zero), zero)
+    curvature = torch.autograd.functional.hessian(objective, zero.detach())
+    newton = -torch.linalg.solve(curvature, slope).reshape(2, 6)
+    torch.testing.assert_close(fit.gating[0, :2], newton, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "sigmoid", "relu", "tanh", "gelu"])
+def test_the_log_likelihood_never_falls(nonlinearity: str) -> None:
+    truth, x, y, starts = problem(nonlinearity)
+    fit = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity, iterations=60
+    )
+    assert float(fit.trace.diff(dim=0).min()) > -1e-8 * float(fit.trace.abs().max())
+
+
+@pytest.mark.parametrize("learn", [("gating",), ("regressors",), ("sigma",), ("gating", "sigma")])
+def test_what_is_not_learned_stays_as_it_was(learn: tuple[str, ...]) -> None:
+    truth, x, y, starts = problem()
+    fit = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 0.5, truth.nonlinearity, learn=learn, iterations=5
+    )
+    moved = {
+        "regressors": not torch.equal(fit.regressors, starts),
+        "gating": bool(fit.gating.any()),
+        "sigma": not torch.equal(fit.sigma, torch.full((4,), 0.5, dtype=torch.float64)),
+    }
+    assert {name for name, change in moved.items() if change} == set(learn)
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "softplus"])
+def test_em_ends_at_a_stationary_point_of_the_likelihood(nonlinearity: str) -> None:
+    truth, x, y, _ = problem(nonlinearity)
+    fit = expectation_maximisation(
+        x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity, tolerance=1e-9
+    )
+    assert bool(fit.converged)
+    end = MoE(fit.regressors[0], fit.gating[0], float(fit.sigma), truth.nonlinearity)
+    log_likelihood, score, observed = information(end, x, y)
+    decrement = float(score @ torch.linalg.solve(observed, score))
+    assert 0 <= decrement < 1e-6
+    assert log_likelihood == pytest.approx(float(fit.log_likelihood), rel=1e-12)
+    per_sample = log_loss(end.gating, end.regressors, end.sigma, x, y, end.nonlinearity)
+    assert float(fit.log_likelihood) == pytest.approx(-1500 * float(per_sample), rel=1e-12)
+
+
+def test_a_batch_of_starts_equals_a_loop_over_them() -> None:
+    truth, x, y, starts = problem(seed=1)
+    zero = torch.zeros_like(starts)
+    batch = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity)
+    for index, start in enumerate(starts):
+        alone = expectation_maximisation(x, y, start, zero[0], 1.0, truth.nonlinearity)
+        torch.testing.assert_close(batch.regressors[index], alone.regressors[0])
+        assert int(batch.iterations[index]) == int(alone.iterations)
+        assert bool(batch.converged[index]) == bool(alone.converged)
+
+
+def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, x, y, starts = problem(n=5000)
+    zero = torch.zeros_like(starts)
+    whole = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
+    monkeypatch.setattr(em_module, "_CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(em_module, "_CACHED_ENTRIES", 0)
+    parts = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
+    torch.testing.assert_close(parts.trace, whole.trace)
+    torch.testing.assert_close(parts.regressors, whole.regressors)
+
+
+def test_annealed_starts_reach_what_the_truth_reaches() -> None:
+    truth, x, y, starts = problem(n=4000)
+    annealed = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity
+    )
+    oracle = expectation_maximisation(
+        x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
+    )
+    torch.testing.assert_close(
+        annealed.log_likelihood, oracle.log_likelihood.expand(4), rtol=0, atol=1e-4
+    )
+    end = MoE(annealed.regressors[0], annealed.gating[0], 0.2)
+    assert regressor_error(end, truth) < 1e-3
+
+
+def test_running_out_of_iterations_is_reported() -> None:
+    truth, x, y, starts = problem()
+    fit = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity, iterations=2
+    )
+    assert not bool(fit.converged.any()) and fit.iterations.tolist() == [2] * 4
+    assert len(fit.trace) == 3
+
+
+def test_the_path_is_recorded_on_request() -> None:
+    truth, x, y, starts = problem()
+    fit = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity, iterations=3, record=True
+    )
+    assert len(fit.path) == 4
+    torch.testing.assert_close(fit.path[0][0], starts)
+    torch.testing.assert_close(fit.path[-1][0], fit.regressors)
+
+
+def test_extreme_parameters_stay_finite() -> None:
+    truth, x, y, starts = problem(n=300)
+    fit = expectation_maximisation(
+        x, y, 100 * starts, 100 * starts - 100 * starts[:, -1:], 1e-3, truth.nonlinearity,
+        iterations=5,
+    )  # fmt: skip
+    assert bool(torch.isfinite(fit.trace).all()) and bool(torch.isfinite(fit.regressors).all())
+
+
+def test_unknown_names_in_learn_are_refused() -> None:
+    truth, x, y, starts = problem(n=50)
+    with pytest.raises(ValueError, match=r"learn: .*\['experts'\]"):
+        expectation_maximisation(x, y, starts, starts, 1.0, truth.nonlinearity, learn=("experts",))

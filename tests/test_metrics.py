@@ -1,0 +1,88 @@
+"""moe.metrics: one permutation for experts and gates, found without looking at all k! of them."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moe.metrics import absolute_cosines, align, gating_error, match, regressor_error
+from moe.model import MoE, random_moe
+
+seeds = st.integers(0, 2**31 - 1)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(seed=seeds, k=st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_match_attains_the_bottleneck_optimum_of_brute_force(seed: int, k: int) -> None:
+    rng = generator(seed)
+    estimate, truth = (torch.randn(k, 6, generator=rng, dtype=torch.float64) for _ in range(2))
+    cosines = absolute_cosines(estimate, truth)
+    best = max(
+        float(torch.stack([cosines[p[i], i] for i in range(k)]).min())
+        for p in permutations(range(k))
+    )
+    order = match(estimate, truth)
+    assert sorted(order.tolist()) == list(range(k))
+    assert float(cosines[order, torch.arange(k)].min()) == pytest.approx(best, abs=1e-14)
+
+
+def test_match_can_differ_from_the_permutation_with_the_largest_sum() -> None:
+    truth = torch.eye(2, dtype=torch.float64)
+    estimate = torch.tensor([[0.8, 0.6], [1.0, 0.02]], dtype=torch.float64)
+    assert match(estimate, truth).tolist() == [1, 0]
+    estimate = torch.tensor([[0.6, 0.8], [0.0, 1.0]], dtype=torch.float64)
+    assert match(estimate, truth).tolist() == [0, 1]
+
+
+@given(seed=seeds, k=st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_errors_vanish_for_any_relabelling_and_any_signs(seed: int, k: int) -> None:
+    rng = generator(seed)
+    truth = random_moe(k, 8, generator=rng)
+    order = torch.randperm(k, generator=rng)
+    gating = truth.gating[order] - truth.gating[order][-1]
+    relabelled = MoE(truth.regressors[order], gating, truth.sigma)
+    assert regressor_error(relabelled, truth) < 1e-14
+    assert gating_error(relabelled, truth) < 1e-14
+    flipped = MoE(-3.0 * relabelled.regressors, gating, truth.sigma)
+    assert regressor_error(flipped, truth) < 1e-14
+
+
+def test_gates_are_compared_under_the_regressors_permutation_only() -> None:
+    truth = random_moe(3, 8, generator=generator(0))
+    swapped = truth.gating[[1, 0, 2]]
+    assert gating_error(MoE(truth.regressors, swapped, 0.1), truth) > 0.5
+
+
+def test_regressor_error_of_a_known_angle() -> None:
+    truth = random_moe(2, 4, orthonormal=True, generator=generator(1))
+    a, b = truth.regressors
+    turned = MoE(torch.stack([a, (b + a) / 2**0.5]), truth.gating, 0.1)
+    assert regressor_error(turned, truth) == pytest.approx(1 - 0.5**0.5, abs=1e-12)
+
+
+def test_align_puts_experts_in_the_truths_order() -> None:
+    truth = random_moe(4, 9, generator=generator(2))
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = MoE(truth.regressors[order], truth.gating[order] - truth.gating[order][-1], 0.1)
+    aligned = align(shuffled, truth)
+    torch.testing.assert_close(aligned.regressors, truth.regressors)
+    torch.testing.assert_close(aligned.gating, truth.gating)
+
+
+def test_gating_error_of_a_truth_without_gates_is_absolute() -> None:
+    truth = random_moe(2, 5, gate_norm=0.0, generator=generator(3))
+    gating = torch.zeros(2, 5, dtype=torch.float64)
+    gating[0, 0] = 0.25
+    assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(0.25)
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"estimate: expected the truth's shape \(2, 4\)"):
+        absolute_cosines(torch.ones(3, 4), torch.ones(2, 4))
