@@ -26,8 +26,8 @@ def as_floating(value: Any, name: str) -> Tensor:
         raise TypeError(f"{name}: expected real numbers, got dtype {tensor.dtype}")
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.float64)
-    bad = int((~torch.isfinite(tensor)).sum())
-    if bad:
+    if not bool(torch.isfinite(tensor.sum())) and bool((~torch.isfinite(tensor)).any()):
+        bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or infinite entries")
     return tensor
 

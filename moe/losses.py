@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.hermite import s2_uu, s4_uuuu, s4_uuvv
 from moe.model import gaussian_log_density, log_gate
 from moe.nonlinearity import Nonlinearity
 from moe.transforms import OutputTransform
@@ -79,15 +78,28 @@ def l4_samples(
              + lam sum_i (E[Q_2(y) t_3(a_i, x)] - 1)^2 + delta/2 |A|_F^2,
     t_1 = S_4[u,u,v,v] / c_4, t_2 = S_4[u,u,u,u] / c_4, t_3 = S_2[u,u] / c_2.
 
-    regressors (..., k, d); x (n, d); y (n,) -> (...). Costs O(n k^2) each call; ``l4_moments`` is
-    the same function after one pass over the data.
+    regressors (..., k, d); x (..., n, d); y (..., n) -> (...). Costs O(n k (d + k)) each call, by
+    matrix products of the projections <a_i, x>; ``l4_moments`` is the same function after one pass
+    over the data.
     """
-    q4 = quartic(y) / quartic.normaliser
-    q2 = quadratic(y) / quadratic.normaliser
-    u, v = regressors[..., :, None, :], regressors[..., None, :, :]
-    cross = (s4_uuvv(x, u, v) * q4).mean(-1)
-    fourth = (s4_uuuu(x, regressors) * q4).mean(-1)
-    second = (s2_uu(x, regressors) * q2).mean(-1)
+    q4 = (quartic(y) / quartic.normaliser).unsqueeze(-1)
+    q2 = (quadratic(y) / quadratic.normaliser).unsqueeze(-1)
+    n = y.shape[-1]
+    projections = x @ regressors.mT
+    squares = projections.square()
+    norms = regressors.square().sum(-1)
+    inner = regressors @ regressors.mT
+    sizes = norms.unsqueeze(-1) + torch.zeros_like(inner)
+    weighted = (q4 * squares).mean(-2)
+    cross = (
+        (q4 * squares).mT @ squares / n
+        - sizes * weighted.unsqueeze(-2)
+        - sizes.mT * weighted.unsqueeze(-1)
+        - 4 * inner * ((q4 * projections).mT @ projections / n)
+        + q4.mean(-2, keepdim=True) * (sizes * sizes.mT + 2 * inner.square())
+    )
+    second = (q2 * squares).mean(-2) - norms * q2.mean(-2)
+    fourth = cross.diagonal(dim1=-2, dim2=-1)
     return _combine(cross, fourth, second, regressors, mu, lam, delta)
 
 

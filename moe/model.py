@@ -29,7 +29,9 @@ def log_gate(gating: Tensor, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class MoE:
-    """P(y | x) = sum_i p_i(x) N(y; g(<a_i, x>), sigma^2), p = softmax(<w_1, x>, ..., <w_k, x>) (paper).
+    """P(y | x) = sum_i p_i(x) N(y; g(<a_i, x>), sigma^2), p_i(x) = exp<w_i, x> / sum_j exp<w_j, x>.
+
+    The model of the paper.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from moe.grams import Grams
 from moe.likelihood import information
@@ -16,7 +17,9 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def problem(nonlinearity: str = "linear", n: int = 1500, seed: int = 0):
+def problem(
+    nonlinearity: str = "linear", n: int = 1500, seed: int = 0
+) -> tuple[MoE, Tensor, Tensor, Tensor]:
     rng = generator(seed)
     truth = random_moe(3, 6, sigma=0.2, nonlinearity=nonlinearity, generator=rng)
     x, y = truth.sample(n, rng)

@@ -33,7 +33,7 @@ def gradient_descent(
     loss: Callable[..., Tensor],
     start: Sequence[Tensor],
     *,
-    step: float,
+    step: float | Callable[[int], float],
     iterations: int,
     optimiser: str = "sgd",
     observe: Callable[..., Tensor] | None = None,
@@ -44,6 +44,7 @@ def gradient_descent(
     loss : takes the parameter tensors (leading dimension S), returns (S,), start s depending on
         slice s alone. A loss that draws fresh samples at every call makes the descent stochastic.
     start : parameter tensors, leading dimension S; not changed.
+    step : a number, or a function of the iteration (from 0) that gives one: a schedule.
     optimiser : "sgd" (the rule above) or "adam" (torch's defaults).
     observe : takes the parameters, returns a tensor to record; with the loss, at every
         ``every``-th step, at the first and after the last.
@@ -52,19 +53,20 @@ def gradient_descent(
     """
     if optimiser not in OPTIMISERS:
         raise ValueError(f"optimiser: expected one of {sorted(OPTIMISERS)}, got {optimiser!r}")
-    if not (step > 0 and iterations >= 1):
-        raise ValueError(
-            f"step, iterations: expected step > 0 and iterations >= 1, got {step}, {iterations}"
-        )
+    if iterations < 1:
+        raise ValueError(f"iterations: expected at least 1, got {iterations}")
+    if not callable(step) and not step > 0:
+        raise ValueError(f"step: expected a number > 0 or a schedule, got {step}")
+    length = step if callable(step) else lambda iteration: step
     parameters = [tensor.detach().clone().requires_grad_() for tensor in start]
-    rule = OPTIMISERS[optimiser](parameters, lr=step)
+    rule = OPTIMISERS[optimiser](parameters, lr=length(0))
     alive = torch.ones(len(parameters[0]), dtype=torch.bool)
     norms = torch.zeros(len(alive), dtype=parameters[0].dtype)
     steps, losses, observed = [], [], []
     for iteration in range(iterations + 1):
         rule.zero_grad()
         values = loss(*parameters)
-        values[alive].sum().backward()  # type: ignore[no-untyped-call]
+        values[alive].sum().backward()
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         alive = alive & torch.isfinite(values.detach()) & torch.isfinite(norms)
@@ -79,6 +81,7 @@ def gradient_descent(
         for gradient in gradients:
             gradient[~alive] = 0.0
         before = [p.detach().clone() for p in parameters]
+        rule.param_groups[0]["lr"] = length(iteration)
         rule.step()
         with torch.no_grad():
             for p, old in zip(parameters, before, strict=True):

@@ -263,7 +263,8 @@ def proportions_from_norms(squared_norms: Tensor, mu: float, lam: float) -> Tens
 def check_weights(mu: float, lam: float, p_min: float) -> tuple[str, ...]:
     """The conditions of a benign landscape that (mu, lambda) breaks, in words; () when none.
 
-    p_min = min_m E[p_m(x)]. The conditions are 0 < mu < 1 and lambda > mu / p_min (derived).
+    p_min = min_m E[p_m(x)]. The conditions are 0 < mu < 1 and lambda > mu / p_min (derived): they
+    suffice; for mu > 1 see moe.landscape.only_truths.
     """
     if not 0 < p_min <= 1:
         raise ValueError(f"p_min must lie in (0, 1], got {p_min}")
@@ -271,7 +272,7 @@ def check_weights(mu: float, lam: float, p_min: float) -> tuple[str, ...]:
     if not mu > 0:
         broken.append(f"mu must be positive, got {mu}: nothing then rewards rows for one expert")
     if not mu < 1:
-        broken.append(f"mu must be below 1, got {mu}: rows that share an expert become minima")
+        broken.append(f"mu must be below 1, got {mu}: rows that share an expert can become minima")
     if not lam > mu / p_min:
         broken.append(
             f"lambda must exceed mu / p_min = {mu / p_min:.4g}, got {lam}: "

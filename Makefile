@@ -1,0 +1,65 @@
+# Every target makes the environment first when it is missing or requirements.lock has changed.
+
+PYTHON ?= python3
+PORT ?= 8000
+NAME ?=
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book quick chapter serve test bench lint format clean distclean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## the environment alone, in .venv
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed, $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+book: $(READY)  ## everything at full size, to _build/html
+	$(BIN)/python book/build.py book
+
+quick: $(READY)  ## the same chapters, small, to _build/quick/html
+	$(BIN)/python book/build.py quick
+
+chapter: $(READY)  ## one chapter with other parameters: NAME=07_recovery ARGS="seed=3 d=20"
+	@test -n "$(NAME)" || { echo 'which chapter? make chapter NAME=07_recovery ARGS="seed=3 d=20"' >&2; exit 2; }
+	$(BIN)/python book/build.py chapter $(NAME) $(ARGS)
+
+serve: $(READY)  ## serve the book that was built last: the full one, else the quick one
+	@for place in _build/html _build/quick/html; do \
+		if test -f $$place/index.html; then \
+			echo "$$place: http://localhost:$(PORT)/ (Ctrl-C ends)"; \
+			exec $(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place; \
+		fi; \
+	done; echo "nothing to serve yet: make book" >&2; exit 1
+
+test: $(READY)  ## the tests, the quick book and its pages in a browser among them
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench: $(READY)  ## the benchmarks
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(wildcard moe book tests benchmarks)
+
+format: $(READY)  ## let ruff format the sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what was built
+	rm -rf _build
+
+distclean: clean  ## remove the environment too
+	rm -rf .venv

@@ -1,0 +1,13 @@
+"""From MyST sources to an executed, checked, offline-readable HTML book.
+
+contents      the chapters that _toc.yml names
+parameters    the `parameters` cell of a chapter, and values given on the command line
+dependencies  the files a chapter depends on, by its imports
+keys          what a chapter's results depend on, as digests
+execute       chapters -> executed notebooks, in parallel
+provenance    how a page came to be, told at its foot
+stage         executed notebooks -> the folder Jupyter Book reads
+render        the staged folder -> HTML
+gate          what the HTML must satisfy
+pipeline      all of the above, in order
+"""

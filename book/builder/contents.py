@@ -1,0 +1,84 @@
+"""The chapters that _toc.yml names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import yaml
+from nbformat import NotebookNode
+
+from builder.errors import BuildError
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One entry of the contents: `document` is its path from the root without suffix."""
+
+    root: Path
+    document: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.document).name
+
+    @property
+    def source(self) -> Path:
+        return self.root / f"{self.document}.md"
+
+    @cached_property
+    def text(self) -> str:
+        return self.source.read_text(encoding="utf-8")
+
+    @cached_property
+    def is_notebook(self) -> bool:
+        """True when the file begins with a jupytext or kernelspec header: it holds cells to run."""
+        if not self.text.startswith("---"):
+            return False
+        header = yaml.safe_load(self.text.split("\n---", 1)[0].removeprefix("---"))
+        return isinstance(header, dict) and bool({"jupytext", "kernelspec"} & set(header))
+
+    def notebook(self) -> NotebookNode:
+        """The cells of the source, without outputs."""
+        notebook: NotebookNode = jupytext.reads(self.text, fmt="md:myst")
+        return notebook
+
+    def code_cells(self) -> list[str]:
+        return [c.source for c in self.notebook().cells if c.cell_type == "code"]
+
+
+def read_contents(root: Path) -> list[Chapter]:
+    """The chapters of _toc.yml in reading order; raises BuildError for a file that is missing."""
+    toc = root / "_toc.yml"
+    if not toc.is_file():
+        raise BuildError(f"{toc}: there is no table of contents")
+    documents = list(_documents(yaml.safe_load(toc.read_text(encoding="utf-8"))))
+    chapters = [Chapter(root, document.removesuffix(".md")) for document in documents]
+    missing = [f"{c.document}.md" for c in chapters if not c.source.is_file()]
+    if missing:
+        raise BuildError(f"_toc.yml names {', '.join(missing)}: no such file")
+    return chapters
+
+
+def _documents(entry: Any) -> Iterator[str]:
+    if isinstance(entry, dict):
+        yield from (str(entry[key]) for key in ("root", "file") if key in entry)
+        for key in ("parts", "chapters", "sections", "subtrees", "entries"):
+            yield from _documents(entry.get(key))
+    elif isinstance(entry, list):
+        for item in entry:
+            yield from _documents(item)
+
+
+def find_chapter(chapters: list[Chapter], name: str) -> Chapter:
+    """The notebook called `name` (with or without folder and suffix)."""
+    wanted = Path(name).name.removesuffix(".md")
+    notebooks = {c.name: c for c in chapters if c.is_notebook}
+    if wanted not in notebooks:
+        known = ", ".join(notebooks) or "none yet"
+        raise BuildError(f"NAME={name!r}: no such executed chapter; there are: {known}")
+    return notebooks[wanted]

@@ -1,0 +1,153 @@
+"""Chapters to executed notebooks, several at a time, each in a fresh kernel."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from builder.contents import Chapter
+
+_KERNEL_SETTINGS = """\
+c.HistoryManager.enabled = False
+c.InlineBackend.figure_formats = {"retina"}
+c.IPKernelApp.log_level = 50
+"""
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Execute `chapter` with `parameters` into `target`; `provenance` goes into its metadata."""
+
+    chapter: Chapter
+    target: Path
+    parameters: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a chapter failed: `cell` counts code cells from 1, `line` lines of the source."""
+
+    chapter: Chapter
+    error: str
+    cell: int | None = None
+    line: int | None = None
+    code: str = ""
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        source = f"{self.chapter.document}.md"
+        where = source if self.line is None else f"{source}:{self.line}"
+        cell = "" if self.cell is None else f" in cell {self.cell}"
+        parts = [f"{self.chapter.name} failed{cell}: {where}", f"    {self.code}", self.error]
+        return "\n".join([*(p for p in parts if p.strip()), *filter(None, [self.traceback])])
+
+
+Outcome = float | Failure
+
+
+def run_all(
+    jobs: list[Job], workers: int | None, done: Callable[[Job, Outcome], None]
+) -> list[Failure]:
+    """Run every job, up to the number of cores at once; `done` hears of each as it ends."""
+    if not jobs:
+        return []
+    cores = joblib.cpu_count()
+    workers = min(workers or cores, len(jobs))
+    failures = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(run, job, max(1, cores // workers)): job for job in jobs}
+        for future in as_completed(futures):
+            job, problem = futures[future], future.exception()
+            outcome = Failure(job.chapter, f"{problem!r}") if problem else future.result()
+            done(job, outcome)
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+    return failures
+
+
+def run(job: Job, cores: int) -> Outcome:
+    """Seconds it took, or where it failed; the target is replaced on success only."""
+    import nbformat
+    import papermill
+
+    _prepare_environment(job.chapter.root, cores)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    part = job.target.with_name(f"{job.target.stem}.{os.getpid()}.part.ipynb")
+    started = time.perf_counter()
+    try:
+        notebook = papermill.execute_notebook(
+            job.chapter.notebook(),
+            str(part),
+            parameters=job.parameters,
+            kernel_name="python3",
+            cwd=str(job.chapter.source.parent),
+            progress_bar=False,
+        )
+        seconds = time.perf_counter() - started
+        notebook.metadata["provenance"] = {**job.provenance, "seconds": seconds}
+        nbformat.write(notebook, part)
+        os.replace(part, job.target)
+    except papermill.PapermillExecutionError as error:
+        return _locate(job, error)
+    except Exception as error:  # a kernel that died or never started: still one chapter's failure
+        return Failure(job.chapter, f"{type(error).__name__}: {error}")
+    finally:
+        part.unlink(missing_ok=True)
+    return seconds
+
+
+def _prepare_environment(root: Path, cores: int) -> None:
+    """One thread a kernel: the same sums in the same order everywhere. No personal IPython profile.
+
+    joblib, which the sweeps use, may start `cores` processes.
+    """
+    profile = root / "_build" / "ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    settings = profile / "ipython_kernel_config.py"
+    part = settings.with_suffix(f".{os.getpid()}")
+    part.write_text(_KERNEL_SETTINGS)
+    os.replace(part, settings)
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))
+    os.environ.update(
+        LOKY_MAX_CPU_COUNT=str(cores),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+        IPYTHONDIR=str(profile.parent),
+        JUPYTER_PREFER_ENV_PATH="1",
+        PYDEVD_DISABLE_FILE_VALIDATION="1",
+    )
+
+
+def _locate(job: Job, error: Any) -> Failure:
+    """Turn papermill's error into chapter, cell and line of the source file."""
+    traceback = _ANSI.sub("", "\n".join(error.traceback))
+    frames = re.findall(rf"Cell In\[{error.exec_count}\], line (\d+)", traceback)
+    offset = int(frames[0]) - 1 if frames else 0
+    cells = job.chapter.notebook().cells
+    tagged = [i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])]
+    injected = bool(job.parameters and tagged and error.cell_index > tagged[0])
+    before = [c.source for c in cells[: error.cell_index - injected] if c.cell_type == "code"]
+    position = 0
+    for source in before:
+        position = job.chapter.text.index(source, position) + len(source)
+    position = job.chapter.text.index(error.source, position)
+    lines = error.source.splitlines()
+    return Failure(
+        job.chapter,
+        f"{error.ename}: {error.evalue}",
+        len(before) + 1,
+        job.chapter.text.count("\n", 0, position) + 1 + offset,
+        lines[min(offset, len(lines) - 1)].strip(),
+        traceback,
+    )

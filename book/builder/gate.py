@@ -1,0 +1,146 @@
+"""What the HTML of a book must satisfy. A check takes a page and tells what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup, Tag
+
+_CODE = {"script", "style", "code", "pre", "textarea", "kbd", "samp"}
+_EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+_CSS_EXTERNAL = re.compile(
+    r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//[^"')\s]+""", re.IGNORECASE
+)
+_TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|(?<![\\$\w])\$[^\s$][^$\n]{0,120}\$(?!\d)")
+_LOADING = {
+    **{"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"},
+    **{"audio": "src", "embed": "src", "object": "data", "input": "src", "track": "src"},
+}
+_IMAGE_FILE = re.compile(r"\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML file below `root`."""
+
+    root: Path
+    path: Path
+
+    @cached_property
+    def soup(self) -> BeautifulSoup:
+        return BeautifulSoup(self.path.read_text(encoding="utf-8"), "html.parser")
+
+    def tags(self, *names: str) -> Iterator[Tag]:
+        return (tag for tag in self.soup.find_all(names) if isinstance(tag, Tag))
+
+
+def attribute(tag: Tag, name: str) -> str:
+    value = tag.get(name)
+    return value if isinstance(value, str) else " ".join(value or [])
+
+
+def no_traceback(page: Page) -> Iterator[str]:
+    """No cell of the page ended in an error."""
+    text = page.soup.get_text()
+    for sign in ("Traceback (most recent call last)", "An Exception was encountered"):
+        if sign in text:
+            yield f"the page says {sign!r}"
+    if page.soup.select_one("div.output.traceback, div.output.error"):
+        yield "an output is a traceback"
+
+
+def no_raw_tex(page: Page) -> Iterator[str]:
+    """TeX stands only in elements that MathJax renders; elsewhere readers would see the source."""
+    for text in page.soup.find_all(string=_TEX):
+        parents = list(text.parents)
+        if any(p.name in _CODE or "math" in attribute(p, "class").split() for p in parents):
+            continue
+        found = ", ".join(_TEX.findall(text))
+        yield f"raw TeX outside mathematics: {found} in {text.strip()[:80]!r}"
+
+
+def no_external_resource(page: Page) -> Iterator[str]:
+    """Everything a page loads lies beside it; links that a reader may follow are not loaded."""
+    for tag in page.tags(*_LOADING):
+        sources = [attribute(tag, _LOADING[tag.name]), attribute(tag, "poster")]
+        sources += attribute(tag, "srcset").split(",")
+        yield from (f"<{tag.name}> loads {source}" for source in sources if _EXTERNAL.match(source))
+    for tag in page.tags("link"):
+        rels = set(attribute(tag, "rel").lower().split())
+        passive = rels and rels <= {"canonical", "author", "license", "alternate", "next", "prev"}
+        if _EXTERNAL.match(attribute(tag, "href")) and not passive:
+            yield f"<link rel={' '.join(sorted(rels))!r}> loads {attribute(tag, 'href')}"
+    styles = [tag.get_text() for tag in page.tags("style")]
+    styles += [attribute(tag, "style") for tag in page.soup.select("[style]")]
+    for style in styles:
+        yield from (f"a style loads {found}" for found in _CSS_EXTERNAL.findall(style))
+
+
+def images_have_alt_text(page: Page) -> Iterator[str]:
+    """An alternative text says what the picture shows: words, not a file's path."""
+    for tag in page.tags("img"):
+        alt, source = attribute(tag, "alt").strip(), attribute(tag, "src")[:80]
+        if not alt:
+            yield f"image {source} has no alt text"
+        elif _IMAGE_FILE.search(alt) or len(alt.split()) < 3:
+            yield f"image {source} has alt text {alt!r}: say in words what it shows"
+    for tag in page.tags("iframe"):
+        if not attribute(tag, "title").strip():
+            yield f"iframe {attribute(tag, 'src')[:80]} has no title"
+
+
+def links_lead_somewhere(page: Page) -> Iterator[str]:
+    """Every file of the book that a page loads or links to exists."""
+    targets = [attribute(tag, "href") for tag in page.tags("a", "link")]
+    targets += [attribute(tag, _LOADING[tag.name]) for tag in page.tags(*_LOADING)]
+    for target in dict.fromkeys(targets):
+        parts = urlsplit(target)
+        if parts.scheme or parts.netloc or not parts.path:
+            continue
+        if not (page.path.parent / unquote(parts.path)).exists():
+            yield f"{target} does not exist"
+
+
+Check = Callable[[Page], Iterator[str]]
+
+CHECKS: tuple[Check, ...] = (
+    no_traceback,
+    no_raw_tex,
+    no_external_resource,
+    images_have_alt_text,
+    links_lead_somewhere,
+)
+
+
+def missing_pages(html: Path, documents: list[str]) -> list[str]:
+    """Pages of the contents that were not built."""
+    wanted = ["index", *documents]
+    return [
+        f"{name}.html was not built" for name in wanted if not (html / f"{name}.html").is_file()
+    ]
+
+
+def external_styles(html: Path) -> list[str]:
+    """Style sheets of the book that load something from elsewhere."""
+    return [
+        f"{path.relative_to(html)} loads {found}"
+        for path in sorted(html.rglob("*.css"))
+        for found in _CSS_EXTERNAL.findall(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+
+
+def inspect(html: Path, documents: list[str]) -> list[str]:
+    """All complaints about a book; empty when it may be published."""
+    complaints = [*missing_pages(html, documents), *external_styles(html)]
+    for path in sorted(html.rglob("*.html")):
+        if "_static" in path.relative_to(html).parts:
+            continue
+        page = Page(html, path)
+        for check in CHECKS:
+            complaints += [f"{path.relative_to(html)}: {problem}" for problem in check(page)]
+    return complaints

@@ -1,0 +1,94 @@
+"""What the results of a chapter depend on, as digests: equal digests, no need to execute again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+from builder import execute
+from builder.contents import Chapter
+from builder.dependencies import closure, find_modules
+
+PACKAGES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib"),
+    *("ipykernel", "jupytext", "papermill"),
+)
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages whose version can change a number or a figure."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def ingredients(chapter: Chapter, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Everything the outputs of `chapter` depend on: name -> digest or value."""
+    root, folder = chapter.root, chapter.source.parent
+    code = _python(chapter.code_cells())
+    modules = find_modules(root, folder)
+    files = {modules[name] for name in closure(code, modules)}
+    texts = [code, *(f.read_text(encoding="utf-8") for f in files)]
+    files |= set(_data_files(texts, root, folder)) | {chapter.source}
+    found = {str(f.relative_to(root)): _digest(f) for f in files}
+    found["how chapters are executed"] = _digest(Path(execute.__file__))
+    found["parameters"] = json.dumps(dict(parameters), sort_keys=True)
+    found |= {f"{name} version": value for name, value in versions().items()}
+    return dict(sorted(found.items()))
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Names of the ingredients that differ."""
+    return sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _python(cells: list[str]) -> str:
+    """The cells as one module, with IPython's magics turned into calls."""
+    transform = TransformerManager().transform_cell
+    return "\n".join(transform(source) for source in cells)
+
+
+def _data_files(texts: list[str], root: Path, folder: Path) -> Iterator[Path]:
+    """Files of the repository that a string in the code names, or that lie in a folder it names.
+
+    A name counts alone too: `DATA / "tones.csv"` finds data/tones.csv beside the chapter.
+    """
+    beside = {p.name: p for p in sorted((folder / "data").rglob("*")) if p.is_file()}
+    for name in {name for text in texts for name in _strings(text)}:
+        if name in beside:
+            yield beside[name]
+        for start in (folder, root):
+            path = (start / name).resolve()
+            if path == root or root not in path.parents or path in (folder, *folder.parents):
+                continue
+            if path.is_file():
+                yield path
+            elif path.is_dir() and path.parent.name == "data":
+                yield from (p for p in path.rglob("*") if p.is_file())
+
+
+def _strings(code: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and 0 < len(text) < 200 and text.isprintable():
+            yield text

@@ -1,0 +1,204 @@
+"""The whole way from sources to a book that passed the gate; until then the last good one stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from filelock import FileLock
+
+from builder import gate, parameters
+from builder.contents import Chapter, find_chapter, read_contents
+from builder.errors import BuildError
+from builder.execute import Failure, Job, Outcome, run_all
+from builder.keys import changes, ingredients, versions
+from builder.provenance import duration
+from builder.render import render
+from builder.stage import fingerprint, stage
+
+Report = Callable[[str], None]
+tell: Report = partial(print, flush=True)
+QUICK = "Quick profile: small sizes, few seeds. <code>make book</code> builds the full-size book."
+
+
+@dataclass(frozen=True)
+class Book:
+    """A book that passed the gate, and the chapters that were executed for it."""
+
+    index: Path
+    executed: tuple[str, ...]
+
+
+def html_folder(root: Path, kind: str) -> Path:
+    """Where the HTML of the full book, the quick book or a single `chapter` goes."""
+    return root / "_build" / "html" if kind == "full" else root / "_build" / kind / "html"
+
+
+def notebook_file(root: Path, kind: str, chapter: Chapter) -> Path:
+    return root / "_build" / kind / "notebooks" / f"{chapter.name}.ipynb"
+
+
+def build(root: Path, profile: str, workers: int | None = None, report: Report = tell) -> Book:
+    """The book under a profile, "quick" or "full"; executes what changed since the last time."""
+    root = root.resolve()
+    chapters = read_contents(root)
+    with _alone(root, profile):
+        return _build(root, chapters, profile, workers, report)
+
+
+def _build(
+    root: Path, chapters: list[Chapter], profile: str, workers: int | None, report: Report
+) -> Book:
+    jobs: list[Job] = []
+    last_seconds: dict[str, float] = {}
+    unchanged: list[Job] = []
+    for chapter in (c for c in chapters if c.is_notebook):
+        job = _job(chapter, profile, profile, {})
+        before = _provenance(job.target)
+        changed = changes(before.get("inputs", {}), job.provenance["inputs"])
+        if not changed:
+            unchanged.append(job)
+            continue
+        jobs.append(job)
+        last_seconds[chapter.name] = before.get("seconds", 0.0)
+        if before:
+            report(f"{chapter.name}: changed {', '.join(changed)}")
+    if unchanged:
+        report(f"unchanged: {', '.join(job.chapter.name for job in unchanged)}")
+    _execute(jobs, workers, report)
+    executed = {j.chapter.name: j.target for j in (*jobs, *unchanged)}
+    index = _publish(root, chapters, executed, profile, QUICK if profile == "quick" else "", report)
+    return Book(index, tuple(job.chapter.name for job in jobs))
+
+
+def build_chapter(
+    root: Path, name: str, overrides: Mapping[str, Any], report: Report = tell
+) -> Book:
+    """One chapter with other parameters, beside the other chapters as they were last built.
+
+    It is executed whether something changed or not. The profile is full unless overridden.
+    """
+    root = root.resolve()
+    chapters = read_contents(root)
+    chapter = find_chapter(chapters, name)
+    profile = str(overrides.get("profile", "full"))
+    job = _job(chapter, "chapter", profile, overrides)
+    values = escape(", ".join(f"{key} = {value}" for key, value in overrides.items()))
+    banner = f"{chapter.name} was executed anew with {values or 'its own values'}."
+    with _alone(root, "chapter"):
+        _execute([job], 1, report)
+        executed = {**_last_executed(root, chapters), chapter.name: job.target}
+        index = _publish(root, chapters, executed, "chapter", banner, report)
+    return Book(index, (chapter.name,))
+
+
+def _last_executed(root: Path, chapters: list[Chapter]) -> dict[str, Path]:
+    """Chapter -> its notebook in the full book, else in the quick one; only those that exist."""
+    found = {}
+    for kind in ("quick", "full"):
+        for chapter in chapters:
+            if (notebook := notebook_file(root, kind, chapter)).is_file():
+                found[chapter.name] = notebook
+    return found
+
+
+def _job(chapter: Chapter, kind: str, profile: str, overrides: Mapping[str, Any]) -> Job:
+    try:
+        known = parameters.defaults(chapter.notebook())
+    except SyntaxError as error:
+        raise BuildError(f"{chapter.document}.md: parameters cell: {error}") from error
+    injected = parameters.resolve(known, profile, overrides, chapter.name)
+    provenance = {
+        "parameters": {**known, **injected},
+        "versions": versions(),
+        "inputs": ingredients(chapter, injected),
+    }
+    return Job(chapter, notebook_file(chapter.root, kind, chapter), injected, provenance)
+
+
+def _provenance(notebook: Path) -> dict[str, Any]:
+    if not notebook.is_file():
+        return {}
+    return dict(nbformat.read(notebook, as_version=4).metadata.get("provenance", {}))
+
+
+def _execute(jobs: list[Job], workers: int | None, report: Report) -> None:
+    if not jobs:
+        return
+    count = 0
+
+    def done(job: Job, outcome: Outcome) -> None:
+        nonlocal count
+        count += 1
+        text = "FAILED" if isinstance(outcome, Failure) else duration(outcome)
+        report(f"[{count}/{len(jobs)}] {job.chapter.name}  {text}")
+
+    report(f"executing: {', '.join(job.chapter.name for job in jobs)}")
+    failures = run_all(jobs, workers, done)
+    if failures:
+        raise BuildError("\n\n".join(str(failure) for failure in failures))
+
+
+def _publish(
+    root: Path,
+    chapters: list[Chapter],
+    executed: Mapping[str, Path],
+    kind: str,
+    banner: str,
+    report: Report,
+) -> Path:
+    """Stage, render, inspect; the HTML takes its place only when nothing is wrong with it."""
+    html = html_folder(root, kind)
+    mark = root / "_build" / kind / "html.fingerprint"
+    started = time.perf_counter()
+    with _scratch(root / "_build") as scratch:
+        staged = scratch / "stage"
+        stage(root, chapters, executed, staged, banner)
+        print_of_stage = fingerprint(staged, Path(__file__).parent)
+        if html.is_dir() and mark.is_file() and mark.read_text() == print_of_stage:
+            return html / "index.html"
+        complete = len(executed) == sum(c.is_notebook for c in chapters)
+        built = render(staged, scratch, strict=complete)
+        complaints = gate.inspect(built, [c.document for c in chapters])
+        if complaints:
+            raise BuildError("\n".join(["The built pages do not pass:", *complaints]))
+        mark.unlink(missing_ok=True)
+        _swap(built, html, scratch / "previous")
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(print_of_stage)
+    report(f"pages  {duration(time.perf_counter() - started)}")
+    return html / "index.html"
+
+
+def _swap(new: Path, place: Path, previous: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        os.replace(place, previous)
+    os.replace(new, place)
+
+
+def _alone(root: Path, kind: str) -> FileLock:
+    """Two builds of the same book follow each other."""
+    place = root / "_build" / kind
+    place.mkdir(parents=True, exist_ok=True)
+    return FileLock(place / "lock")
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

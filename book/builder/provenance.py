@@ -1,0 +1,56 @@
+"""How a page came to be: values, run time and versions, told on the pages."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import joblib
+
+from builder.keys import PACKAGES
+
+NOT_EXECUTED = """```{admonition} Not executed yet
+:class: warning provenance
+`make book` executes every chapter.
+```"""
+
+
+def foot(name: str, provenance: Mapping[str, Any]) -> str:
+    """How a page came to be, as a Markdown admonition."""
+    values, versions = provenance["parameters"], provenance["versions"]
+    names = sorted(values, key=lambda name: (name != "profile", name != "seed", name))
+    given = ", ".join(f"`{name} = {values[name]!r}`" for name in names)
+    packages = ", ".join(f"{package} {versions[package]}" for package in PACKAGES)
+    example = ' ARGS="seed=1"' if "seed" in values else ""
+    return f"""```{{admonition}} How this page was made
+:class: provenance
+Executed in {duration(provenance["seconds"])} with {given or "no parameters"}; Python
+{versions["python"]}, {packages}.
+
+To run it with other values: `make chapter NAME={name}{example}`.
+```"""
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def runs_table(made: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table of the executed chapters; `made` maps document -> provenance."""
+    rows = ["| Chapter | Profile | Seed | Run time |", "|---|---|---|---|"]
+    for document, provenance in made.items():
+        values, time = provenance["parameters"], duration(provenance["seconds"])
+        profile, seed = values.get("profile", ""), values.get("seed", "")
+        rows.append(f"| {{doc}}`/{document}` | {profile} | {seed} | {time} |")
+    return "\n".join(rows) + "\n" if made else "No chapter has been executed yet.\n"
+
+
+def versions_table(made: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table of the versions that the last of the chapters ran on, and of the machine."""
+    versions = [provenance["versions"] for provenance in made.values()][-1:]
+    rows = ["| Package | Version |", "|---|---|"]
+    rows += [f"| {name} | {found[name]} |" for found in versions for name in ("python", *PACKAGES)]
+    system = f"{platform.system()} on {platform.machine()}, {joblib.cpu_count()} cores"
+    return "\n".join([*rows, f"| machine | {system} |"]) + "\n"

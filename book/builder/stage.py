@@ -1,0 +1,90 @@
+"""Executed notebooks and plain pages to the folder that Jupyter Book reads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import joblib
+import nbformat
+import yaml
+
+from builder.contents import Chapter
+from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
+
+SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
+MATHJAX = "static/mathjax/es5/tex-svg-full.js"
+
+
+def stage(
+    root: Path, chapters: list[Chapter], executed: Mapping[str, Path], folder: Path, banner: str
+) -> None:
+    """Fill `folder`: pages, configuration, static files, MathJax; `executed` maps name -> notebook.
+
+    A notebook chapter without an entry in `executed` is staged without outputs and says so.
+    """
+    made = {}
+    for chapter in chapters:
+        place = folder / chapter.document
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not chapter.is_notebook:
+            shutil.copy(chapter.source, place.with_suffix(".md"))
+            continue
+        if chapter.name in executed:
+            notebook = nbformat.read(executed[chapter.name], as_version=4)
+            made[chapter.document] = notebook.metadata["provenance"]
+        else:
+            notebook = chapter.notebook()
+        _finish(notebook, chapter)
+        nbformat.write(notebook, place.with_suffix(".ipynb"))
+    for top in sorted({Path(c.document).parts[0] for c in chapters if "/" in c.document}):
+        _copy_files(root / top, folder / top)
+        _copy_mathjax(folder / top / "_static" / "mathjax")
+        generated = folder / top / "_generated"
+        generated.mkdir()
+        (generated / "runs.txt").write_text(runs_table(made), encoding="utf-8")
+        (generated / "versions.txt").write_text(versions_table(made), encoding="utf-8")
+    shutil.copy(root / "_toc.yml", folder / "_toc.yml")
+    _write_config(root / "_config.yml", folder / "_config.yml", banner)
+
+
+def _finish(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
+    """Hide what papermill injected; tell at the foot how the page came to be."""
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("remove-cell")
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = sorted({*cell.metadata["tags"], "hide-input"})
+    provenance = notebook.metadata.get("provenance")
+    text = foot(chapter.name, provenance) if provenance else NOT_EXECUTED
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="provenance"))
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Everything beside the chapters that a page can show or link to."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_file() and path.suffix not in SKIPPED and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+
+
+def _copy_mathjax(target: Path) -> None:
+    """MathJax in one file, from the wheel that carries it, so that pages need no network."""
+    target.mkdir(parents=True, exist_ok=True)
+    source = files("mathjax").joinpath(MATHJAX)
+    (target / "tex-svg-full.js").write_bytes(source.read_bytes())
+
+
+def _write_config(source: Path, target: Path, banner: str) -> None:
+    config = yaml.safe_load(source.read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
+    target.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+
+
+def fingerprint(*folders: Path) -> str:
+    """One digest of the files in some folders: equal digests, equal book."""
+    paths = (p for folder in folders for p in sorted(folder.rglob("*")) if p.suffix != ".pyc")
+    return str(joblib.hash([(p.name, p.read_bytes()) for p in paths if p.is_file()]))

@@ -1,0 +1,43 @@
+"""Which local minima the population L_4 has, for any mu and lambda (derived; book, chapter 5).
+
+Where L_4 is bounded below (lambda > mu / min_m p_m), a strict local minimum puts each row at one
+expert. With r_m rows at expert m it needs, for every m with r_m >= 2 and for an empty expert,
+
+    mu > r_m - 1   and   lambda > (mu + 1) / p_m.
+
+So for mu < 1 only the truth remains, and for mu > 1 too as long as lambda < (mu + 1) / max_m p_m.
+"""
+
+from fractions import Fraction
+from math import factorial
+
+from torch import Tensor
+
+from moe.landscape.squares import check_bounded
+
+
+def count_spurious_minima(proportions: Tensor, mu: float, lam: float) -> int:
+    """The number of strict local minima, up to signs, in which rows share an expert.
+
+    The rows' assignments to experts with allowed loads r_m: k! [z^k] prod_m sum_r z^r / r!, less
+    the k! permutations. ValueError when L_4 is not bounded below.
+    """
+    p, mu, lam = check_bounded(proportions, mu, lam)
+    k = len(p)
+    assignments = [Fraction(1)] + [Fraction(0)] * k
+    for share in p.tolist():
+        loads = [r for r in range(k + 1) if r < 2 or (mu > r - 1 and lam > (mu + 1) / share)]
+        assignments = [
+            sum((assignments[n - r] / factorial(r) for r in loads if r <= n), Fraction(0))
+            for n in range(k + 1)
+        ]
+    return int(assignments[k] * factorial(k)) - factorial(k)
+
+
+def only_truths(proportions: Tensor, mu: float, lam: float) -> bool:
+    """Whether every strict local minimum is the truth: mu <= 1 or lambda <= (mu + 1) / max_m p_m.
+
+    At equality degenerate minima, no strict ones, stand beside the truth. ValueError when L_4 is
+    not bounded below.
+    """
+    return count_spurious_minima(proportions, mu, lam) == 0

@@ -1,0 +1,164 @@
+"""How well L_4 is conditioned at its minimum, and what moment errors the minimum survives.
+
+Derived; book, chapter 5. At b_i = s_i v_i the Hessian is diagonal in the coordinates <v_m, b_i>:
+
+    8 lambda for m = i,   4 [1 / (p_m - theta) + mu / (p_i - theta)] for m != i,
+
+with theta = mu / lambda.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from moe.checks import as_floating, check_positive
+from moe.landscape.squares import check_bounded, check_proportions, global_minimum
+from moe.solvers.quartic import quartic_gradient
+
+_MU_NEAR = 1 / 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of L_4 and the condition number of its Hessian at the minimum."""
+
+    mu: float
+    lam: float
+    condition_number: float
+
+
+@dataclass(frozen=True)
+class ErrorBound:
+    """For moment errors of norm at most epsilon, a strict local minimum lies within radius of the
+    truth (Frobenius norm over all rows); radius is infinite where the proof gives none."""
+
+    epsilon: float
+    radius: float
+
+
+def curvatures_at_truth(proportions: Tensor, mu: float, lam: float) -> Tensor:
+    """(k, k): the curvature of L_4 at the truth along <v_m, b_i>, row i at expert i, column m."""
+    p, mu, lam = check_bounded(proportions, mu, lam)
+    sharpness = 1 / (p - mu / lam)
+    curvatures = 4 * (sharpness + mu * sharpness.unsqueeze(-1))
+    curvatures.fill_diagonal_(8 * lam)
+    return curvatures
+
+
+def conditioning(proportions: Tensor, mu: float, lam: float) -> float:
+    """Condition number of the Hessian at the truth: the largest over the smallest curvature."""
+    curvatures = curvatures_at_truth(proportions, mu, lam)
+    return float(curvatures.max() / curvatures.min())
+
+
+def best_lambda(proportions: Tensor, mu: float) -> float:
+    """The lambda that minimises the condition number at a given mu, in closed form.
+
+    With p_1 <= p_2 the two smallest proportions, theta = mu / lambda is the smaller root of
+    2 mu (p_1 - theta)(p_2 - theta) = theta (p_2 - theta) + mu theta (p_1 - theta): there
+    8 lambda equals the largest of the other curvatures. A larger theta spreads those, a smaller
+    one raises 8 lambda above them. For p = 1/k: lambda = k (1 + 3 mu) / 2, condition number 1.
+    """
+    p, mu = check_proportions(proportions), check_positive(mu, "mu")
+    if len(p) == 1:
+        return 2 * mu
+    first, second = p.sort().values[:2].tolist()
+    square, linear = 1 + 3 * mu, 2 * mu * (first + second) + second + mu * first
+    product = 2 * mu * first * second
+    root: float = 2 * product / (linear + (linear**2 - 4 * square * product) ** 0.5)
+    return mu / root
+
+
+def best_weights(proportions: Tensor, mu_range: tuple[float, float] = (0.1, 0.9)) -> Weights:
+    """mu in a range and its best lambda: of those within 1 % of the least condition number, the
+    mu nearest 1/3.
+
+    The condition number depends little on mu, and its infimum over 0 < mu < 1 lies at 0 or 1,
+    where saddles turn flat; for uniform p it is 1 for every mu, and mu = 1/3, lambda = k then
+    makes the weakest negative curvature of all saddles largest for k = 2 and 3 (lambda 8 / 5).
+    """
+    lowest, highest = mu_range
+    if not 0 < lowest <= highest < 1:
+        raise ValueError(f"mu_range: expected 0 < lowest <= highest < 1, got {mu_range}")
+    grid = torch.linspace(lowest, highest, 201, dtype=torch.float64).tolist()
+    if lowest <= _MU_NEAR <= highest:
+        grid.append(_MU_NEAR)
+    choices = [
+        Weights(mu, lam, conditioning(proportions, mu, lam))
+        for mu in grid
+        for lam in [best_lambda(proportions, mu)]
+    ]
+    limit = 1.01 * min(choice.condition_number for choice in choices)
+    good = [choice for choice in choices if choice.condition_number <= limit]
+    return min(good, key=lambda choice: abs(choice.mu - _MU_NEAR))
+
+
+def first_order_displacement(
+    proportions: Tensor, mu: float, lam: float, error: Tensor, directions: Tensor | None = None
+) -> Tensor:
+    """How far the truth's rows move when T becomes T + error, to first order: -H^-1 gradient.
+
+    error (k, k, k, k) symmetric, in the coordinates in which the rows of directions are the v_m
+    (identity by default). Returns (k, k): row m is the displacement of b_m = s_m v_m.
+    """
+    p, mu, lam = check_bounded(proportions, mu, lam)
+    v = torch.eye(len(p), dtype=p.dtype) if directions is None else directions
+    rows = global_minimum(p, mu, lam).squared_norms.sqrt().unsqueeze(-1) * v
+    gradient = quartic_gradient(rows, error, mu, 0.0) @ v.T
+    return -(gradient / curvatures_at_truth(p, mu, lam)) @ v
+
+
+def error_norm(error: Tensor) -> float:
+    """An upper bound of sup |error[a, b, c, d]| over unit vectors: the spectral norm of the
+    (k^2, k^2) unfolding."""
+    tensor = as_floating(error, "error")
+    return float(torch.linalg.matrix_norm(tensor.flatten(2).flatten(0, 1), ord=2))
+
+
+def displacement_bound(proportions: Tensor, mu: float, lam: float, epsilon: float) -> ErrorBound:
+    """A radius that holds for every symmetric error of T with norm at most epsilon (derived).
+
+    Newton-Kantorovich at the truth. With m the least curvature, less what the error takes from
+    it, eta = |gradient| / m and L the Lipschitz constant of the Hessian within 2 eta: if
+    q = L eta / m < 1/2, a strict minimum lies within (1 - sqrt(1 - 2 q)) m / L.
+    """
+    epsilon = check_positive(epsilon, "epsilon")
+    eta, ratio = _kantorovich(proportions, mu, lam, epsilon)
+    if not ratio < 0.5:
+        return ErrorBound(epsilon, float("inf"))
+    return ErrorBound(epsilon, eta * (1 - (1 - 2 * ratio) ** 0.5) / ratio)
+
+
+def moment_error_tolerance(proportions: Tensor, mu: float, lam: float) -> ErrorBound:
+    """The largest error of T for which displacement_bound proves that the minimum survives.
+
+    Sufficient, not necessary: measured tolerances are larger.
+    """
+    highest = 1.0
+    while _kantorovich(proportions, mu, lam, highest)[1] < 0.5:
+        highest *= 2
+    epsilon = brentq(
+        lambda e: min(_kantorovich(proportions, mu, lam, e)[1], 1.0) - 0.5, 0.0, highest, xtol=1e-14
+    )
+    return displacement_bound(proportions, mu, lam, (1 - 1e-9) * float(epsilon))
+
+
+def _kantorovich(proportions: Tensor, mu: float, lam: float, epsilon: float) -> tuple[float, float]:
+    """eta and q of displacement_bound, infinite where the error may flatten the minimum."""
+    p, mu, lam = check_bounded(proportions, mu, lam)
+    squared = global_minimum(p, mu, lam).squared_norms
+    others = squared.sum() - squared
+    gradient = 4 * epsilon * float((squared * (others + mu * squared).square()).sum().sqrt())
+    norms = squared.sqrt()
+    spread = 8 * norms * norms.unsqueeze(-1)
+    spread.diagonal().copy_(12 * mu * squared + 4 * others)
+    loss = epsilon * float(torch.linalg.eigvalsh(spread)[-1])
+    curvature = float(curvatures_at_truth(p, mu, lam).min()) - loss
+    if curvature <= 0:
+        return float("inf"), float("inf")
+    eta = gradient / curvature
+    quartic = max(lam, 1 / float(p.min())) + epsilon * max(1.0, mu)
+    lipschitz = 24 * quartic * (float(squared.sum()) ** 0.5 + 2 * eta)
+    return eta, lipschitz * eta / curvature

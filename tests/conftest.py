@@ -1,0 +1,90 @@
+"""Fixtures of the tests of the book: the real one under the quick profile, and a tiny one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from builder.pipeline import Book, build
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEADER = """---
+jupytext:
+  text_representation: {extension: .md, format_name: myst}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+"""
+
+TINY = {
+    "moe/__init__.py": """
+from importlib import import_module
+
+_PUBLIC = {"beta": "moe.numbers_b"}
+
+
+def __getattr__(name):
+    return getattr(import_module(_PUBLIC[name]), name)
+""",
+    "moe/numbers_a.py": "from moe.shared import ONE\n\nalpha = ONE\n",
+    "moe/numbers_b.py": "from .shared import ONE\n\nbeta = ONE + ONE\n",
+    "moe/shared.py": "ONE = 1\n",
+    "moe/unused.py": "gamma = 3\n",
+    "book/index.md": "# Tiny\n\nNothing to execute: $x^2$.\n",
+    "book/one.md": f"""{HEADER}
+# One
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+
+profile = "quick"
+seed = 0
+scale = 1.0
+```
+
+```{{code-cell}} ipython3
+from moe.numbers_a import alpha
+
+assert alpha
+print("one", profile, seed, scale * alpha)
+```
+""",
+    "book/two.md": f"""{HEADER}
+# Two
+
+```{{code-cell}} ipython3
+import moe
+
+print("two", moe.beta)
+```
+""",
+    "_toc.yml": "root: book/index\nformat: jb-book\nchapters: [file: book/one, file: book/two]\n",
+}
+
+
+@pytest.fixture(scope="session")
+def quick_book() -> Book:
+    """The real book under the quick profile; only what changed since the last time is executed."""
+    return build(ROOT, "quick")
+
+
+@pytest.fixture(scope="session")
+def built_tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiny")
+    for name, text in TINY.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
+    shutil.copy(ROOT / "book" / "references.bib", root / "book")
+    shutil.copy(ROOT / "_config.yml", root)
+    build(root, "quick")
+    return root
+
+
+@pytest.fixture
+def tiny(built_tiny_book: Path, tmp_path: Path) -> Path:
+    """A book of two executed chapters and a plain page, already built, free to be broken."""
+    root = tmp_path / "book"
+    shutil.copytree(built_tiny_book, root)
+    return root

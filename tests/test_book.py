@@ -1,0 +1,165 @@
+"""The build of the book: what is executed when, what stops it, what stays when it stops."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from builder.contents import find_chapter, read_contents
+from builder.errors import BuildError
+from builder.pipeline import Book, build, build_chapter
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    text = (root / name).read_text(encoding="utf-8")
+    assert old in text
+    (root / name).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def page(root: Path, name: str, kind: str = "quick") -> str:
+    html = (root / "_build" / kind / "html" / "book" / f"{name}.html").read_text(encoding="utf-8")
+    return " ".join(BeautifulSoup(html, "html.parser").get_text().split())
+
+
+def test_an_unchanged_book_executes_nothing(tiny: Path) -> None:
+    told: list[str] = []
+    before = page(tiny, "one")
+    assert build(tiny, "quick", report=told.append).executed == ()
+    assert told == ["unchanged: one, two"]
+    assert page(tiny, "one") == before
+
+
+def test_an_edit_of_a_module_executes_the_chapters_that_import_it(tiny: Path) -> None:
+    edit(tiny, "moe/numbers_a.py", "= ONE", "= 10 * ONE")
+    edit(tiny, "moe/unused.py", "3", "4")
+    told: list[str] = []
+    assert build(tiny, "quick", report=told.append).executed == ("one",)
+    assert "one: changed moe/numbers_a.py" in told
+    assert re.fullmatch(r"\[1/1\] one  \d+\.\d s", told[-2])
+    assert "one quick 0 10.0" in page(tiny, "one")
+
+
+def test_an_edit_of_a_module_that_modules_import_executes_all_of_their_chapters(tiny: Path) -> None:
+    edit(tiny, "moe/shared.py", "ONE = 1", "ONE = 5")
+    assert sorted(build(tiny, "quick").executed) == ["one", "two"]
+    assert "two 10" in page(tiny, "two")
+
+
+def test_an_edit_of_a_chapter_executes_that_chapter(tiny: Path) -> None:
+    edit(tiny, "book/two.md", '"two"', '"deux"')
+    assert build(tiny, "quick").executed == ("two",)
+    assert "deux 2" in page(tiny, "two")
+
+
+def test_an_edit_of_a_plain_page_executes_nothing_and_is_shown(tiny: Path) -> None:
+    edit(tiny, "book/index.md", "Nothing", "Truly nothing")
+    assert build(tiny, "quick").executed == ()
+    assert "Truly nothing" in page(tiny, "index")
+
+
+def test_a_failing_cell_is_located_and_the_last_good_book_stays(tiny: Path) -> None:
+    edit(tiny, "book/one.md", "assert alpha", "value = [1, 2]\nassert value == [2, 1], 'the order'")
+    edit(tiny, "book/two.md", '"two"', '"deux"')
+    last_good = page(tiny, "one")
+    with pytest.raises(BuildError) as caught:
+        build(tiny, "quick")
+    lines = (tiny / "book" / "one.md").read_text(encoding="utf-8").splitlines()
+    line = lines.index("assert value == [2, 1], 'the order'") + 1
+    head, code, error = str(caught.value).splitlines()[:3]
+    assert head == f"one failed in cell 2: book/one.md:{line}"
+    assert code.strip() == "assert value == [2, 1], 'the order'"
+    assert error == "AssertionError: the order"
+    assert page(tiny, "one") == last_good
+    assert "two 2" in page(tiny, "two")
+
+    edit(tiny, "book/one.md", "[2, 1], 'the order'", "[1, 2]")
+    assert build(tiny, "quick").executed == ("one",)
+    assert "deux 2" in page(tiny, "two")
+
+
+def test_a_kernel_that_dies_fails_its_chapter(tiny: Path) -> None:
+    edit(tiny, "book/two.md", "import moe", "import os\nos._exit(3)\nimport moe")
+    with pytest.raises(BuildError, match=r"two failed: book/two\.md\nDeadKernelError"):
+        build(tiny, "quick")
+    assert "two 2" in page(tiny, "two")
+
+
+def test_one_chapter_with_other_parameters_leaves_the_book_as_it_is(tiny: Path) -> None:
+    last_good = page(tiny, "one")
+    book = build_chapter(tiny, "one", {"seed": 3, "scale": 2})
+    assert book == Book(tiny / "_build" / "chapter" / "html" / "index.html", ("one",))
+    shown = page(tiny, "one", "chapter")
+    assert "one full 3 2" in shown
+    assert "one was executed anew with seed = 3, scale = 2." in shown
+    assert "profile = 'full'" in shown
+    assert "seed = 3" in shown
+    assert "two 2" in page(tiny, "two", "chapter")
+    assert page(tiny, "one") == last_good
+    assert build(tiny, "quick").executed == ()
+
+
+def test_a_chapter_is_shown_beside_others_that_were_never_executed(tiny: Path) -> None:
+    shutil.rmtree(tiny / "_build")
+    build_chapter(tiny, "one", {"profile": "quick"})
+    assert "one quick 0 1.0" in page(tiny, "one", "chapter")
+    assert "Not executed yet" in page(tiny, "two", "chapter")
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones(tiny: Path) -> None:
+    with pytest.raises(BuildError, match="unknown parameter sed; known: profile, seed, scale"):
+        build_chapter(tiny, "one", {"sed": 3})
+    assert not (tiny / "_build" / "chapter").exists()
+
+
+def test_an_unknown_chapter_is_refused_with_the_known_ones(tiny: Path) -> None:
+    with pytest.raises(BuildError, match=r"'three': no such executed chapter; there are: one, two"):
+        build_chapter(tiny, "three", {})
+
+
+def test_a_chapter_may_be_named_by_its_file(tiny: Path) -> None:
+    assert find_chapter(read_contents(tiny), "book/one.md").name == "one"
+
+
+def test_contents_that_name_a_missing_file_are_refused(tiny: Path) -> None:
+    edit(tiny, "_toc.yml", "book/two", "book/deux")
+    with pytest.raises(BuildError, match=r"_toc\.yml names book/deux\.md: no such file"):
+        build(tiny, "quick")
+
+
+def test_a_warning_of_sphinx_fails_the_build_and_tells_the_place(tiny: Path) -> None:
+    edit(tiny, "book/two.md", "# Two", "# Two\n\nSee {numref}`fig-nowhere`.")
+    with pytest.raises(BuildError, match=r"book/two\.md \(line 4 of cell 1.*fig-nowhere"):
+        build(tiny, "quick")
+    assert "See" not in page(tiny, "two")
+
+
+def test_a_page_that_the_gate_refuses_does_not_replace_the_last_good_book(tiny: Path) -> None:
+    edit(tiny, "book/index.md", "Nothing", '<img src="https://example.org/x.png">\n\nNothing')
+    with pytest.raises(BuildError, match=r"book/index\.html: <img> loads https") as caught:
+        build(tiny, "quick")
+    assert "has no alt text" in str(caught.value)
+    assert "example.org" not in (tiny / "_build/quick/html/book/index.html").read_text("utf-8")
+    assert list((tiny / "_build").glob("scratch-*")) == []
+
+
+def test_the_command_line_reports_and_returns_non_zero(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["build.py", "--root", str(tiny), *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(ROOT / "book" / "build.py"), run_name="__main__")
+        return int(stopped.value.code or 0)
+
+    assert run("quick") == 0
+    assert "0 executed, " in (out := capsys.readouterr().out)
+    assert str(tiny / "_build/quick/html/index.html") in out
+    assert run("chapter", "one", "sede=3") == 1
+    assert "unknown parameter sede" in capsys.readouterr().err
