@@ -96,8 +96,8 @@ def slides() -> Figure:
                 linestyle=":",
                 linewidth=1,
             )
-        axis.set(title=title, xlabel="epochs (their unit)", ylabel=label, ylim=(-0.03, 1.05))
-        axis.legend()
+        axis.set(title=title, xlabel="epochs (their unit)", ylabel=label, ylim=(-0.03, 1.6))
+        axis.legend(loc="upper right")
     for plateau in SLIDES_PLATEAUS:
         axes[0, 0].axhline(plateau, xmax=0.3, color=COLOURS["blue"], linewidth=1, alpha=0.5)
     axes[0, 0].annotate(
