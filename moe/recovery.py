@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,8 +26,9 @@ from moe.metrics import match
 from moe.model import MoE
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.l4 import L4Fit, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.l4 import L4Fit, L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.restarts import race
+from moe.solvers.spectral import spectral_start
 
 _SUBSAMPLE = 4_000
 _SUSPICIOUS = 1e-3
@@ -56,9 +58,8 @@ class Stage:
 class Recovery:
     """What ``recover`` found.
 
-    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from L_4's minimiser and M, in
-    the model's order (NaN where L_4 gave no start); stages in order;
-    log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised with;
+    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from the moments, in the model's
+    order (NaN where they gave no start); stages in order; log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised with;
     converged: the likelihood stage converged and nothing speaks against the fit; reason: in words.
     """
 
@@ -110,9 +111,10 @@ def recover(
     4. likelihood: joint EM from there with sigma learned on its way down, at last held at
        ``sigma`` where that is given. Norms of the regressors are free here.
 
-    If the predictive distribution then fails calibration (p < 1e-3), ``restarts`` random starts of
-    joint EM, sigma annealed from the spread of y, are raced on a subsample and the best continued;
-    the higher likelihood wins.
+    If L_4 has no minimum (too few samples for k experts), or the predictive distribution then fails
+    calibration (p < 1e-3), the start from third moments (``moe.solvers.spectral``) is tried, and if
+    that fails too, ``restarts`` random starts of joint EM, sigma annealed from the spread of y, are
+    raced on a subsample. The highest likelihood wins, and ``reason`` says which start it was.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a
@@ -120,8 +122,7 @@ def recover(
 
     Theory (paper): x ~ N(0, I), |a_i| = 1, gates orthogonal to the regressors' span. Inputs far
     from N(0, I) draw a warning; the likelihood stage does not need any of these.
-    Works in float64. Where L_4 has no minimum (too few samples for k experts) the stages "L4" and
-    "L_log" are missing and the race above gives the start; ``reason`` says so.
+    Works in float64. Where L_4 has no minimum the stages "L4" and "L_log" are missing.
 
     Raises TypeError or ValueError for data, k, sigma, mu or lam that cannot be used, naming the
     argument. Non-convergence is never raised: see ``converged`` and ``reason``.
@@ -141,8 +142,26 @@ def recover(
     refine = len(few[1]) < len(y) or known is not None
     stages: list[Stage] = []
     notes: list[str] = []
+    moments: L4Moments | None = None
     l4: L4Fit | None = None
     fit: EMResult | None = None
+    proportions = x.new_full((k,), math.nan)
+
+    def follow(start: Tensor) -> tuple[EMResult, EMResult]:
+        """L_log, then the joint likelihood, from regressors (k, d), on the subset."""
+        zero = torch.zeros_like(start)
+        gates = expectation_maximisation(
+            *few, start, zero, y.std(), g, learn=("gating", "sigma"), tolerance=_LOOSE
+        )
+        begin = gates.regressors, gates.gating, gates.sigma
+        tolerance = _LOOSE if refine else _TIGHT
+        return gates, expectation_maximisation(
+            *few, *begin, g, iterations=iterations, tolerance=tolerance
+        )
+
+    def doubtful(fit: EMResult | None) -> bool:
+        return fit is None or calibration_p_value(_model(fit, g), *few) < _SUSPICIOUS
+
     clock = _Clock()
     try:
         moments = l4_moments_of(x, y, k, g, known)
@@ -154,29 +173,22 @@ def recover(
     if l4 is not None:
         values, count = l4.solution.values, l4.solution.iterations
         stages.append(Stage("L4", l4.regressors, None, None, values, count, clock.lap()))
-        gates = expectation_maximisation(
-            *few,
-            l4.regressors,
-            torch.zeros_like(l4.regressors),
-            y.std(),
-            g,
-            learn=("gating", "sigma"),
-            tolerance=_LOOSE,
-        )
+        gates, fit = follow(l4.regressors)
         stages.append(_stage("L_log", [gates], [few], clock.lap()))
-        fit = expectation_maximisation(
-            *few,
-            gates.regressors,
-            gates.gating,
-            gates.sigma,
-            g,
-            iterations=iterations,
-            tolerance=_LOOSE if refine else _TIGHT,
-        )
-    if fit is None or calibration_p_value(_model(fit, g), *few) < _SUSPICIOUS:
+        proportions = l4.proportions[match(l4.regressors, fit.regressors[0])]
+    if moments is not None and doubtful(fit):
+        with suppress(ValueError):
+            start, shares = spectral_start(x, y, moments, g, generator)
+            _, other = follow(start)
+            if fit is None or _ahead(other, fit):
+                notes.append("the start from third moments won")
+                fit, proportions = other, shares[match(start, other.regressors[0])]
+    if fit is None or doubtful(fit):
         raced = race(*few, k, g, generator, starts=restarts, iterations=iterations)
-        if fit is None or float(raced.log_likelihood) > float(fit.log_likelihood) + 1.0:
+        if fit is None or _ahead(raced, fit):
             notes.append("a random annealed start won")
+            if fit is not None:
+                proportions = proportions[match(fit.regressors[0], raced.regressors[0])]
             fit = raced
     runs, data = [fit], [few]
     if refine:
@@ -201,12 +213,9 @@ def recover(
     reason = "; ".join(against + notes) or "joint EM converged and the fit is calibrated"
     if against:
         warnings.warn(f"recover: converged is False: {reason}", stacklevel=2)
-    proportions = x.new_full((k,), math.nan)
-    if l4 is not None:
-        proportions = l4.proportions[match(l4.regressors, model.regressors)]
     return Recovery(
         model,
-        proportions,
+        proportions[match(runs[0].regressors[0], model.regressors)],
         tuple(stages),
         float(fit.log_likelihood),
         l4.mu if l4 else math.nan,
@@ -250,6 +259,10 @@ class _Clock:
         now = time.perf_counter()
         elapsed, self._last = now - self._last, now
         return elapsed
+
+
+def _ahead(one: EMResult, other: EMResult) -> bool:
+    return float(one.log_likelihood) > float(other.log_likelihood) + 1.0
 
 
 def _model(fit: EMResult, g: Nonlinearity) -> MoE:

@@ -135,13 +135,35 @@ def test_a_race_of_random_starts_ends_at_the_best_maximum() -> None:
     assert float(raced.log_likelihood) == pytest.approx(float(oracle.log_likelihood), abs=1e-3)
 
 
+def no_l4(*arguments: object, **options: object) -> None:
+    raise NoMinimumError("no start converged")
+
+
+def no_spectral(*arguments: object, **options: object) -> None:
+    raise ValueError("no transform")
+
+
+def test_third_moments_step_in_where_l4_has_no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, x, y = samples(n=5000)
+    monkeypatch.setattr("moe.recovery.minimise_l4", no_l4)
+    fit = moe.recover(x, y, 3)
+    assert fit.converged and "the start from third moments won" in fit.reason
+    assert regressor_error(fit.model, truth) < 1e-3
+    assert [stage.name for stage in fit.stages] == ["moments", "likelihood"]
+    assert float(fit.proportions.sum()) == pytest.approx(1, abs=0.2)
+
+
+def test_eight_experts_in_eight_dimensions_are_recovered() -> None:
+    truth, x, y = samples(k=8, d=8, n=10_000, sigma=0.05, gate_norm=0.0)
+    fit = moe.recover(x, y, 8)
+    assert fit.converged, fit.reason
+    assert regressor_error(fit.model, truth) < 1e-3
+
+
 def test_recovery_survives_moments_that_give_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, x, y = samples(n=2000)
-
-    def fail(*arguments: object, **options: object) -> None:
-        raise NoMinimumError("no start converged")
-
-    monkeypatch.setattr("moe.recovery.minimise_l4", fail)
+    monkeypatch.setattr("moe.recovery.minimise_l4", no_l4)
+    monkeypatch.setattr("moe.recovery.spectral_start", no_spectral)
     fit = moe.recover(x, y, 3)
     assert fit.converged and "L_4 gave no start: no start converged" in fit.reason
     assert regressor_error(fit.model, truth) < 1e-3
@@ -160,6 +182,7 @@ def test_a_bad_start_from_moments_loses_the_race(monkeypatch: pytest.MonkeyPatch
         return next(calls, None) or expectation_maximisation(*arguments, **options)
 
     monkeypatch.setattr("moe.recovery.expectation_maximisation", em)
+    monkeypatch.setattr("moe.recovery.spectral_start", no_spectral)
     fit = moe.recover(x, y, 3)
     assert "a random annealed start won" in fit.reason
     assert regressor_error(fit.model, truth) < 1e-3

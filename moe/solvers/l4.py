@@ -80,16 +80,16 @@ def l4_moments_of(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="nonlinearity .* is even")
         quadratic = output_transform(nonlinearity, level, 2)
-    second = _moment(x, y, quadratic)
+    second = robust_moment(x, y, quadratic)
     try:
         whitening = whiten(second.tensor, k)
     except ValueError as error:
         raise NoMinimumError(str(error)) from error
-    fourth = _moment(x, y, quartic, whitening.basis)
+    fourth = robust_moment(x, y, quartic, whitening.basis)
     return L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
 
 
-def _moment(
+def robust_moment(
     x: Tensor, y: Tensor, transform: OutputTransform, basis: Tensor | None = None
 ) -> ScoreMoment:
     """Least squares where n allows; the plain average where the features of x are dependent."""
