@@ -58,9 +58,10 @@ class Stage:
 class Recovery:
     """What ``recover`` found.
 
-    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from the moments, in the model's
-    order (NaN where they gave no start); stages in order; log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised with;
-    converged: the likelihood stage converged and nothing speaks against the fit; reason: in words.
+    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from the moments, in the
+    model's order (NaN where they gave no start); stages in order; log_likelihood: summed over
+    samples, in nats; mu, lam: the weights L_4 was minimised with; converged: the likelihood stage
+    converged and nothing speaks against the fit; reason: in words.
     """
 
     model: MoE
