@@ -1,4 +1,4 @@
-"""What gates do: gate maps in the plane, soft to hard, a GRU read as mixtures, selection effects."""
+"""What gates do: maps in the plane, soft to hard, a GRU read as mixtures, selection effects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class GateMap:
 
 
 def gate_map(model: MoE, *, extent: float = 3.0, points: int = 161) -> GateMap:
-    """p_i(x) and E[y | x] over the square |x_1|, |x_2| <= extent. Raises ValueError unless d = 2."""
+    """p_i(x) and E[y | x] on the square |x_1|, |x_2| <= extent. Raises ValueError unless d = 2."""
     if model.d != 2:
         raise ValueError(f"model: expected d = 2, got d = {model.d}")
     axis = torch.linspace(-extent, extent, points, dtype=model.regressors.dtype)
@@ -66,7 +66,7 @@ class SharpnessSpec:
 
 @dataclass(frozen=True, eq=False)
 class SharpnessRecord:
-    """entropy[k] (norms, trials): E[-sum_i p_i log p_i] / log k, 1 for a flat gate, 0 for a hard one;
+    """entropy[k] (norms, trials): E[-sum_i p_i log p_i] / log k, 1 if the gate is flat, 0 if hard;
     largest[k] (norms, trials): E[max_i p_i]."""
 
     spec: SharpnessSpec
@@ -110,10 +110,17 @@ def labelled_sample(model: MoE, n: int, generator: torch.Generator) -> LabelledS
     return LabelledSample(x, mean + model.sigma * noise, expert[:, 0])
 
 
+def undecided_input(model: MoE, x: Tensor) -> Tensor:
+    """Of the inputs x (n, d), the one whose mean E[y | x] is furthest from every expert's own mean:
+    (d,)."""
+    distance = (model.expert_means(x) - model.mean(x)[:, None]).abs().amin(1)
+    return x[distance.argmax()]
+
+
 @dataclass(frozen=True, eq=False)
 class SelectionRecord:
-    """Per trial and expert (trials, k): mean and standard deviation of z = <a_i, x> among the samples
-    that expert i produced, and the standard error of that mean. Without selection z ~ N(0, 1)."""
+    """Per trial and expert (trials, k), among the samples that expert i produced: mean and standard
+    deviation of z = <a_i, x>, standard error of that mean. Without selection z ~ N(0, 1)."""
 
     mean: Tensor
     deviation: Tensor
@@ -129,7 +136,7 @@ def selection(
     n: int = 20_000,
     seeds: Sequence[int] = range(6),
 ) -> SelectionRecord:
-    """Does the choice of expert i tell anything about <a_i, x>? (It does not for orthogonal gates.)"""
+    """Does the choice of expert i tell anything about <a_i, x>? Not if the gates are orthogonal."""
     rows = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -139,7 +146,9 @@ def selection(
         sample = labelled_sample(model, n, generator)
         z = sample.x @ model.regressors.T
         own = [z[sample.expert == i, i] for i in range(k)]
-        rows.append([(float(v.mean()), float(v.std()), float(v.std()) / len(v) ** 0.5) for v in own])
+        rows.append(
+            [(float(v.mean()), float(v.std()), float(v.std()) / len(v) ** 0.5) for v in own]
+        )
     mean, deviation, error = torch.tensor(rows, dtype=torch.float64).unbind(-1)
     return SelectionRecord(mean, deviation, error)
 

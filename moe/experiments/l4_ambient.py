@@ -1,0 +1,108 @@
+"""L_4 from samples in all of R^d has no lower bound when k < d (book, chapter 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from moe.experiments import l4_descent
+from moe.experiments.l4_descent import descend, draw
+from moe.moments import score_moment
+from moe.solvers.gradient import gradient_descent
+from moe.transforms import output_transform
+
+
+@dataclass(frozen=True)
+class Spec:
+    """``trials`` mixtures for each number of samples; the descent's settings in ``base``.
+
+    delta: the weight of delta/2 |A|^2 in one of the descents; the others have none.
+    """
+
+    sizes: tuple[int, ...] = (2_000, 20_000)
+    trials: int = 4
+    delta: float = 1.0
+    base: l4_descent.Spec = field(
+        default_factory=lambda: l4_descent.Spec(
+            d=8, method="average", starts=6, iterations=400, every=400
+        )
+    )
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """All (sizes, trials). projected, ambient, ridge: median E_reg over starts at the end of the
+    descents in the eigenspace of M, in R^d, and in R^d with delta;
+    ran_off: share of starts that left every bound in R^d; escape: the lowest factor of r^4 over
+    unit e (``quartic_coefficient``); outside: length of that e outside span{a*}."""
+
+    spec: Spec
+    projected: Tensor
+    ambient: Tensor
+    ridge: Tensor
+    ran_off: Tensor
+    escape: Tensor
+    outside: Tensor
+
+
+def quartic_coefficient(e: Tensor, second: Tensor, fourth: Tensor, mu: float, lam: float) -> Tensor:
+    """lambda M[e,e]^2 - mu T[e,e,e,e] at unit rows e/|e|, (..., d) -> (...): the factor of r^4 in
+    L_4 when one row is r e. Negative somewhere: L_4 has no lower bound (derived)."""
+    e = e / e.norm(dim=-1, keepdim=True)
+    d = len(second)
+    pairs = (e[..., :, None] * e[..., None, :]).flatten(-2)
+    along = ((pairs @ fourth.reshape(d * d, d * d)) * pairs).sum(-1)
+    return lam * (pairs @ second.flatten()).square() - mu * along
+
+
+def steepest_escape(
+    second: Tensor, fourth: Tensor, mu: float, lam: float, generator: torch.Generator
+) -> tuple[float, Tensor]:
+    """The lowest quartic coefficient over 32 descents on the unit sphere, and its direction."""
+    starts = torch.randn(32, len(second), generator=generator, dtype=second.dtype)
+    descent = gradient_descent(
+        lambda e: quartic_coefficient(e, second, fourth, mu, lam),
+        [starts],
+        step=0.02,
+        iterations=200,
+        every=200,
+    )
+    best = int(descent.losses[-1].argmin())
+    e = descent.parameters[0][best]
+    return float(descent.losses[-1][best]), e / e.norm()
+
+
+def run(spec: Spec) -> Record:
+    """The same samples and the same kind of moments, with and without the projection."""
+    rows = []
+    for n in spec.sizes:
+        for trial in range(spec.trials):
+            base = replace(spec.base, n=n, seed=1_000 * spec.seed + trial)
+            projected = l4_descent.run(base).errors[-1].median()
+            truth, x, y, generator = draw(base)
+            quadratic = output_transform(base.nonlinearity, base.sigma, 2)
+            quartic = output_transform(base.nonlinearity, base.sigma, 4)
+            second = score_moment(x, y, quadratic, base.method).tensor
+            fourth = score_moment(x, y, quartic, base.method).tensor
+            eye = torch.eye(base.d, dtype=x.dtype)
+            descent, ridge = (
+                descend(replace(base, delta=delta), second, fourth, eye, truth, generator)
+                for delta in (0.0, spec.delta)
+            )
+            escape, e = steepest_escape(second, fourth, base.mu, base.lam, generator)
+            span = torch.linalg.qr(truth.T).Q
+            rows.append(
+                [
+                    float(projected),
+                    float(descent.observed[-1].median()),
+                    float(ridge.observed[-1].median()),
+                    float(descent.diverged.double().mean()),
+                    escape,
+                    float((e - span @ (span.T @ e)).norm()),
+                ]
+            )
+    table = torch.tensor(rows, dtype=torch.float64).reshape(len(spec.sizes), spec.trials, -1)
+    return Record(spec, *table.unbind(-1))

@@ -1,0 +1,117 @@
+"""Gradient descent on L_4 from samples, in whitened coordinates (book, chapter 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from moe.losses import l4_moments
+from moe.metrics import regressor_error_of
+from moe.model import MoE
+from moe.moments import score_moment, whiten
+from moe.nonlinearity import as_nonlinearity
+from moe.solvers.gradient import Descent, gradient_descent
+from moe.transforms import output_transform
+
+
+def dual_basis(regressors: Tensor) -> Tensor:
+    """Rows dual to the rows of A (k, d): pinv(A)', so that dual_basis(A) A' = I; an involution."""
+    return torch.linalg.pinv(regressors).mT
+
+
+def skewed_regressors(k: int, d: int, cosine: float, generator: torch.Generator) -> Tensor:
+    """k unit rows in R^d with pairwise inner product ``cosine``, in a random orientation."""
+    gram = torch.full((k, k), float(cosine), dtype=torch.float64)
+    factor = torch.linalg.cholesky(gram.fill_diagonal_(1.0))
+    frame = torch.linalg.qr(torch.randn(d, k, generator=generator, dtype=torch.float64)).Q
+    return factor @ frame.T
+
+
+@dataclass(frozen=True)
+class Spec:
+    """k experts with pairwise inner product ``cosine``, gates of norm ``gate_norm`` orthogonal to
+    them, n samples, ``starts`` random starts. method: how moments are estimated."""
+
+    k: int = 3
+    d: int = 6
+    n: int = 20_000
+    sigma: float = 0.1
+    cosine: float = 0.3
+    gate_norm: float = 1.0
+    nonlinearity: str = "linear"
+    method: Literal["auto", "average", "least_squares"] = "auto"
+    mu: float = 0.5
+    lam: float = 10.0
+    delta: float = 0.0
+    starts: int = 12
+    step: float = 4e-3
+    iterations: int = 240
+    every: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """iterations (T,); errors, values (T, starts): E_reg and L_4 on the way; ran_off (starts,):
+    the descent left every bound; then its last finite point counts."""
+
+    spec: Spec
+    iterations: Tensor
+    errors: Tensor
+    values: Tensor
+    ran_off: Tensor
+
+
+def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
+    """The experts a*_i (k, d), x (n, d), y (n,), and the generator for what follows."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    regressors = skewed_regressors(spec.k, spec.d, spec.cosine, generator)
+    span = torch.linalg.qr(regressors.T).Q
+    gating = torch.randn(spec.k, spec.d, generator=generator, dtype=torch.float64)
+    gating = gating - gating @ span @ span.T
+    gating = spec.gate_norm * gating / gating.norm(dim=1, keepdim=True)
+    gating[-1] = 0.0
+    model = MoE(regressors, gating, spec.sigma, as_nonlinearity(spec.nonlinearity))
+    x, y = model.sample(spec.n, generator)
+    return model.regressors, x, y, generator
+
+
+def descend(
+    spec: Spec,
+    second: Tensor,
+    fourth: Tensor,
+    back: Tensor,
+    truth: Tensor,
+    generator: torch.Generator,
+) -> Descent:
+    """Descend on L_4(M, T) from starts with rows N(0, I / dim); observe E_reg of the dual of
+    rows @ back, where back (dim, d) leads to the coordinates of the truth."""
+
+    def error(rows: Tensor) -> Tensor:
+        return torch.tensor([regressor_error_of(dual_basis(r @ back), truth) for r in rows])
+
+    dim = len(second)
+    starts = torch.randn(spec.starts, spec.k, dim, generator=generator, dtype=truth.dtype)
+    return gradient_descent(
+        lambda rows: l4_moments(rows, second, fourth, spec.mu, spec.lam, spec.delta),
+        [starts / dim**0.5],
+        step=spec.step,
+        iterations=spec.iterations,
+        observe=error,
+        every=spec.every,
+    )
+
+
+def run(spec: Spec) -> Record:
+    """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
+    truth, x, y, generator = draw(spec)
+    quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
+    whitening = whiten(score_moment(x, y, quadratic, spec.method).tensor, spec.k)
+    quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
+    inside = score_moment(x, y, quartic, spec.method, whitening.basis).tensor
+    eye = torch.eye(spec.k, dtype=x.dtype)
+    descent = descend(spec, eye, whitening.apply(inside), whitening.whitener.T, truth, generator)
+    return Record(spec, descent.iterations, descent.observed, descent.losses, descent.diverged)

@@ -1,0 +1,118 @@
+"""What mu, lambda and delta do to the minimisers of the population L_4 (book, chapter 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.experiments.l4_descent import dual_basis, skewed_regressors
+from moe.landscape.squares import population_tensor
+from moe.losses import l4_population
+from moe.metrics import regressor_error_of
+from moe.solvers.quartic import minimise_quartic, random_starts
+
+_FEW = 32
+
+
+def with_norm_penalty(truth: Tensor, proportions: Tensor) -> Tensor:
+    """T = sum_m p_m a*_m^(4) in the original coordinates, k = d (authors' slides).
+
+    L_4 with lambda sum_i (|a_i|^2 - 1)^2 in place of the general term is the quartic of this tensor
+    without whitening.
+    """
+    return torch.einsum("m,ma,mb,mc,md->abcd", proportions, truth, truth, truth, truth)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """k = d = 3 experts with pairwise inner product ``cosine``, and weights to try."""
+
+    cosine: float = 0.5
+    proportions: tuple[float, float, float] = (0.1, 0.1, 0.8)
+    lam: float = 35.0
+    mus: tuple[float, ...] = (0.0, 0.05, 0.5, 0.9, 1.5, 3.0)
+    penalty_mus: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
+    deltas: tuple[float, ...] = (0.0, 0.01, 0.03, 0.1, 0.3)
+    starts: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """truth (3, 3); success (mus,): share of starts that end at the truth, general form;
+    valley: the highest value reached at mus[0]; norm_penalty (penalty_mus, 2): E_reg of the lowest
+    minimum of the slides' form, through the dual basis and read directly; general the same for the
+    general form; ridge (deltas,): E_reg of the general form's minimum nearest the truth."""
+
+    spec: Spec
+    truth: Tensor
+    success: Tensor
+    valley: float
+    norm_penalty: Tensor
+    general: Tensor
+    ridge: Tensor
+
+
+def run(spec: Spec) -> Record:
+    """Minimise the population L_4 for every weight."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    truth = skewed_regressors(3, 3, spec.cosine, generator)
+    p = torch.tensor(spec.proportions, dtype=torch.float64)
+    whitened = population_tensor(p)
+    # Rows b_i in the basis of the orthonormal v_m; a_i = sum_m <v_m, b_i> dual_m / sqrt(p_m).
+    back = dual_basis(truth) / p.sqrt()[:, None]
+    solutions = [
+        minimise_quartic(whitened, mu, spec.lam, random_starts(spec.starts, 3, generator))
+        for mu in spec.mus
+    ]
+    success = torch.tensor([_share_at_truth(s.points) for s in solutions])
+
+    plain = with_norm_penalty(truth, p)
+    norm_penalty, general = [], []
+    for mu in spec.penalty_mus:
+        starts = random_starts(_FEW, 3, generator)
+        slides = minimise_quartic(plain, mu, spec.lam, starts)
+        norm_penalty.append(_errors(slides.points[slides.best], truth))
+        whole = minimise_quartic(whitened, mu, spec.lam, starts)
+        general.append(_errors(whole.points[whole.best] @ back, truth))
+    ridge = [
+        regressor_error_of(dual_basis(_ridge_minimum(truth, p, spec.lam, delta)), truth)
+        for delta in spec.deltas
+    ]
+    return Record(
+        spec,
+        truth,
+        success,
+        float(solutions[0].values.max()),
+        torch.tensor(norm_penalty, dtype=torch.float64),
+        torch.tensor(general, dtype=torch.float64),
+        torch.tensor(ridge, dtype=torch.float64),
+    )
+
+
+def _share_at_truth(points: Tensor) -> float:
+    """Share of whitened points (S, k, k) whose rows hold one expert each, all different."""
+    cosines = points.abs() / points.norm(dim=-1, keepdim=True)
+    held = (cosines > 1 - 1e-6).long()
+    distinct = (held.sum(-1) == 1).all(-1) & (held.sum(-2) == 1).all(-1)
+    return float(distinct.double().mean())
+
+
+def _errors(rows: Tensor, truth: Tensor) -> tuple[float, float]:
+    return regressor_error_of(dual_basis(rows), truth), regressor_error_of(rows, truth)
+
+
+def _ridge_minimum(truth: Tensor, p: Tensor, lam: float, delta: float) -> Tensor:
+    """The minimum of the general form, mu = 1/2, next to the dual basis: Newton's method."""
+
+    def loss(flat: Tensor) -> Tensor:
+        return l4_population(flat.reshape(truth.shape), truth, p, 0.5, lam, delta)
+
+    rows = (dual_basis(truth) / p.sqrt()[:, None]).flatten()
+    for _ in range(12):
+        curvature = torch.autograd.functional.hessian(loss, rows)
+        slope = torch.autograd.functional.jacobian(loss, rows)
+        rows = rows - torch.linalg.solve(curvature, slope)
+    return rows.reshape(truth.shape)

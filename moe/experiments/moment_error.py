@@ -1,0 +1,168 @@
+"""The error of moments E[Q_m(y) S_m(x)] / c_m, predicted and then measured (book, chapter 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, factorial
+from typing import Literal
+
+import torch
+from numpy.polynomial.hermite_e import hermevander
+from torch import Tensor
+
+from moe.experiments.gaussian_integrals import grid_rule, line_rule, noise_averaged
+from moe.model import random_moe
+from moe.moments import Moments
+from moe.nonlinearity import as_nonlinearity
+from moe.transforms import output_transform
+
+Method = Literal["average", "least_squares"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """``trials`` data sets of each size for each nonlinearity, k = 2 experts, moments of order
+    ``degree`` over all d coordinates or, with ``in_span``, over the experts' span only."""
+
+    nonlinearities: tuple[str, ...] = ("linear", "tanh", "sigmoid", "relu")
+    d: int = 8
+    degree: int = 4
+    in_span: bool = False
+    methods: tuple[Method, ...] = ("average",)
+    sigma: float = 0.1
+    gate_norm: float = 1.0
+    sizes: tuple[int, ...] = (2_000, 8_000, 32_000)
+    trials: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """errors (methods, G, sizes, trials): |T_hat - T|_F^2 for G nonlinearities;
+    constants (methods, G): the predicted n E|T_hat - T|_F^2."""
+
+    spec: Spec
+    errors: Tensor
+    constants: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        """Root mean square of |T_hat - T|_F that theory gives, (methods, G, sizes)."""
+        n = torch.tensor(self.spec.sizes, dtype=torch.float64)
+        return (self.constants[..., None] / n).sqrt()
+
+    @property
+    def measured(self) -> Tensor:
+        """Root mean square of |T_hat - T|_F over data sets, (methods, G, sizes)."""
+        return self.errors.mean(-1).sqrt()
+
+    @property
+    def typical(self) -> Tensor:
+        """Median of |T_hat - T|_F over data sets, (methods, G, sizes)."""
+        return self.errors.median(-1).values.sqrt()
+
+
+def multisets(dim: int, size: int) -> int:
+    """Number of monomials of degree ``size`` in ``dim`` variables."""
+    return comb(dim + size - 1, size) if dim > 0 else int(size == 0)
+
+
+def rising(d: int, degree: int) -> int:
+    """E|S_m(x)|_F^2 = d (d + 1) ... (d + m - 1), m = degree (derived)."""
+    return factorial(degree) * multisets(d, degree)
+
+
+def average_constant(
+    nonlinearity: str, sigma: float, dim: int, degree: int, squared_norm: float
+) -> float:
+    """n E|T_hat - T|_F^2 of the plain average, exact for every n (derived; book, chapter 3):
+
+    (m!/c_m^2) sum_{j=0..m} C(dim - 2 + m - j, m - j) E[Q_m(y)^2 He_j(z)^2] / j!  -  |T|_F^2,
+
+    y = g(z) + sigma xi. Neither regressors nor gates enter but through |T|_F^2 (``squared_norm``).
+    """
+    g, transform = as_nonlinearity(nonlinearity), output_transform(nonlinearity, sigma, degree)
+    z, weight = line_rule(g.kinks)
+    square = weight * noise_averaged(transform, g, sigma, z, power=2)
+    moments = square @ torch.from_numpy(hermevander(z.numpy(), degree)).square()
+    total = sum(
+        multisets(dim - 1, degree - j) * float(moments[j]) / factorial(j) for j in range(degree + 1)
+    )
+    return factorial(degree) * total / transform.normaliser**2 - squared_norm
+
+
+def least_squares_constant(
+    nonlinearity: str, sigma: float, dim: int, degree: int, cosine: float
+) -> float:
+    """lim n E|T_hat - T|_F^2 of least squares, k = 2, <a_1, a_2> = cosine (derived):
+
+    E[r^2 |S_m(x)|_F^2] / c_m^2,  r = Q_m(y) - E Q_m(y) - (c_m / m!) sum_i pbar_i He_m(<a_i, x>),
+
+    what is left of Q_m(y) after its projection on polynomials of degree m in x: the projection has
+    no parts of degree 1, ..., m - 1. By symmetry p_i(x) may be replaced by 1/2. Quadrature over
+    span{a_1, a_2}; the other dim - 2 coordinates are averaged exactly.
+    """
+    g, transform = as_nonlinearity(nonlinearity), output_transform(nonlinearity, sigma, degree)
+    z, z_weight = line_rule(g.kinks)
+    v, v_weight = grid_rule(1, nodes=24)
+    first, second = (noise_averaged(transform, g, sigma, z, power)[:, None] for power in (1, 2))
+    one = torch.from_numpy(hermevander(z.numpy(), degree))
+    other = torch.from_numpy(hermevander(v[:, 0].numpy(), degree))
+    tilted = cosine * z[:, None] + (1 - cosine**2) ** 0.5 * v[:, 0]
+    both = one[:, None, -1] + torch.from_numpy(hermevander(tilted.numpy(), degree))[..., -1]
+    fit = z_weight @ first + transform.normaliser / factorial(degree) * both / 2
+    residual = second - 2 * first * fit + fit.square()
+    squares = sum(
+        multisets(dim - 2, degree - i - j)
+        / (factorial(i) * factorial(j))
+        * torch.outer(one[:, i].square(), other[:, j].square())
+        for i in range(degree + 1)
+        for j in range(degree + 1 - i)
+    )
+    total = float(z_weight @ (residual * squares) @ v_weight)
+    return factorial(degree) * total / transform.normaliser**2
+
+
+def run(spec: Spec) -> Record:
+    """The constants, then every estimate on every data set."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    errors, constants = [], []
+    for name in spec.nonlinearities:
+        model = random_moe(
+            2,
+            spec.d,
+            sigma=spec.sigma,
+            gate_norm=spec.gate_norm,
+            nonlinearity=name,
+            generator=generator,
+        )
+        basis = torch.linalg.qr(model.regressors.T).Q if spec.in_span else None
+        rows = model.regressors if basis is None else model.regressors @ basis
+        dim, transform = rows.shape[1], output_transform(name, spec.sigma, spec.degree)
+        tensor = torch.stack([_power(row, spec.degree) for row in rows]).mean(0)
+        square = float(tensor.square().sum())
+        cosine = float(model.regressors[0] @ model.regressors[1])
+        constants.append(
+            [
+                average_constant(name, spec.sigma, dim, spec.degree, square)
+                if method == "average"
+                else least_squares_constant(name, spec.sigma, dim, spec.degree, cosine)
+                for method in spec.methods
+            ]
+        )
+        for n in spec.sizes:
+            for _ in range(spec.trials):
+                x, y = model.sample(n, generator)
+                for method in spec.methods:
+                    estimate = Moments(transform, spec.d, basis, method).update(x, y).tensor()
+                    errors.append(float((estimate - tensor).square().sum()))
+    shape = (len(spec.nonlinearities), len(spec.sizes), spec.trials, len(spec.methods))
+    table = torch.tensor(errors, dtype=torch.float64).reshape(shape).movedim(-1, 0)
+    return Record(spec, table, torch.tensor(constants, dtype=torch.float64).T)
+
+
+def _power(row: Tensor, degree: int) -> Tensor:
+    power = torch.ones((), dtype=row.dtype)
+    for _ in range(degree):
+        power = power[..., None] * row
+    return power

@@ -1,0 +1,156 @@
+"""Gate maps, softness, selection, the GRU, and the exchange twin."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from moe.experiments import gates, twins
+from moe.metrics import gating_error, regressor_error
+from moe.model import MoE, random_moe
+from moe.plotting import gates as pictures
+from moe.plotting import twins as twin_pictures
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gru_is_a_row_of_two_expert_mixtures(seed: int) -> None:
+    torch.manual_seed(seed)
+    cell = torch.nn.GRUCell(3, 4).double()
+    x, h = torch.randn(6, 3).double(), torch.randn(6, 4).double()
+    gate, experts = gates.gru_as_mixtures(cell, x, h)
+    assert gate.shape == experts.shape == (6, 4, 2)
+    torch.testing.assert_close((gate * experts).sum(-1), cell(x, h), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gate.sum(-1), torch.ones(6, 4).double())
+    assert torch.equal(experts[..., 1], h)
+
+
+def test_the_planar_gates_are_three_equal_sectors_of_the_given_norm() -> None:
+    model = gates.planar_moe(5.0)
+    torch.testing.assert_close(model.gating[:2].norm(dim=1), torch.full((2,), 5.0).double())
+    proportions = model.mixing_proportions(100_000, generator=generator())
+    torch.testing.assert_close(proportions, torch.full((3,), 1 / 3).double(), rtol=0, atol=0.01)
+
+
+def test_a_gate_map_holds_gate_and_mean_at_its_grid_points() -> None:
+    model = gates.planar_moe(2.0, nonlinearity="tanh")
+    drawn = gates.gate_map(model, extent=2.0, points=5)
+    point = torch.stack([drawn.axis[4], drawn.axis[1]])[None]
+    torch.testing.assert_close(drawn.gate[1, 4], model.gate(point)[0])
+    torch.testing.assert_close(drawn.mean[1, 4], model.mean(point)[0])
+    with pytest.raises(ValueError, match="model: expected d = 2"):
+        gates.gate_map(random_moe(2, 3, generator=generator()))
+
+
+def test_a_gate_hardens_with_its_norm() -> None:
+    record = gates.sharpness(gates.SharpnessSpec(experts=(2, 4), n=1_000, trials=2))
+    for k in (2, 4):
+        assert bool((record.entropy[k].diff(dim=0) < 0).all())
+        assert bool((record.largest[k].diff(dim=0) > 0).all())
+        assert bool((record.entropy[k] <= 1).all())
+        assert bool((record.largest[k] >= 1 / k).all())
+
+
+def test_entropy_of_a_hard_gate_of_two_follows_its_limit() -> None:
+    record = gates.sharpness(gates.SharpnessSpec(experts=(2,), norms=(64.0,), n=50_000, trials=3))
+    limit = math.pi**2 / (3 * math.sqrt(2 * math.pi) * 64 * math.log(2))
+    assert float(record.entropy[2].mean()) == pytest.approx(limit, rel=0.05)
+
+
+def test_a_labelled_sample_has_the_law_of_the_model() -> None:
+    model = random_moe(3, 5, sigma=0.1, gate_norm=2.0, generator=generator())
+    sample = gates.labelled_sample(model, 20_000, generator(1))
+    own = model.expert_means(sample.x).gather(1, sample.expert[:, None])[:, 0]
+    assert float((sample.y - own).std()) == pytest.approx(0.1, rel=0.05)
+    gate = model.gate(sample.x)
+    for i in range(3):
+        gap = (sample.expert == i).double() - gate[:, i]
+        assert abs(float(gap.mean())) < 5 * float(gap.std()) / 20_000**0.5
+
+
+def test_orthogonal_gates_do_not_select_and_others_do() -> None:
+    fair = gates.selection(gates_in_span=False, n=5_000, seeds=range(3))
+    assert (fair.mean / fair.standard_error).abs().max() < 5
+    assert (fair.deviation - 1).abs().max() < 0.1
+    selected = gates.selection(gates_in_span=True, n=5_000, seeds=range(3))
+    assert (selected.mean / selected.standard_error).abs().max() > 8
+
+
+@pytest.mark.parametrize("overlap", [-0.5, 0.0, 0.7])
+def test_the_exchange_twin_meets_the_assumptions_and_has_the_stated_errors(overlap: float) -> None:
+    truth = twins.two_experts(overlap, 1.5, 0.1, d=5)
+    twin = twins.exchange_twin(truth)
+    for model in (truth, twin):
+        torch.testing.assert_close(model.regressors.norm(dim=1), torch.ones(2).double())
+        assert float(model.gating[0].norm()) == pytest.approx(1.5)
+        assert (model.regressors @ model.gating.T).abs().max() < 1e-12
+    assert float(truth.regressors[0] @ truth.regressors[1]) == pytest.approx(overlap)
+    assert regressor_error(twin, truth) == pytest.approx((1 - overlap) / 2)
+    assert gating_error(twin, truth) == pytest.approx(math.sqrt(2))
+
+
+def test_the_twin_of_the_twin_is_the_model() -> None:
+    truth = twins.two_experts(0.3, 2.0, 0.1)
+    again = twins.exchange_twin(twins.exchange_twin(truth))
+    torch.testing.assert_close(again.regressors, truth.regressors)
+    torch.testing.assert_close(again.gating, truth.gating)
+
+
+def test_twin_prediction_errors_agree_with_samples() -> None:
+    record = twins.run(twins.TwinSpec(norms=(2.0,), overlap=0.2, n=1_000, trials=1))
+    truth = twins.two_experts(0.2, 2.0, 0.1)
+    twin = twins.exchange_twin(truth)
+    x, y = truth.sample(300_000, generator())
+    noise = (y - truth.mean(x)).square()
+    excess = (truth.mean(x) - twin.mean(x)).square()
+    for values, exact in ((noise, record.noise), (excess, record.excess)):
+        assert abs(float(values.mean() - exact[0])) < 5 * float(values.std()) / len(x) ** 0.5
+
+
+def test_twin_excess_follows_the_sixth_power_law() -> None:
+    record = twins.run(twins.TwinSpec(norms=(0.02, 0.04), n=500, trials=1))
+    torch.testing.assert_close(
+        record.excess / record.leading, torch.ones(2).double(), rtol=4e-3, atol=0
+    )
+    assert bool((record.gap > 0.5).all())
+
+
+@pytest.mark.parametrize(
+    ("message", "model"),
+    [
+        ("k = 2", random_moe(3, 5, generator=generator())),
+        ("not zero", random_moe(2, 5, gate_norm=0.0, generator=generator())),
+        ("not zero", MoE(torch.ones(2, 3), torch.eye(2, 3) - torch.eye(2, 3), 0.1)),
+    ],
+)
+def test_a_model_without_a_twin_is_refused(message: str, model: MoE) -> None:
+    with pytest.raises(ValueError, match=message):
+        twins.exchange_twin(model)
+
+
+def test_two_experts_refuses_parallel_regressors() -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        twins.two_experts(1.0, 1.0, 0.1)
+
+
+def test_figures_draw() -> None:
+    maps = [gates.gate_map(gates.planar_moe(norm), points=41) for norm in (1.0, 8.0)]
+    model = random_moe(3, 5, sigma=0.2, generator=generator())
+    sample = gates.labelled_sample(model, 100, generator())
+    soft = gates.sharpness(gates.SharpnessSpec(n=200, trials=2))
+    record = twins.run(twins.TwinSpec(norms=(0.5, 1.0, 2.0), n=300, trials=2))
+    for figure in (
+        pictures.gate_regions(maps),
+        pictures.mean_surfaces(maps),
+        pictures.softness(soft),
+        pictures.samples_by_expert(model, sample, gates.undecided_input(model, sample.x)),
+        twin_pictures.twins(record),
+    ):
+        assert isinstance(figure, Figure)
+        figure.canvas.draw()

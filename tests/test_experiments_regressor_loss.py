@@ -1,0 +1,181 @@
+"""What chapter 4 says, at small size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from moe.experiments import l4_ambient, l4_descent, l4_weights, three_forms
+from moe.experiments.gaussian_integrals import (
+    exact_proportions,
+    grid_rule,
+    line_rule,
+    noise_averaged,
+)
+from moe.hermite import score_tensor
+from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
+from moe.losses import l4_moments
+from moe.model import random_moe
+from moe.nonlinearity import as_nonlinearity
+from moe.plotting import regressor_loss as pictures
+from moe.transforms import output_transform
+
+
+def test_quadratures_integrate_polynomials_and_kinks() -> None:
+    z, weight = line_rule(kinks=(0.0,))
+    for power, moment in ((0, 1.0), (2, 1.0), (4, 3.0), (8, 105.0)):
+        assert float(weight @ z**power) == pytest.approx(moment, rel=1e-12)
+    assert float(weight @ z.abs()) == pytest.approx((2 / torch.pi) ** 0.5, rel=1e-12)
+    t, weight = grid_rule(2, nodes=10)
+    assert float(weight @ (t[:, 0] ** 4 * t[:, 1] ** 2)) == pytest.approx(3.0, rel=1e-12)
+
+
+def test_exact_proportions_agree_with_monte_carlo() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = random_moe(3, 6, gate_norm=2.0, generator=generator)
+    x = torch.randn(200_000, 6, generator=generator, dtype=torch.float64)
+    gate = model.gate(x)
+    error = gate.std(0) / len(x) ** 0.5
+    assert bool(((gate.mean(0) - exact_proportions(model)).abs() < 4 * error).all())
+    with pytest.raises(ValueError, match="at most 4 experts"):
+        exact_proportions(random_moe(5, 9, generator=generator))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_noise_average_agrees_with_a_fine_rule(power: int) -> None:
+    g, transform = as_nonlinearity("tanh"), output_transform("tanh", 0.4, 4)
+    z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    noise, weight = line_rule()
+    fine = transform(g(z)[:, None] + 0.4 * noise) ** power @ weight
+    torch.testing.assert_close(noise_averaged(transform, g, 0.4, z, power), fine)
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh"])
+def test_the_gates_drop_out_of_the_fourth_moment(name: str) -> None:
+    """Theorem "The gates drop out" by quadrature over R^3."""
+    model = random_moe(2, 3, nonlinearity=name, generator=torch.Generator().manual_seed(1))
+    x, weight = grid_rule(3, nodes=40)
+    transform = output_transform(name, model.sigma, 4)
+    z = x @ model.regressors.T
+    q = (model.gate(x) * noise_averaged(transform, model.nonlinearity, model.sigma, z)).sum(-1)
+    tensor = torch.einsum("n,nabcd->abcd", weight * q, score_tensor(x, 4)) / transform.normaliser
+    a, p = model.regressors, exact_proportions(model)
+    torch.testing.assert_close(
+        tensor, torch.einsum("m,ma,mb,mc,md->abcd", p, a, a, a, a), atol=1e-6, rtol=0
+    )
+
+
+@pytest.fixture(scope="module")
+def forms() -> three_forms.Record:
+    return three_forms.run(three_forms.Spec(sizes=(500, 2_000, 8_000, 32_000), trials=24))
+
+
+def test_three_forms_agree(forms: three_forms.Record) -> None:
+    assert forms.moments.shape == (4, 24, 16)
+    assert forms.population.shape == (16,)
+    assert forms.rounding < 1e-11
+    assert abs(forms.slope + 0.5) < 0.12
+
+
+@pytest.fixture(scope="module")
+def weights() -> l4_weights.Record:
+    return l4_weights.run(l4_weights.Spec(mus=(0.0, 0.5, 2.0), starts=150))
+
+
+def test_random_starts_reach_the_truth_only_for_mu_between_zero_and_one(
+    weights: l4_weights.Record,
+) -> None:
+    assert weights.success[1] == 1.0
+    assert weights.success[0] < 1.0
+    assert weights.success[2] < 1.0
+
+
+def test_norm_penalty_is_biased_and_the_general_form_is_not(weights: l4_weights.Record) -> None:
+    assert weights.general[:, 0].max() < 1e-10
+    assert bool((weights.norm_penalty[:, 0] > 1e-4).all())
+    assert weights.norm_penalty[1, 0] / weights.norm_penalty[0, 0] == pytest.approx(6.25, rel=0.15)
+
+
+def test_ridge_bias_is_quadratic_in_delta(weights: l4_weights.Record) -> None:
+    assert weights.ridge[0] < 1e-12
+    assert weights.ridge[2] / weights.ridge[1] == pytest.approx(9.0, rel=0.1)
+
+
+def test_without_mu_there_are_valleys_of_spurious_minima(weights: l4_weights.Record) -> None:
+    """Proposition of the same name: the segment is critical, locally minimal, and mu tips it."""
+    p = torch.tensor([0.1, 0.1, 0.8], dtype=torch.float64)
+    lam = 35.0
+    shared = lam * p[2] / (lam * p[2] + 1)
+    assert weights.valley == pytest.approx(2 * lam / (lam * float(p[2]) + 1), rel=1e-8)
+    for part in (0.3, 0.5, 0.7):
+        u = torch.zeros(3, 3, dtype=torch.float64)
+        u[0, 0], u[0, 1], u[1, 2], u[2, 2] = part, 1 - part, shared, shared
+        on = u > 0
+        slope = squares_gradient(u, p, 0.0, lam)
+        assert slope[on].abs().max() < 1e-10
+        assert slope[~on].min() > 0
+        flat = on.flatten()
+        blocks = [squares_matrix(p, mu, lam)[flat][:, flat] for mu in (0.0, 0.05)]
+        lowest = [float(torch.linalg.eigvalsh(block)[0]) for block in blocks]
+        assert lowest[0] > -1e-10
+        assert lowest[1] < -1e-3
+        assert float(squares_loss(u, p, 0.0, lam)) == pytest.approx(weights.valley, rel=1e-8)
+
+
+SMALL = l4_descent.Spec(n=20_000, starts=6, iterations=400, every=40)
+
+
+def test_descent_finds_the_experts_from_every_start() -> None:
+    record = l4_descent.run(SMALL)
+    assert record.errors.shape == record.values.shape == (11, 6)
+    assert not bool(record.ran_off.any())
+    assert record.errors[-1].max() < 0.05
+    assert record.errors[-1].max() - record.errors[-1].min() < 1e-4
+
+
+def test_skewed_regressors_have_the_cosine() -> None:
+    rows = l4_descent.skewed_regressors(4, 6, 0.3, torch.Generator().manual_seed(0))
+    expected = torch.full((4, 4), 0.3, dtype=torch.float64).fill_diagonal_(1.0)
+    torch.testing.assert_close(rows @ rows.T, expected)
+    dual = l4_descent.dual_basis(rows)
+    torch.testing.assert_close(dual @ rows.T, torch.eye(4, dtype=torch.float64))
+    torch.testing.assert_close(l4_descent.dual_basis(dual), rows)
+
+
+@pytest.fixture(scope="module")
+def ambient() -> l4_ambient.Record:
+    base = replace(SMALL, d=8, method="average", starts=3)
+    return l4_ambient.run(l4_ambient.Spec(sizes=(2_000, 20_000), trials=2, base=base))
+
+
+def test_projection_is_necessary(ambient: l4_ambient.Record) -> None:
+    assert ambient.projected.shape == (2, 2)
+    assert bool((ambient.projected.median(1).values < ambient.ambient.median(1).values / 3).all())
+    assert bool((ambient.escape[0] < 0).all())
+    assert bool((ambient.outside > 0.5).all())
+
+
+def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
+    generator = torch.Generator().manual_seed(5)
+    second = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    pair = torch.randn(16, 16, generator=generator, dtype=torch.float64)
+    fourth = (pair + pair.T).reshape(4, 4, 4, 4)
+    e = torch.randn(4, generator=generator, dtype=torch.float64)
+    factor = l4_ambient.quartic_coefficient(e, second, fourth, 0.5, 10.0)
+    rows = torch.zeros(2, 4, dtype=torch.float64)
+    rows[0] = 1e3 * e / e.norm()
+    value = l4_moments(rows, second, fourth, 0.5, 10.0, 0.3)
+    assert float(value) / 1e12 == pytest.approx(float(factor), rel=1e-3)
+
+
+def test_figures_draw(forms: three_forms.Record, ambient: l4_ambient.Record) -> None:
+    for figure in (
+        pictures.forms_figure(forms),
+        pictures.ambient_figure(ambient),
+        pictures.descent_figure(l4_descent.run(replace(SMALL, iterations=20, every=10))),
+    ):
+        assert isinstance(figure, Figure)
+        assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
