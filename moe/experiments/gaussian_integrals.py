@@ -37,7 +37,10 @@ def grid_rule(dim: int, nodes: int = 40) -> tuple[Tensor, Tensor]:
 
 
 def exact_proportions(model: MoE) -> Tensor:
-    """pbar_i = E[p_i(x)], (k,), by quadrature over the span of the gating rows; for k <= 4."""
+    """pbar_i = E[p_i(x)], (k,), by quadrature over the span of the gating rows; for k <= 4.
+
+    Gauss-Hermite with 40 nodes an axis: about ten digits at gate norm 1, four at gate norm 4.
+    """
     if model.k > 4:
         raise ValueError(f"model: expected at most 4 experts for quadrature, got {model.k}")
     basis = torch.linalg.qr(model.gating[:-1].T).Q

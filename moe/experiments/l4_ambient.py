@@ -25,9 +25,7 @@ class Spec:
     trials: int = 4
     delta: float = 1.0
     base: l4_descent.Spec = field(
-        default_factory=lambda: l4_descent.Spec(
-            d=8, method="average", starts=6, iterations=400, every=400
-        )
+        default_factory=lambda: l4_descent.Spec(d=8, method="average", starts=6, every=400)
     )
     seed: int = 0
 

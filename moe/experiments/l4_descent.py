@@ -48,8 +48,8 @@ class Spec:
     delta: float = 0.0
     starts: int = 12
     step: float = 4e-3
-    iterations: int = 240
-    every: int = 3
+    iterations: int = 400
+    every: int = 4
     seed: int = 0
 
 

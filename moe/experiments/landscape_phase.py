@@ -65,7 +65,7 @@ def run(spec: Spec) -> Record:
                         lam,
                         drawn,
                         first_order_iterations=40,
-                        max_iterations=60,
+                        max_iterations=150,
                         radius=_RAN_OFF,
                     )
                     right = at_truth(end)

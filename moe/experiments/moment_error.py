@@ -13,7 +13,7 @@ from torch import Tensor
 from moe.experiments.gaussian_integrals import grid_rule, line_rule, noise_averaged
 from moe.model import random_moe
 from moe.moments import Moments
-from moe.nonlinearity import as_nonlinearity
+from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.transforms import output_transform
 
 Method = Literal["average", "least_squares"]
@@ -73,17 +73,25 @@ def rising(d: int, degree: int) -> int:
 
 
 def average_constant(
-    nonlinearity: str, sigma: float, dim: int, degree: int, squared_norm: float
+    nonlinearity: str,
+    sigma: float,
+    dim: int,
+    degree: int,
+    squared_norm: float,
+    centred: bool = False,
 ) -> float:
     """n E|T_hat - T|_F^2 of the plain average, exact for every n (derived; book, chapter 3):
 
     (m!/c_m^2) sum_{j=0..m} C(dim - 2 + m - j, m - j) E[Q_m(y)^2 He_j(z)^2] / j!  -  |T|_F^2,
 
     y = g(z) + sigma xi. Neither regressors nor gates enter but through |T|_F^2 (``squared_norm``).
+    centred: for the average of (Q_m(y) - E Q_m(y)) S_m(x), which has the same mean.
     """
     g, transform = as_nonlinearity(nonlinearity), output_transform(nonlinearity, sigma, degree)
     z, weight = line_rule(g.kinks)
-    square = weight * noise_averaged(transform, g, sigma, z, power=2)
+    first, second = (noise_averaged(transform, g, sigma, z, power) for power in (1, 2))
+    shift = float(weight @ first) if centred else 0.0
+    square = weight * (second - 2 * shift * first + shift**2)
     moments = square @ torch.from_numpy(hermevander(z.numpy(), degree)).square()
     total = sum(
         multisets(dim - 1, degree - j) * float(moments[j]) / factorial(j) for j in range(degree + 1)
@@ -121,6 +129,23 @@ def least_squares_constant(
     )
     total = float(z_weight @ (residual * squares) @ v_weight)
     return factorial(degree) * total / transform.normaliser**2
+
+
+def steepness(slopes: Tensor, sigmas: tuple[float, ...]) -> Tensor:
+    """sd(Q_4) / |c_4| for g(z) = sigmoid(s z), (sigmas, slopes)."""
+    rows = []
+    for sigma in sigmas:
+        experts = [Nonlinearity("sigmoid(s z)", _Logistic(float(s))) for s in slopes]
+        rows.append([output_transform(g, sigma, 4).noise for g in experts])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class _Logistic:
+    slope: float
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * z)
 
 
 def run(spec: Spec) -> Record:

@@ -101,7 +101,7 @@ def direct_moment(transform: OutputTransform, model: MoE, order: int) -> Tensor:
     """E[Q(y) S_m(x)] by quadrature over span{a_i, gates} for each expert in turn: (d, ..., d)."""
     gates = torch.linalg.qr(model.gating[:-1].T).Q
     z, z_weight = line_rule(model.nonlinearity.kinks)
-    t, t_weight = grid_rule(gates.shape[1], nodes=32)
+    t, t_weight = grid_rule(gates.shape[1], nodes=60 if gates.shape[1] == 1 else 24)
     q = z_weight * noise_averaged(transform, model.nonlinearity, model.sigma, z)
     total = torch.zeros((model.d,) * order, dtype=z.dtype)
     for i, regressor in enumerate(model.regressors):

@@ -1,0 +1,292 @@
+"""The landscape's experiments: each claim of chapter 5 at a small size, and its figures."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from moe.experiments import (
+    landscape,
+    landscape_escape,
+    landscape_phase,
+    landscape_samples,
+    landscape_stability,
+    landscape_torus,
+)
+from moe.landscape import (
+    count_spurious_minima,
+    critical_points,
+    global_minimum,
+    population_tensor,
+    squares_loss,
+)
+from moe.plotting import landscape as figures
+from moe.plotting import landscape_paths as paths
+from moe.plotting import landscape_tables as tables
+from moe.plotting.surface import surface_html
+from moe.solvers.quartic import minimise_quartic
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SMALL_LISTS = landscape.Spec(starts=((2, 300), (3, 1_500), (5, 40)), mu=0.5)
+SMALL_SAMPLES = landscape_samples.Spec(
+    sizes=(1_000, 20_000), trials=3, margins=(1.1, 3.0), margin_trials=6, starts=8
+)
+RARE = torch.tensor([0.1, 0.9], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def lists() -> landscape.Record:
+    return landscape.run(SMALL_LISTS)
+
+
+@pytest.fixture(scope="module")
+def film() -> landscape_escape.Record:
+    return landscape_escape.run(landscape_escape.Spec(starts=100))
+
+
+@pytest.fixture(scope="module")
+def samples() -> landscape_samples.Record:
+    return landscape_samples.run(SMALL_SAMPLES)
+
+
+def test_skewed_proportions_sum_to_one_with_the_given_skew() -> None:
+    for k, skew in ((2, 1.0), (3, 1.5), (8, 4.0)):
+        p = landscape.skewed_proportions(k, skew)
+        assert float(p.sum()) == pytest.approx(1)
+        assert float(p[-1] / p[0]) == pytest.approx(skew)
+    with pytest.raises(ValueError, match="skew"):
+        landscape.skewed_proportions(3, 0.5)
+
+
+def test_regimes_are_cut_by_the_three_lines() -> None:
+    p = landscape.skewed_proportions(3, 1.2)
+    low, high = float(p.min()), float(p.max())
+    cases = {(0.9, 0.9 / low): "unbounded", (0.9, 1.01 * 0.9 / low): "benign"}
+    cases |= {(0.9, 1e3): "benign", (1.1, 1e3): "spurious minima"}
+    cases |= {(1.5, 0.99 * 2.5 / high): "benign", (1.5, 1.01 * 2.5 / high): "spurious minima"}
+    assert {weights: landscape.regime(p, *weights) for weights in cases} == cases
+
+
+def test_the_search_finds_nothing_that_is_not_listed(lists: landscape.Record) -> None:
+    for k, share in ((2, 1.0), (3, 0.85)):
+        case = lists.cases[k]
+        assert case.listed is not None
+        assert bool((case.matches >= 0).all())
+        assert len(case.matches.unique()) >= share * len(case.listed)
+    assert lists.cases[5].listed is None
+    assert set(lists.cases[5].found.points.kinds) <= {"truth", "strict saddle", "maximum"}
+
+
+def test_the_theorem_counts_the_minima_of_the_list(lists: landscape.Record) -> None:
+    spurious = landscape.run(replace(SMALL_LISTS, starts=((3, 50),), mu=1.5, lam=20.0))
+    for case in (lists.cases[2], lists.cases[3], spurious.cases[3]):
+        assert case.listed is not None
+        assert case.expected == (case.listed.count("truth"), case.listed.count("spurious minimum"))
+    unbounded = landscape.run(replace(SMALL_LISTS, starts=((3, 50),), lam=1.0)).cases[3]
+    assert unbounded.listed is not None
+    assert unbounded.expected is None
+    assert unbounded.listed.count("truth") == 0
+
+
+def test_groups_partition_the_list(lists: landscape.Record) -> None:
+    case = lists.cases[3]
+    assert case.listed is not None
+    assert sum(group.count for group in case.groups) == len(case.listed)
+    first, last = case.groups[0], case.groups[-1]
+    assert (first.words, first.count, first.index) == ("the truth", 6, (0, 0))
+    assert (last.words, last.kind, last.index) == ("all rows zero", "maximum", (9, 9))
+
+
+@pytest.mark.parametrize(("mu", "lam"), [(0.5, 5.0), (1.5, 20.0), (0.5, 1.0)])
+def test_the_value_tells_the_lengths(mu: float, lam: float) -> None:
+    points = critical_points(landscape.skewed_proportions(3, 2.0), mu, lam)
+    by_length = lam * (1 - points.squares.sum(-1)).sum(-1)
+    torch.testing.assert_close(points.values, by_length, atol=1e-9, rtol=1e-9)
+
+
+def test_above_mu_two_the_lowest_minimum_may_be_wrong() -> None:
+    line = 2 / (1 - float(RARE[0] / RARE[1]))
+    for mu, wrong in ((0.98 * line, False), (1.02 * line, True)):
+        points = critical_points(RARE, mu, 1e5)
+        assert (points.kinds[0] == "spurious minimum") == wrong
+        assert (float(points.values[0]) < global_minimum(RARE, mu, 1e5).value - 1e-9) == wrong
+
+
+@pytest.mark.parametrize(
+    ("mu", "lam", "p"), [(0.5, 2.5, 0.5), (2.0, 9.0, 0.5), (2.0, 5.0, 0.5), (0.7, 4.0, 0.3)]
+)
+def test_the_torus_shows_the_minimum_over_lengths(mu: float, lam: float, p: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    angles = math.pi * torch.rand(12, 2, generator=generator, dtype=torch.float64)
+    shares = torch.tensor([p, 1 - p], dtype=torch.float64)
+    q = torch.stack([angles.cos(), angles.sin()], -1).square()
+    lengths = torch.linspace(0, 12, 241, dtype=torch.float64)
+    pairs = torch.cartesian_prod(lengths, lengths)
+    values = squares_loss(pairs[:, None, :, None] * q, shares, mu, lam)
+    surface = landscape_torus.over_lengths(angles, p, mu, lam)
+    assert bool((values >= surface - 1e-9).all())
+    gap = values.amin(0) - surface  # the grid's spacing is 0.05
+    assert float(gap.max()) < 0.025**2 * 4 * (lam + 1 / p)
+
+
+def test_the_lowest_points_of_the_torus_are_the_truths() -> None:
+    record = landscape_torus.run(landscape_torus.Spec(resolution=97))
+    assert record.regimes == ("benign", "benign", "spurious minima", "unbounded")
+    shares = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    for values, (mu, lam) in list(zip(record.values, record.spec.weights, strict=True))[:3]:
+        assert float(values.min()) == pytest.approx(global_minimum(shares, mu, lam).value)
+        i, j = divmod(int(values.argmin()), 97)
+        turned = (record.angles[i] - record.angles[j]).abs()
+        assert float(turned) == pytest.approx(math.pi / 2)
+    assert bool(record.values[3].isinf().any())
+    assert isinstance(figures.torus(record), Figure)
+
+
+def test_random_starts_end_where_the_lines_say() -> None:
+    spec = landscape_phase.Spec(ks=(3,), mus=(0.5, 1.6), lams=(0.4, 2.0, 10.0), starts=12)
+    record = landscape_phase.run(spec)
+    assert record.truth.shape == (2, 1, 3, 2)
+    assert float(record.truth[record.where("benign")].min()) == 1
+    assert float(record.truth[record.where("unbounded")].max()) == 0
+    spurious = record.other[record.where("spurious minima")]
+    assert len(spurious) > 0
+    assert 0.05 < float(spurious.mean()) < 0.95
+    assert isinstance(figures.phases(record, (3, 0.5, 5.0)), Figure)
+
+
+def test_a_tolerance_that_is_proven_holds_in_random_directions() -> None:
+    record = landscape_stability.run(
+        landscape_stability.Spec(directions=3, escape_mus=(0.1, 0.35, 0.9))
+    )
+    assert float(record.survived.min()) > 10 * record.tolerance
+    assert bool((record.best[:, 1] <= record.condition.min(1).values * (1 + 1e-9)).all())
+    assert int(record.escape.argmax()) == 1
+    assert isinstance(figures.conditioning(record), Figure)
+
+
+def test_intercepts_set_the_proportions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(5_000, 3, generator=generator, dtype=torch.float64)
+    p = landscape.skewed_proportions(3, 4.0)
+    c = landscape_samples.intercepts(logits, p)
+    torch.testing.assert_close((logits + c).softmax(-1).mean(0), p, atol=1e-9, rtol=1e-9)
+
+
+def test_drawn_samples_have_the_second_moments_of_the_model() -> None:
+    spec = landscape_samples.Spec(skew=2.0, sigma=0.3)
+    regressors, x, y = landscape_samples.draw(spec, 50_000, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(regressors.norm(dim=1), torch.ones(3, dtype=torch.float64))
+    p = landscape.skewed_proportions(3, 2.0)
+    terms = x * y[:, None]
+    off = (terms.mean(0) - p @ regressors) / (terms.std(0) / 50_000**0.5)
+    assert float(off.abs().max()) < 4.5
+    square = y.square()
+    assert abs(float(square.mean()) - 1.09) < 4.5 * float(square.std()) / 50_000**0.5
+
+
+def test_the_minimum_moves_as_the_first_order_says(samples: landscape_samples.Record) -> None:
+    ratio = samples.moved[-1] / samples.predicted[-1]
+    assert bool(samples.moved[-1].isfinite().all())
+    assert 0.6 < float(ratio.median()) < 1.7
+    assert float(samples.error[-1].median()) < float(samples.error[0].median())
+    assert float(samples.truth[-1].mean()) > 0.8
+
+
+def test_a_small_margin_loses_the_minimum(samples: landscape_samples.Record) -> None:
+    assert bool((samples.lost[:, 0] > samples.lost[:, 1] + 0.2).all())
+    assert isinstance(paths.moment_errors(samples, 0.03, (2.0, 6.0)), Figure)
+    assert isinstance(paths.two_aims(samples), Figure)
+
+
+def test_moments_without_k_positive_directions_count_as_lost() -> None:
+    spec = landscape_samples.Spec(
+        k=6, d=6, sigma=5.0, lam=9.0, cosine=0.9, sizes=(60,), trials=2, margin_trials=1,
+        margins=(2.0,), margin_size=60,
+    )  # fmt: skip
+    record = landscape_samples.run(spec)
+    assert bool((record.truth + record.other <= 1).all())
+    assert float(record.lost.max()) <= 1
+
+
+def test_paths_wait_at_saddles_and_arrive(film: landscape_escape.Record) -> None:
+    assert film.ends == {"truth": 100}
+    assert bool(film.arrival.isfinite().all())
+    assert bool((film.values.diff() <= 1e-9).all())
+    nearest = min(film.waits, key=lambda wait: wait.distance)
+    assert nearest.distance < 0.3
+    assert nearest.escape > 0
+    drop = float(film.values[0] - film.values[-1])
+    assert abs(float(film.values[nearest.step]) - nearest.saddle_value) < 0.1 * drop
+    late = film.arrival >= film.arrival.quantile(0.8)
+    assert float(film.closest[late].median()) < float(film.closest[~late].median())
+    assert isinstance(paths.strip(film), Figure)
+    assert isinstance(paths.waiting(film), Figure)
+
+
+def test_tables_and_pictures_show_every_group(lists: landscape.Record) -> None:
+    table = tables.groups(lists.cases[2])
+    assert len(table.splitlines()) == 2 + len(lists.cases[2].groups)
+    assert "| 2 | the truth | truth |" in table
+    assert len(tables.searches(lists).splitlines()) == 2 + 3
+    assert isinstance(figures.complete_list(lists), Figure)
+
+
+def test_the_surface_refuses_weights_outside_its_sliders() -> None:
+    assert "__START__" not in surface_html()
+    with pytest.raises(ValueError, match="lam: expected"):
+        surface_html(lam=100.0)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_interactive_surface_is_the_same_function() -> None:
+    from playwright.sync_api import sync_playwright
+
+    def expected(first: float, second: float, p: float, mu: float, lam: float) -> float:
+        angles = torch.tensor([first, second], dtype=torch.float64)
+        return float(landscape_torus.over_lengths(angles, p, mu, lam))
+
+    shared = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url))
+        for mu, lam, p in ((0.5, 2.5, 0.5), (2.0, 9.0, 0.5), (2.0, 5.0, 0.45), (2.0, 3.0, 0.5)):
+            page.set_content(f"<!DOCTYPE html><body>{surface_html(mu, lam, p)}</body>")
+            value = "([a, b]) => document.querySelector('.moe-torus').moe.value(a, b)"
+            for point in ((0.3, 1.4), (0.0, 1.57), (2.0, 0.7)):
+                got = page.evaluate(value, list(point))
+                assert got == pytest.approx(expected(*point, p, mu, lam), rel=1e-9)
+            minima = page.evaluate("document.querySelector('.moe-torus').moe.minima")
+            shared[mu, lam] = [point["shared"] for point in minima].count(True)
+        page.locator("canvas").focus()
+        page.keyboard.press("ArrowUp")
+        page.locator("input[name=mu]").fill("0.5")
+        page.wait_for_function("document.querySelector('.moe-torus p').textContent.includes('Bou')")
+        state = page.evaluate("document.querySelector('.moe-torus').moe.state")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        browser.close()
+    assert problems == []
+    assert (state["mu"], state["tilt"]) == (0.5, 34)
+    assert width <= 390
+    half = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    assert shared[0.5, 2.5] == shared[2.0, 5.0] == 0
+    assert shared[2.0, 9.0] == count_spurious_minima(half, 2.0, 9.0) == 2
+
+
+def test_no_local_minimum_hides_from_the_solver_where_the_regime_is_benign() -> None:
+    p: Tensor = landscape.skewed_proportions(2, 1.5)
+    mu, lam = 0.9, 30.0
+    generator = torch.Generator().manual_seed(3)
+    starts = 3 * torch.randn(200, 2, 2, generator=generator, dtype=torch.float64)
+    end = minimise_quartic(population_tensor(p), mu, lam, starts)
+    assert bool(landscape_phase.at_truth(end).all())

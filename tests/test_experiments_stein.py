@@ -1,0 +1,171 @@
+"""What chapter 3 says, at small size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from moe.experiments import moment_error, stein
+from moe.hermite import score_tensor
+from moe.model import random_moe
+from moe.plotting import stein as pictures
+from moe.transforms import learnability, output_transform
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("name", ["relu", "sigmoid"])
+def test_the_parts_of_the_product_rule_add_up_to_the_moment(name: str, order: int) -> None:
+    record = stein.run(stein.Spec(order=order, nonlinearity=name))
+    assert record.direct.max() < 1e-9
+    assert record.terms[:, 0].max() < 1e-12  # j = 0 cancels over the experts
+
+
+def test_the_direct_moment_agrees_with_monte_carlo() -> None:
+    model = random_moe(2, 4, nonlinearity="relu", generator=torch.Generator().manual_seed(0))
+    exact = stein.direct_moment(stein.power_transform(1), model, 3)
+    x, y = model.sample(200_000, torch.Generator().manual_seed(1))
+    samples = y[:, None, None, None] * score_tensor(x, 3)
+    error = samples.std(0) / math.sqrt(len(y))
+    assert float(((samples.mean(0) - exact).abs() / error).max()) < 4.5
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_gates_drop_out_for_q_3_and_not_for_y_or_its_cube(k: int) -> None:
+    record = stein.run(stein.Spec(k=k))
+    plain, cube, fitted = record.terms
+    assert plain[3] < 1e-12 < 0.01 < plain[2]
+    assert cube[2] > 0.1 * cube[3]
+    assert fitted[:3].max() < 1e-12 < fitted[3]
+    assert record.recovered < 1e-8
+    assert (record.gate_factors[1] < 1e-12) == (k == 2)
+
+
+@pytest.mark.parametrize(("d", "order"), [(1, 4), (3, 2), (4, 3), (3, 4)])
+def test_mean_square_of_score_tensors(d: int, order: int) -> None:
+    x = torch.randn(400_000 // d, d, generator=torch.Generator().manual_seed(d)).double()
+    squares = score_tensor(x, order).flatten(1).square().sum(1)
+    error = float(squares.std()) / math.sqrt(len(x))
+    assert abs(float(squares.mean()) - moment_error.rising(d, order)) < 4 * error
+    assert moment_error.rising(d, order) == math.prod(range(d, d + order))
+
+
+def _squared_error_samples(
+    name: str, d: int, degree: int, n: int = 400_000
+) -> tuple[torch.Tensor, float, float, torch.Tensor]:
+    """|Q_m(y) S_m(x)|^2 / c_m^2, |T|^2, <a_1, a_2>, and the same with the residual r for Q."""
+    generator = torch.Generator().manual_seed(d)
+    model = random_moe(2, d, gate_norm=2.0, nonlinearity=name, generator=generator)
+    x, y = model.sample(n, generator)
+    transform = output_transform(name, model.sigma, degree)
+    a = model.regressors
+    cosine = float(a[0] @ a[1])
+    z = x @ a.T
+    top = {2: z**2 - 1, 3: z**3 - 3 * z}[degree]
+    q = transform(y)
+    residual = q - q.mean() - transform.normaliser / math.factorial(degree) * top.mean(1)
+    size = score_tensor(x, degree).flatten(1).square().sum(1) / transform.normaliser**2
+    return q.square() * size, 0.5 * (1 + cosine**degree), cosine, residual.square() * size
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "degree"), [("tanh", 3, 3), ("sigmoid", 4, 2), ("relu", 4, 2), ("linear", 5, 2)]
+)
+def test_error_constants_agree_with_monte_carlo(name: str, d: int, degree: int) -> None:
+    """Propositions "The error of the plain average" and "The error of least squares"."""
+    squares, square, cosine, residuals = _squared_error_samples(name, d, degree)
+    constant = moment_error.average_constant(name, 0.1, d, degree, square)
+    error = float(squares.std()) / math.sqrt(len(squares))
+    assert abs(float(squares.mean()) - square - constant) < 4 * error
+    assert error < 0.05 * constant
+    constant = moment_error.least_squares_constant(name, 0.1, d, degree, cosine)
+    error = float(residuals.std()) / math.sqrt(len(residuals))
+    assert abs(float(residuals.mean()) - constant) < 4 * error
+    assert error < 0.05 * constant
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh", "relu"])
+def test_the_rule_of_thumb_becomes_exact_for_centred_transforms_in_high_dimension(
+    name: str,
+) -> None:
+    ratios = [
+        moment_error.average_constant(name, 0.1, d, 4, 0.0, centred=True)
+        / (learnability(name, 0.1) ** 2 * moment_error.rising(d, 4))
+        for d in (4, 100, 10_000)
+    ]
+    assert ratios[0] > ratios[1] > ratios[2] > 1
+    assert ratios[2] == pytest.approx(1, abs=0.02)
+
+
+def test_least_squares_pays_for_the_second_moment_and_not_for_tanh_s_fourth() -> None:
+    for name in ("linear", "tanh", "sigmoid", "relu"):
+        plain = moment_error.average_constant(name, 0.1, 8, 2, 0.5)
+        assert moment_error.least_squares_constant(name, 0.1, 8, 2, 0.0) < plain
+    plain = moment_error.average_constant("tanh", 0.1, 3, 4, 0.5)
+    centred = moment_error.average_constant("tanh", 0.1, 3, 4, 0.5, centred=True)
+    assert centred < plain < moment_error.least_squares_constant("tanh", 0.1, 3, 4, 0.0)
+
+
+@pytest.fixture(scope="module")
+def second() -> moment_error.Record:
+    return moment_error.run(
+        moment_error.Spec(
+            nonlinearities=("linear", "sigmoid"),
+            d=5,
+            degree=2,
+            methods=("average", "least_squares"),
+            sizes=(1_000, 8_000),
+            trials=40,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def fourth() -> moment_error.Record:
+    return moment_error.run(
+        moment_error.Spec(nonlinearities=("tanh", "relu"), sizes=(1_000, 8_000), trials=10)
+    )
+
+
+def test_measured_errors_of_m_match_the_prediction(second: moment_error.Record) -> None:
+    assert second.errors.shape == (2, 2, 2, 40)
+    assert (second.measured / second.predicted - 1).abs().max() < 0.25
+    assert bool((second.measured[1] < second.measured[0]).all())
+
+
+def test_measured_errors_of_t_match_for_bounded_outputs_and_are_heavy_tailed_otherwise(
+    fourth: moment_error.Record,
+) -> None:
+    assert (fourth.measured[0, 0] / fourth.predicted[0, 0] - 1).abs().max() < 0.1
+    assert (fourth.typical[0, 1] / fourth.predicted[0, 1]).max() < 0.8
+
+
+def test_error_in_the_span_has_the_span_s_dimension() -> None:
+    record = moment_error.run(
+        moment_error.Spec(nonlinearities=("tanh",), in_span=True, sizes=(4_000,), trials=40)
+    )
+    exact = moment_error.average_constant("tanh", 0.1, 2, 4, 0.0)
+    assert 0 < exact - float(record.constants[0, 0]) < 1.01
+    assert float(record.measured / record.predicted) == pytest.approx(1, abs=0.3)
+
+
+def test_a_sigmoid_must_be_neither_flat_nor_steep() -> None:
+    slopes = torch.tensor([0.25, 1.0, 8.0], dtype=torch.float64)
+    noise = moment_error.steepness(slopes, (0.1,))
+    assert noise[0, 1] < noise[0, 0]
+    assert noise[0, 1] < noise[0, 2]
+    assert float(noise[0, 1]) == pytest.approx(learnability("sigmoid", 0.1))
+
+
+def test_figures_draw(second: moment_error.Record, fourth: moment_error.Record) -> None:
+    slopes = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    for figure in (
+        pictures.fourth_moment_figure(fourth),
+        pictures.second_moment_figure(second),
+        pictures.steepness_figure(slopes, (0.1, 0.3), moment_error.steepness(slopes, (0.1, 0.3))),
+    ):
+        assert isinstance(figure, Figure)
+        assert all(axes.get_xlabel() for axes in figure.axes)
+        assert figure.axes[0].get_ylabel()
