@@ -1,10 +1,12 @@
 """moe.checks and moe.diagnostics: what is accepted, what is refused, and what is said about it."""
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from moe.checks import (
     as_floating,
@@ -56,7 +58,7 @@ def test_the_number_of_experts_is_an_integer_between_one_and_d() -> None:
     assert check_experts(1, 1) == 1
     for bad, error in ((0, ValueError), (4, ValueError), (2.0, TypeError), ("2", TypeError)):
         with pytest.raises(error, match=r"^k: expected"):
-            check_experts(bad, 3)
+            check_experts(bad, 3)  # type: ignore[arg-type]
 
 
 def test_positive_means_finite_and_above_zero() -> None:
@@ -86,7 +88,9 @@ def test_standard_gaussian_inputs_draw_no_warning_at_any_size(n: int, seed: int)
     ],
     ids=["mean", "scale", "correlation", "light tails", "heavy tails"],
 )
-def test_each_departure_from_the_standard_gaussian_draws_the_warning(change) -> None:
+def test_each_departure_from_the_standard_gaussian_draws_the_warning(
+    change: Callable[[Tensor], Tensor],
+) -> None:
     x = torch.randn(20_000, 3, generator=generator(), dtype=torch.float64)
     with pytest.warns(UserWarning, match="x: expected inputs close to N"):
         warn_unless_standard_gaussian(change(x))

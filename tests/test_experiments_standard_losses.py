@@ -85,9 +85,8 @@ def test_an_added_input_adds_the_mean_curvature_as_a_block(name: str) -> None:
     truth, theta = loss.truth, somewhere(loss)
     nodes = torch.tensor([-1.0, 1.0], dtype=torch.float64)  # E x = 0, E x^2 = 1: all that matters
     x = torch.cat([loss.x.repeat(2, 1), nodes.repeat_interleave(len(loss.x))[:, None]], 1)
-    wide = MoE(
-        *(torch.nn.functional.pad(rows, (0, 1)) for rows in (truth.regressors, truth.gating)), 0.1
-    )
+    pad = torch.nn.functional.pad
+    wide = MoE(pad(truth.regressors, (0, 1)), pad(truth.gating, (0, 1)), 0.1)
     lifted = Population(wide, x, loss.y.repeat(2), loss.weights.repeat(2) / 2, loss.sigma)
     padded = torch.nn.functional.pad(theta.view(-1, truth.d), (0, 1))
     _, gradient, hessian, _ = lifted.derivatives(padded.flatten())
@@ -186,7 +185,9 @@ def held() -> sigma_held.Record:
     )
 
 
-def test_near_twins_give_the_population_likelihood_a_spurious_minimum(held) -> None:
+def test_near_twins_give_the_population_likelihood_a_spurious_minimum(
+    held: sigma_held.Record,
+) -> None:
     assert held.stuck.is_spurious
     assert held.branch.shape == (2, 3)
     assert bool((held.branch[:, 1].diff() < 0).all())
@@ -239,7 +240,7 @@ def test_no_stuck_run_is_an_error_that_says_so() -> None:
         random_starts.stuck_paths(easy, (0.1,), 1000)
 
 
-def test_figures_draw(held) -> None:
+def test_figures_draw(held: sigma_held.Record) -> None:
     axis = torch.linspace(-1, 1, 4, dtype=torch.float64)
     marks = {name: [(0.5, 0.5)] for name in ("truth oblique", "spurious", "truth orthogonal")}
     values = torch.rand(4, 4, generator=generator(), dtype=torch.float64)

@@ -152,7 +152,7 @@ def designed_trap(truth: MoE) -> Tensor:
     first, twins = truth.regressors[0], truth.regressors[1:].mean(0)
     turn = torch.stack([first[1], -first[0]])
     rows = torch.stack([twins, first - 0.05 * turn, first + 0.05 * turn])
-    x, y = truth.sample(20_000, torch.Generator().manual_seed(0))
+    x, y = truth.sample(4_000, torch.Generator().manual_seed(0))
     fit = expectation_maximisation(
         x,
         y,
