@@ -7,6 +7,7 @@ import operator
 import warnings
 from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ def as_floating(value: Any, name: str) -> Tensor:
     Raises TypeError for data that are not numbers, ValueError for NaN or infinite entries.
     """
     try:
-        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
+        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name}: expected an array or tensor of numbers, got {type(value).__name__} ({error})"
