@@ -81,6 +81,8 @@ def test_the_search_finds_nothing_that_is_not_listed(lists: landscape.Record) ->
         assert case.listed is not None
         assert bool((case.matches >= 0).all())
         assert len(case.matches.unique()) >= share * len(case.listed)
+        met, listed = case.patterns_met
+        assert listed * share <= met <= listed == len({group.pattern for group in case.groups})
     assert lists.cases[5].listed is None
     assert set(lists.cases[5].found.points.kinds) <= {"truth", "strict saddle", "maximum"}
 

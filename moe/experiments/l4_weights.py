@@ -42,14 +42,16 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Record:
     """truth (3, 3); success (mus,): share of starts that end at the truth, general form;
-    valley: the highest value reached at mus[0]; norm_penalty (penalty_mus, 2): E_reg of the lowest
-    minimum of the slides' form, through the dual basis and read directly; general the same for the
-    general form; ridge (deltas,): E_reg of the general form's minimum nearest the truth."""
+    valley (failures,): L_4 where the other starts end at mus[0];
+    norm_penalty (penalty_mus, 2): E_reg of the lowest minimum of the slides' form, through the dual
+    basis and read directly; general: the same for the general form;
+    ridge (deltas,): E_reg of the general form's minimum nearest the truth.
+    """
 
     spec: Spec
     truth: Tensor
     success: Tensor
-    valley: float
+    valley: Tensor
     norm_penalty: Tensor
     general: Tensor
     ridge: Tensor
@@ -67,7 +69,7 @@ def run(spec: Spec) -> Record:
         minimise_quartic(whitened, mu, spec.lam, random_starts(spec.starts, 3, generator))
         for mu in spec.mus
     ]
-    success = torch.tensor([_share_at_truth(s.points) for s in solutions])
+    success = torch.tensor([float(_at_truth(s.points).double().mean()) for s in solutions])
 
     plain = with_norm_penalty(truth, p)
     norm_penalty, general = [], []
@@ -85,19 +87,18 @@ def run(spec: Spec) -> Record:
         spec,
         truth,
         success,
-        float(solutions[0].values.max()),
+        solutions[0].values[~_at_truth(solutions[0].points)],
         torch.tensor(norm_penalty, dtype=torch.float64),
         torch.tensor(general, dtype=torch.float64),
         torch.tensor(ridge, dtype=torch.float64),
     )
 
 
-def _share_at_truth(points: Tensor) -> float:
-    """Share of whitened points (S, k, k) whose rows hold one expert each, all different."""
+def _at_truth(points: Tensor) -> Tensor:
+    """Which of the whitened points (S, k, k) have rows that hold one expert each, all different."""
     cosines = points.abs() / points.norm(dim=-1, keepdim=True)
     held = (cosines > 1 - 1e-6).long()
-    distinct = (held.sum(-1) == 1).all(-1) & (held.sum(-2) == 1).all(-1)
-    return float(distinct.double().mean())
+    return (held.sum(-1) == 1).all(-1) & (held.sum(-2) == 1).all(-1)
 
 
 def _errors(rows: Tensor, truth: Tensor) -> tuple[float, float]:

@@ -112,9 +112,12 @@ class Case:
     expected: tuple[int, int] | None
 
     @property
-    def patterns_found(self) -> int:
-        """How many of the list's patterns the search met."""
-        return len(set(self.found.points.patterns))
+    def patterns_met(self) -> tuple[int, int]:
+        """How many patterns the search met, of those in the list; (0, 0) without a list."""
+        if self.listed is None:
+            return 0, 0
+        listed = set(self.listed.patterns)
+        return len(listed & set(self.found.points.patterns)), len(listed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ class Spec:
 
     ks: tuple[int, ...] = (3, 5, 8)
     skews: tuple[float, ...] = (1.0, 1.5)
-    mus: tuple[float, ...] = (0.4, 0.85, 1.3, 1.75, 2.2)
-    lams: tuple[float, ...] = (0.45, 0.9, 1.8, 2.6, 5.0, 12.0)
+    mus: tuple[float, ...] = (0.4, 0.85, 1.3, 2.0)
+    lams: tuple[float, ...] = (0.45, 1.0, 1.8, 2.6, 8.0)
     starts: int = 8
     seed: int = 0
 
@@ -65,7 +65,7 @@ def run(spec: Spec) -> Record:
                         lam,
                         drawn,
                         first_order_iterations=40,
-                        max_iterations=150,
+                        max_iterations=100,
                         radius=_RAN_OFF,
                     )
                     right = at_truth(end)

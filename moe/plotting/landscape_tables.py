@@ -34,17 +34,19 @@ def _range(ends: tuple[T, T], show: Callable[[T], str]) -> str:
 def searches(record: Record) -> str:
     """A row for each k: what is listed, what the search found, what the theorem predicts."""
     lines = [
-        "| $k$ | $\\lambda$ | listed | found by search | unlisted | truths | spurious minima |"
-        " predicted |",
-        "|---|---|---|---|---|---|---|---|",
+        "| $k$ | $\\lambda$ | listed | found by search | unlisted | patterns met | truths "
+        "| spurious minima | predicted |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for k, case in record.cases.items():
         listed = "–" if case.listed is None else f"{len(case.listed):,}"
         points = case.found.points if case.listed is None else case.listed
+        patterns = "–" if case.listed is None else "{} of {}".format(*case.patterns_met)
         strangers = "–" if case.listed is None else str(int((case.matches < 0).sum()))
         expected = "no minima" if case.expected is None else "{:,} and {:,}".format(*case.expected)
         lines.append(
             f"| {k} | {case.lam:.2f} | {listed} | {len(case.found.points):,} | {strangers} "
-            f"| {points.count('truth'):,} | {points.count('spurious minimum'):,} | {expected} |"
+            f"| {patterns} | {points.count('truth'):,} | {points.count('spurious minimum'):,} "
+            f"| {expected} |"
         )
     return "\n".join(lines)
