@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -57,11 +59,30 @@ def regressor_error_of(estimate: Tensor, truth: Tensor) -> float:
     return max(0.0, 1.0 - float(worst))
 
 
+def _check_truth(truth: MoE) -> None:
+    """Raise for parallel regressors (no permutation is then meant), warn for dependent ones."""
+    cosines = absolute_cosines(truth.regressors, truth.regressors).fill_diagonal_(0)
+    if truth.k > 1 and float(cosines.max()) > 1 - 1e-12:
+        i, j = divmod(int(cosines.argmax()), truth.k)
+        raise ValueError(
+            f"truth: expected experts that differ, got parallel regressors {i} and {j}"
+        )
+    rank = int(torch.linalg.matrix_rank(truth.regressors))
+    if rank < truth.k:
+        warnings.warn(
+            f"truth: expected k = {truth.k} linearly independent regressors, got rank {rank}: "
+            "moments cannot tell them apart",
+            stacklevel=3,
+        )
+
+
 def regressor_error(estimate: MoE, truth: MoE) -> float:
     """E_reg = 1 - max_pi min_i |<a_i, a*_pi(i)>| over unit rows (the paper's metric as recalled).
 
-    In [0, 1]; 1 - cos of the worst expert's angle. Blind to signs and norms.
+    In [0, 1]; 1 - cos of the worst expert's angle. Blind to signs and norms. Raises ValueError for
+    a truth with parallel regressors, warns for linearly dependent ones.
     """
+    _check_truth(truth)
     return regressor_error_of(estimate.regressors, truth.regressors)
 
 
@@ -81,6 +102,8 @@ def gating_error(estimate: MoE, truth: MoE) -> float:
     """E_gate = |W_pi - W*|_F / |W*|_F with pi chosen on the regressors (recalled).
 
     W_pi is re-referenced so that its last row is zero. For W* = 0 the absolute error |W_pi|_F.
+    Refuses and warns of the same truths as ``regressor_error``.
     """
+    _check_truth(truth)
     difference = float((align(estimate, truth).gating - truth.gating).norm())
     return difference / (float(truth.gating.norm()) or 1.0)

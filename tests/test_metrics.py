@@ -1,5 +1,6 @@
 """moe.metrics: one permutation for experts and gates, found without looking at all k! of them."""
 
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
@@ -86,3 +87,15 @@ def test_gating_error_of_a_truth_without_gates_is_absolute() -> None:
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match=r"estimate: expected the truth's shape \(2, 4\)"):
         absolute_cosines(torch.ones(3, 4), torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("error", [regressor_error, gating_error])
+def test_a_truth_whose_experts_are_not_independent_is_named(error: Callable[..., float]) -> None:
+    estimate = random_moe(3, 5, generator=generator(4))
+    a, b, _ = estimate.regressors
+    twins = MoE(torch.stack([a, b, -2 * a]), estimate.gating, 0.1)
+    with pytest.raises(ValueError, match="truth: expected experts that differ.* 0 and 2"):
+        error(estimate, twins)
+    plane = MoE(torch.stack([a, b, a + b]), estimate.gating, 0.1)
+    with pytest.warns(UserWarning, match="truth: expected k = 3 linearly independent.* rank 2"):
+        error(estimate, plane)
