@@ -94,8 +94,8 @@ def test_a_truth_whose_experts_are_not_independent_is_named(error: Callable[...,
     estimate = random_moe(3, 5, generator=generator(4))
     a, b, _ = estimate.regressors
     twins = MoE(torch.stack([a, b, -2 * a]), estimate.gating, 0.1)
-    with pytest.raises(ValueError, match="truth: expected experts that differ.* 0 and 2"):
+    with pytest.raises(ValueError, match=r"truth: expected experts that differ.* 0 and 2"):
         error(estimate, twins)
     plane = MoE(torch.stack([a, b, a + b]), estimate.gating, 0.1)
-    with pytest.warns(UserWarning, match="truth: expected k = 3 linearly independent.* rank 2"):
+    with pytest.warns(UserWarning, match=r"truth: expected k = 3 linearly independent.* rank 2"):
         error(estimate, plane)
