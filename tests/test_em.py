@@ -68,6 +68,28 @@ def test_the_log_likelihood_never_falls(nonlinearity: str) -> None:
     assert float(fit.trace.diff(dim=0).min()) > -1e-8 * float(fit.trace.abs().max())
 
 
+def test_hard_em_raises_the_classification_likelihood_and_is_least_squares_by_class() -> None:
+    truth, x, y, starts = problem()
+    flat = torch.zeros_like(starts[0])
+    fit = expectation_maximisation(
+        x, y, starts[0], flat, 0.7, truth.nonlinearity, iterations=1, hard=True
+    )
+    winner = (y[:, None] - x @ starts[0].T).abs().argmin(1)
+    rows = [torch.linalg.lstsq(x[winner == i], y[winner == i]).solution for i in range(3)]
+    torch.testing.assert_close(fit.regressors[0], torch.stack(rows), rtol=1e-6, atol=1e-8)
+
+    full = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity, hard=True
+    )
+    assert float(full.trace.diff(dim=0).min()) > -1e-8 * float(full.trace.abs().max())
+    for regressors, gating, sigma, value in zip(
+        full.regressors, full.gating, full.sigma, full.log_likelihood, strict=True
+    ):
+        joint = MoE(regressors, gating, float(sigma)).log_joint(x, y)
+        assert float(value) == pytest.approx(float(joint.max(1).values.sum()), rel=1e-10)
+        assert float(value) < float(torch.logsumexp(joint, 1).sum())
+
+
 @pytest.mark.parametrize("learn", [("gating",), ("regressors",), ("sigma",), ("gating", "sigma")])
 def test_what_is_not_learned_stays_as_it_was(learn: tuple[str, ...]) -> None:
     truth, x, y, starts = problem()

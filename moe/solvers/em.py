@@ -68,8 +68,10 @@ class _State:
 class _Data:
     """Samples in chunks small enough to stay in the processor's cache."""
 
-    def __init__(self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str]) -> None:
-        self.n, self.learn = len(x), learn
+    def __init__(
+        self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str], hard: bool
+    ) -> None:
+        self.n, self.learn, self.hard = len(x), learn, hard
         rows = max(1_000, _CHUNK_ENTRIES // (starts * k))
         self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
@@ -98,8 +100,12 @@ def _expectation(
         residual = y - g(eta)
         log_gate = torch.log_softmax(gating @ x.T, dim=1)
         joint = log_gate + gaussian_log_density(residual, sigma[:, None, None])
-        log_density = torch.logsumexp(joint, dim=1)
-        r = (joint - log_density[:, None]).exp_()
+        if data.hard:
+            log_density, winner = joint.max(dim=1)
+            r = torch.zeros_like(joint).scatter_(1, winner[:, None], 1.0)
+        else:
+            log_density = torch.logsumexp(joint, dim=1)
+            r = (joint - log_density[:, None]).exp_()
         state.log_likelihood += log_density.sum(-1)
         pull = r * residual
         state.squares += (pull * residual).sum((1, 2))
@@ -198,6 +204,7 @@ def expectation_maximisation(
     iterations: int = 500,
     tolerance: float = 1e-6,
     record: bool = False,
+    hard: bool = False,
 ) -> EMResult:
     """EM from S starts at once: exact weighted least squares for linear experts, Gauss-Newton steps
     for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
@@ -210,6 +217,10 @@ def expectation_maximisation(
     in total (not per sample: it is then within about sqrt(tolerance) standard errors of a
     stationary point, up to a factor that grows as EM's rate nears one).
 
+    ``hard`` rounds the responsibilities to 0 and 1 (classification EM; Celeux, Govaert 1992). What
+    rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
+    what ``log_likelihood`` and ``trace`` hold.
+
     Memory does not grow with n beyond the data. Raises ValueError for an unknown name in ``learn``.
     """
     unknown = set(learn) - set(_PARAMETERS)
@@ -218,7 +229,7 @@ def expectation_maximisation(
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
-    data = _Data(x, y, starts, k, learn)
+    data = _Data(x, y, starts, k, learn, hard)
     level = torch.as_tensor(sigma, dtype=x.dtype).expand(starts).clone()
     state = _expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
     end = state[torch.arange(starts)]
