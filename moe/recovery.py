@@ -32,6 +32,7 @@ from moe.solvers.spectral import spectral_start
 
 _SUBSAMPLE = 4_000
 _SUSPICIOUS = 1e-3
+_RESOLUTION = 0.4
 _LOOSE, _TIGHT = 1.0, 1e-6
 
 
@@ -98,6 +99,7 @@ def recover(
     *,
     mu: float | None = None,
     lam: float | None = None,
+    gated: bool = True,
     starts: int = 32,
     restarts: int = 24,
     iterations: int = 500,
@@ -112,10 +114,14 @@ def recover(
     4. likelihood: joint EM from there with sigma learned on its way down, at last held at
        ``sigma`` where that is given. Norms of the regressors are free here.
 
-    If L_4 has no minimum (too few samples for k experts), or the predictive distribution then fails
-    calibration (p < 1e-3), the start from third moments (``moe.solvers.spectral``) is tried, and if
-    that fails too, ``restarts`` random starts of joint EM, sigma annealed from the spread of y, are
-    raced on a subsample. The highest likelihood wins, and ``reason`` says which start it was.
+    If the moments cannot be trusted (M's k-th eigenvalue lies within its noise, or L_4 has no
+    minimum), or the predictive distribution then fails calibration (p < 1e-3), up to ``restarts``
+    random starts of EM, annealed expert by expert, are raced on a subsample
+    (``moe.solvers.restarts``), after the start from third moments where M can be trusted
+    (``moe.solvers.spectral``). The highest likelihood wins, and ``reason`` says which start it was.
+
+    gated: False where the weights are known to be equal and constant, W = 0; nothing is then learned
+    about gates.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a
@@ -138,6 +144,7 @@ def recover(
     _check_data(x, y, k)
     warn_unless_standard_gaussian(x)
 
+    gating = ("gating",) if gated else ()
     generator = torch.Generator().manual_seed(seed)
     few = _subset(x, y, k, generator)
     refine = len(few[1]) < len(y) or known is not None
@@ -148,24 +155,29 @@ def recover(
     fit: EMResult | None = None
     proportions = x.new_full((k,), math.nan)
 
-    def follow(start: Tensor) -> tuple[EMResult, EMResult]:
-        """L_log, then the joint likelihood, from regressors (k, d), on the subset."""
+    def follow(start: Tensor, level: Tensor) -> tuple[EMResult, EMResult]:
+        """L_log, then the joint likelihood, from regressors (k, d) and sigma, on the subset."""
         zero = torch.zeros_like(start)
         gates = expectation_maximisation(
-            *few, start, zero, y.std(), g, learn=("gating", "sigma"), tolerance=_LOOSE
+            *few, start, zero, level, g, learn=("sigma", *gating), tolerance=_LOOSE
         )
         begin = gates.regressors, gates.gating, gates.sigma
-        tolerance = _LOOSE if refine else _TIGHT
-        return gates, expectation_maximisation(
-            *few, *begin, g, iterations=iterations, tolerance=tolerance
+        joint = expectation_maximisation(
+            *few,
+            *begin,
+            g,
+            learn=("regressors", "sigma", *gating),
+            iterations=iterations,
+            tolerance=_LOOSE if refine else _TIGHT,
         )
+        return gates, joint
 
     def doubtful(fit: EMResult | None) -> bool:
         return fit is None or calibration_p_value(_model(fit, g), *few) < _SUSPICIOUS
 
     clock = _Clock()
     try:
-        moments = l4_moments_of(x, y, k, g, known)
+        moments = l4_moments_of(x, y, k, g, known, resolution=_RESOLUTION)
         eigenvalues = moments.whitening.all_eigenvalues
         stages.append(Stage("moments", None, None, moments.sigma, eigenvalues, 1, clock.lap()))
         l4 = minimise_l4(moments, y @ x / len(y), generator, mu=mu, lam=lam, starts=starts)
@@ -174,18 +186,20 @@ def recover(
     if l4 is not None:
         values, count = l4.solution.values, l4.solution.iterations
         stages.append(Stage("L4", l4.regressors, None, None, values, count, clock.lap()))
-        gates, fit = follow(l4.regressors)
+        gates, fit = follow(l4.regressors, y.std())
         stages.append(_stage("L_log", [gates], [few], clock.lap()))
         proportions = l4.proportions[match(l4.regressors, fit.regressors[0])]
     if moments is not None and doubtful(fit):
         with suppress(ValueError):
             start, shares = spectral_start(x, y, moments, g, generator)
-            _, other = follow(start)
+            _, other = follow(start, y.std())
             if fit is None or _ahead(other, fit):
                 notes.append("the start from third moments won")
                 fit, proportions = other, shares[match(start, other.regressors[0])]
     if fit is None or doubtful(fit):
-        raced = race(*few, k, g, generator, starts=restarts, iterations=iterations)
+        size = max(_SUBSAMPLE, 40 * k * x.shape[1])
+        ahead = race(few[0][:size], few[1][:size], k, g, generator, starts=restarts)
+        _, raced = follow(ahead.regressors[0], ahead.sigma.square().mean().sqrt())
         if fit is None or _ahead(raced, fit):
             notes.append("a random annealed start won")
             if fit is not None:
@@ -200,7 +214,7 @@ def recover(
             fit.gating,
             known or fit.sigma,
             g,
-            learn=("regressors", "gating") if known else ("regressors", "gating", "sigma"),
+            learn=("regressors", *gating) if known else ("regressors", "sigma", *gating),
             iterations=iterations,
             tolerance=_TIGHT,
         )

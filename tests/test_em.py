@@ -1,5 +1,7 @@
 """moe.solvers.em and moe.grams: EM against textbook loops, autograd and its own guarantees."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from moe.likelihood import information
 from moe.losses import log_loss
 from moe.metrics import regressor_error
 from moe.model import MoE, random_moe
+from moe.nonlinearity import as_nonlinearity
 from moe.solvers import em as em_module
 from moe.solvers.em import expectation_maximisation
 
@@ -88,6 +91,37 @@ def test_hard_em_raises_the_classification_likelihood_and_is_least_squares_by_cl
         joint = MoE(regressors, gating, float(sigma)).log_joint(x, y)
         assert float(value) == pytest.approx(float(joint.max(1).values.sum()), rel=1e-10)
         assert float(value) < float(torch.logsumexp(joint, 1).sum())
+
+
+def test_own_noise_levels_follow_the_textbook_m_step_with_its_prior() -> None:
+    truth, x, y, starts = problem()
+    levels = torch.tensor([0.5, 0.8, 1.1], dtype=torch.float64)
+    means = x @ starts[0].T
+    joint = torch.distributions.Normal(means, levels).log_prob(y[:, None])
+    r = torch.softmax(joint, 1)
+    rows = [torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y).solution for w in r.T]
+    squares = (r * (y[:, None] - x @ torch.stack(rows).T).square()).sum(0)
+    weight, least = 0.3 * 6, 0.01 * float(y.var())
+    expected = ((squares + weight * least) / (r.sum(0) + weight)).sqrt()
+    fit = expectation_maximisation(
+        x, y, starts[0], torch.zeros_like(starts[0]), levels[None], truth.nonlinearity,
+        learn=("regressors", "sigmas"), iterations=1,
+    )  # fmt: skip
+    torch.testing.assert_close(fit.sigma[0], expected, rtol=1e-6, atol=0)
+    after = torch.distributions.Normal(x @ fit.regressors[0].T, fit.sigma[0]).log_prob(y[:, None])
+    prior = -0.5 * weight * (fit.sigma.square().log() + least / fit.sigma.square()).sum()
+    value = torch.logsumexp(after - math.log(3), 1).sum() + prior
+    assert float(fit.log_likelihood) == pytest.approx(float(value), rel=1e-10)
+
+
+def test_own_noise_levels_raise_their_posterior_and_never_collapse() -> None:
+    _, x, y, starts = problem(n=60)
+    fit = expectation_maximisation(
+        x, y, starts, torch.zeros_like(starts), y.std(), as_nonlinearity("linear"),
+        learn=("regressors", "sigmas"), iterations=200,
+    )  # fmt: skip
+    assert float(fit.trace.diff(dim=0).min()) > -1e-8 * float(fit.trace.abs().max())
+    assert fit.sigma.shape == (4, 3) and float(fit.sigma.min()) > 0.01 * float(y.std())
 
 
 @pytest.mark.parametrize("learn", [("gating",), ("regressors",), ("sigma",), ("gating", "sigma")])

@@ -1,4 +1,4 @@
-"""moe.recovery, moe.solvers.l4, moe.solvers.restarts, moe.diagnostics: the whole way back."""
+"""moe.recovery, moe.solvers.l4, moe.diagnostics: the whole way back."""
 
 import warnings
 from typing import Any
@@ -12,10 +12,17 @@ import moe
 from moe.diagnostics import calibration_p_value, doubts, probability_transform
 from moe.metrics import gating_error, match, regressor_error, regressor_error_of
 from moe.model import MoE, random_moe
+from moe.moments import score_moment
 from moe.nonlinearity import as_nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4, noise_level
-from moe.solvers.restarts import race
+from moe.solvers.l4 import (
+    NoMinimumError,
+    l4_moments_of,
+    minimise_l4,
+    noise_edge,
+    noise_level,
+)
+from moe.transforms import output_transform
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -127,14 +134,6 @@ def test_noise_level_from_the_variance_of_the_outputs() -> None:
         assert noise_level(y, truth.nonlinearity) == pytest.approx(0.5, rel=0.03)
 
 
-def test_a_race_of_random_starts_ends_at_the_best_maximum() -> None:
-    truth, x, y = samples(n=2000, seed=6)
-    raced = race(x, y, 3, truth.nonlinearity, generator(), starts=6)
-    oracle = expectation_maximisation(x, y, truth.regressors, truth.gating, 0.1, truth.nonlinearity)
-    assert len(raced.regressors) == 1
-    assert float(raced.log_likelihood) == pytest.approx(float(oracle.log_likelihood), abs=1e-3)
-
-
 def no_l4(*arguments: object, **options: object) -> None:
     raise NoMinimumError("no start converged")
 
@@ -158,6 +157,42 @@ def test_eight_experts_in_eight_dimensions_are_recovered() -> None:
     fit = moe.recover(x, y, 8)
     assert fit.converged, fit.reason
     assert regressor_error(fit.model, truth) < 1e-3
+
+
+def test_twelve_experts_are_recovered_where_one_annealed_start_mostly_fails() -> None:
+    truth, x, y = samples(k=12, d=12, n=5000, sigma=0.05, gate_norm=0.0)
+    fit = moe.recover(x, y, 12)
+    oracle = expectation_maximisation(
+        x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
+    )
+    assert fit.converged, fit.reason
+    assert "a random annealed start won" in fit.reason
+    assert fit.log_likelihood == pytest.approx(float(oracle.log_likelihood), abs=1e-3)
+
+
+def test_without_gates_the_weights_stay_equal_and_the_experts_get_better() -> None:
+    squared = torch.zeros(2, dtype=torch.float64)
+    for seed in range(8):
+        truth, x, y = samples(k=3, d=6, n=400, sigma=0.3, gate_norm=0.0, seed=seed)
+        free, held = (moe.recover(x, y, 3, gated=gated) for gated in (True, False))
+        assert free.model.gating.any() and not held.model.gating.any()
+        assert held.converged and held.log_likelihood < free.log_likelihood
+        for index, fit in enumerate((held, free)):
+            rows = fit.model.regressors[match(fit.model.regressors, truth.regressors)]
+            squared[index] += (rows - truth.regressors).square().sum()
+    assert squared[0] < squared[1]
+
+
+def test_moments_that_noise_alone_could_give_are_not_trusted() -> None:
+    _, x, y = samples(k=4, d=10, n=400, seed=1)
+    with pytest.raises(NoMinimumError, match="eigenvalue 4 of M, .* too small to be told from"):
+        l4_moments_of(x, y, 4, as_nonlinearity("linear"), resolution=1.0)
+    rng = generator(2)
+    transform = output_transform(as_nonlinearity("linear"), 0.1, 2)
+    x = torch.randn(20_000, 60, generator=rng, dtype=torch.float64)
+    y = torch.randn(20_000, generator=rng, dtype=torch.float64)
+    largest = torch.linalg.eigvalsh(score_moment(x, y, transform, "average").tensor)[-1]
+    assert noise_edge(x, y, transform) == pytest.approx(float(largest), rel=0.1)
 
 
 def test_recovery_survives_moments_that_give_no_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,17 @@ _RIDGE = 1e-9
 _CHUNK_ENTRIES = 100_000
 _CACHED_ENTRIES = 20_000_000
 _PARAMETERS = ("regressors", "gating", "sigma")
+_PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class EMResult:
     """Where each of S starts ended.
 
-    regressors, gating (S, k, d); sigma (S,); log_likelihood (S,) summed over samples, in nats;
-    iterations (S,) int; converged (S,) bool; trace (T, S), the log-likelihood at every iteration
-    (constant after a start has stopped); path: the recorded (regressors, gating, sigma), if asked.
+    regressors, gating (S, k, d); sigma (S,), or (S, k) where each expert has its own;
+    log_likelihood (S,) summed over samples, in nats; iterations (S,) int; converged (S,) bool;
+    trace (T, S), the log-likelihood at every iteration (constant after a start has stopped); path:
+    the recorded (regressors, gating, sigma), if asked.
     """
 
     regressors: Tensor
@@ -44,13 +46,14 @@ class _State:
 
     gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
     the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating; squares (S,): sum of r_i e_i^2.
+    in the gating; sigma (S, k); load, squares (S, k): sums of r_i and of r_i e_i^2.
     """
 
     regressors: Tensor
     gating: Tensor
     sigma: Tensor
     log_likelihood: Tensor
+    load: Tensor
     squares: Tensor
     gram_a: Tensor
     pull_a: Tensor
@@ -72,6 +75,9 @@ class _Data:
         self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str], hard: bool
     ) -> None:
         self.n, self.learn, self.hard = len(x), learn, hard
+        self.own = "sigmas" in learn
+        self.prior_weight = _PRIOR_WEIGHT * x.shape[1]
+        self.prior_variance = _PRIOR_SHARE * float(y.var())
         rows = max(1_000, _CHUNK_ENTRIES // (starts * k))
         self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
@@ -99,7 +105,7 @@ def _expectation(
         eta = regressors @ x.T
         residual = y - g(eta)
         log_gate = torch.log_softmax(gating @ x.T, dim=1)
-        joint = log_gate + gaussian_log_density(residual, sigma[:, None, None])
+        joint = log_gate + gaussian_log_density(residual, sigma[:, :, None])
         if data.hard:
             log_density, winner = joint.max(dim=1)
             r = torch.zeros_like(joint).scatter_(1, winner[:, None], 1.0)
@@ -108,7 +114,8 @@ def _expectation(
             r = (joint - log_density[:, None]).exp_()
         state.log_likelihood += log_density.sum(-1)
         pull = r * residual
-        state.squares += (pull * residual).sum((1, 2))
+        state.load += r.sum(-1)
+        state.squares += (pull * residual).sum(-1)
         if "regressors" in data.learn:
             weights = r
             if g.name != "linear":
@@ -122,11 +129,15 @@ def _expectation(
             weights[:, diagonal] += gate
             state.gram_w += grams(weights.flatten(0, 1)).unflatten(0, (starts, -1))
             state.pull_w += (r[:, :-1] - gate) @ x
+    if data.own:
+        variance = sigma.square()
+        penalty = (variance.log() + data.prior_variance / variance).sum(-1)
+        state.log_likelihood -= 0.5 * data.prior_weight * penalty
     return state
 
 
 def _sum_shapes(k: int, d: int) -> tuple[tuple[int, ...], ...]:
-    return (), (), (k, d, d), (k, d), (k * (k - 1) // 2, d, d), (k - 1, d)
+    return (), (k,), (k,), (k, d, d), (k, d), (k * (k - 1) // 2, d, d), (k - 1, d)
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
@@ -162,12 +173,16 @@ def _maximisation(
     residuals after the move: exact for linear g, to first order for any other."""
     move_a, move_w = (scale * step for step in steps)
     sigma = state.sigma
-    if "sigma" in data.learn:
-        change = (move_a * ((state.gram_a @ move_a[..., None])[..., 0] - 2 * state.pull_a)).sum(
-            (1, 2)
-        )
+    if "sigma" in data.learn or data.own:
+        change = move_a * ((state.gram_a @ move_a[..., None])[..., 0] - 2 * state.pull_a)
         least = torch.finfo(sigma.dtype).eps * state.squares
-        sigma = ((state.squares + change).maximum(least) / data.n).sqrt()
+        squares = (state.squares + change.sum(-1)).maximum(least)
+        if data.own:
+            weight = data.prior_weight
+            variance = (squares + weight * data.prior_variance) / (state.load + weight)
+        else:
+            variance = squares.sum(1, keepdim=True).expand_as(sigma) / data.n
+        sigma = variance.sqrt()
     return _expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
 
 
@@ -210,12 +225,16 @@ def expectation_maximisation(
     for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
     ``moe.likelihood.em_rate``).
 
-    x (n, d); y (n,); regressors, gating (S, k, d) or (k, d); sigma a number or (S,). ``learn``
-    names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and leaving out
-    "sigma" is EM with the noise held. Each step is halved until the log-likelihood does not fall,
-    so the trace is monotone. A start stops when one iteration gains less than ``tolerance`` nats
-    in total (not per sample: it is then within about sqrt(tolerance) standard errors of a
-    stationary point, up to a factor that grows as EM's rate nears one).
+    x (n, d); y (n,); regressors, gating (S, k, d) or (k, d); sigma a number, (S,) or (S, k).
+    ``learn`` names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and
+    leaving out "sigma" is EM with the noise held. "sigmas" instead of "sigma" gives each expert a
+    noise level of its own, with a weak inverse-gamma prior against collapse (0.3 d samples at a
+    hundredth of y's variance), whose log is then part of ``log_likelihood``.
+
+    Each step is halved until the log-likelihood does not fall, so the trace is monotone. A start
+    stops when one iteration gains less than ``tolerance`` nats in total (not per sample: it is then
+    within about sqrt(tolerance) standard errors of a stationary point, up to a factor that grows as
+    EM's rate nears one).
 
     ``hard`` rounds the responsibilities to 0 and 1 (classification EM; Celeux, Govaert 1992). What
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
@@ -223,27 +242,33 @@ def expectation_maximisation(
 
     Memory does not grow with n beyond the data. Raises ValueError for an unknown name in ``learn``.
     """
-    unknown = set(learn) - set(_PARAMETERS)
-    if unknown:
-        raise ValueError(f"learn: expected names out of {_PARAMETERS}; got {sorted(unknown)}")
+    known = (*_PARAMETERS, "sigmas")
+    unknown = set(learn) - set(known)
+    if unknown or {"sigma", "sigmas"} <= set(learn):
+        raise ValueError(
+            f'learn: expected names out of {known}, "sigma" or "sigmas" but not both; '
+            f"got {sorted(learn)}"
+        )
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
     data = _Data(x, y, starts, k, learn, hard)
-    level = torch.as_tensor(sigma, dtype=x.dtype).expand(starts).clone()
+    level = torch.as_tensor(sigma, dtype=x.dtype)
+    level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
     state = _expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
     end = state[torch.arange(starts)]
     counts = torch.zeros(starts, dtype=torch.int64)
     converged = torch.zeros(starts, dtype=torch.bool)
     running = torch.arange(starts)
-    trace, path = [end.log_likelihood.clone()], [_snapshot(end)]
+    own = data.own or (torch.is_tensor(sigma) and sigma.ndim == 2)
+    trace, path = [end.log_likelihood.clone()], [_snapshot(end, own)]
     for _ in range(iterations):
         state, gain = _iterate(data, nonlinearity, state)
         end[running] = state
         counts[running] += 1
         trace.append(end.log_likelihood.clone())
         if record:
-            path.append(_snapshot(end))
+            path.append(_snapshot(end, own))
         done = gain < tolerance
         if bool(done.any()):
             converged[running[done]] = True
@@ -251,9 +276,7 @@ def expectation_maximisation(
         if len(running) == 0:
             break
     return EMResult(
-        end.regressors,
-        end.gating,
-        end.sigma,
+        *_snapshot(end, own),
         end.log_likelihood,
         counts,
         converged,
@@ -262,5 +285,6 @@ def expectation_maximisation(
     )
 
 
-def _snapshot(state: _State) -> tuple[Tensor, Tensor, Tensor]:
-    return state.regressors.clone(), state.gating.clone(), state.sigma.clone()
+def _snapshot(state: _State, own: bool) -> tuple[Tensor, Tensor, Tensor]:
+    sigma = state.sigma if own else state.sigma[:, 0]
+    return state.regressors.clone(), state.gating.clone(), sigma.clone()

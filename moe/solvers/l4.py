@@ -69,11 +69,19 @@ def noise_level(y: Tensor, nonlinearity: Nonlinearity) -> float:
 
 
 def l4_moments_of(
-    x: Tensor, y: Tensor, k: int, nonlinearity: Nonlinearity, sigma: float | None = None
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    nonlinearity: Nonlinearity,
+    sigma: float | None = None,
+    *,
+    resolution: float = 0.0,
 ) -> L4Moments:
     """M and T from samples x (n, d), y (n,): M first, then T inside M's top-k eigenspace.
 
-    Raises NoMinimumError where M has fewer than k positive eigenvalues.
+    Raises NoMinimumError where M has fewer than k positive eigenvalues, or where its k-th does not
+    exceed ``resolution`` times the largest eigenvalue that noise alone would give the plain average
+    (``noise_edge``): the eigenspace is then not to be had from these samples.
     """
     level = noise_level(y, nonlinearity) if sigma is None else sigma
     quartic = output_transform(nonlinearity, level, 4)
@@ -85,8 +93,24 @@ def l4_moments_of(
         whitening = whiten(second.tensor, k)
     except ValueError as error:
         raise NoMinimumError(str(error)) from error
+    edge, least = noise_edge(x, y, quadratic), float(whitening.eigenvalues[-1])
+    if least <= resolution * edge:
+        raise NoMinimumError(
+            f"eigenvalue {k} of M, {least:.2g}, is too small to be told from noise, which alone "
+            f"reaches {edge:.2g} with these {len(y)} samples"
+        )
     fourth = robust_moment(x, y, quartic, whitening.basis)
     return L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
+
+
+def noise_edge(x: Tensor, y: Tensor, transform: OutputTransform) -> float:
+    """The largest eigenvalue of the average of q S_2(x), q = Q_2(y) / c_2, were q independent of x.
+
+    Its entries then have variance E[q^2] / n off the diagonal and twice that on it: a Gaussian
+    orthogonal ensemble, with largest eigenvalue near 2 sqrt(d E[q^2] / n) (derived; Wigner's law).
+    """
+    q = transform(y) / transform.normaliser
+    return 2.0 * math.sqrt(x.shape[1] * float(q.square().mean()) / len(y))
 
 
 def robust_moment(

@@ -17,7 +17,7 @@ from moe.transforms import output_transform
 
 
 def tensor_power(
-    tensor: Tensor, generator: torch.Generator, *, starts: int = 32, iterations: int = 100
+    tensor: Tensor, generator: torch.Generator, *, starts: int = 32, iterations: int = 30
 ) -> tuple[Tensor, Tensor]:
     """Robust orthogonal decomposition T = sum_m s_m v_m^(3): weights (k,) and rows v_m (k, k).
 

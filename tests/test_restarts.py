@@ -1,0 +1,86 @@
+"""moe.solvers.restarts: random starts annealed expert by expert."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from moe.metrics import regressor_error_of
+from moe.model import MoE, random_moe
+from moe.nonlinearity import as_nonlinearity
+from moe.solvers import restarts
+from moe.solvers.em import expectation_maximisation
+from moe.solvers.restarts import alike, race
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def samples(k: int, d: int, n: int, seed: int, **options: Any) -> tuple[MoE, Tensor, Tensor]:
+    rng = generator(seed)
+    truth = random_moe(k, d, generator=rng, **options)
+    return truth, *truth.sample(n, rng)
+
+
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "relu", "tanh"])
+def test_a_race_finds_the_experts(name: str) -> None:
+    truth, x, y = samples(3, 8, 4000, 6, sigma=0.05, nonlinearity=name)
+    raced = race(x, y, 3, truth.nonlinearity, generator())
+    assert raced.regressors.shape == (1, 3, 8) and raced.sigma.shape == (1, 3)
+    assert not raced.gating.any() and bool(raced.converged.all())
+    assert regressor_error_of(raced.regressors[0], truth.regressors) < 0.01
+    assert alike(raced.sigma[0])
+
+
+@pytest.mark.parametrize("gate_norm", [0.0, 4.0])
+def test_strong_gates_do_not_mislead_equal_weights(gate_norm: float) -> None:
+    truth, x, y = samples(4, 10, 4000, 2, sigma=0.05, gate_norm=gate_norm)
+    raced = race(x, y, 4, truth.nonlinearity, generator())
+    assert regressor_error_of(raced.regressors[0], truth.regressors) < 0.01
+
+
+def test_one_sigma_for_each_expert_succeeds_where_one_for_all_fails() -> None:
+    """The same starts on the same data; k = d = 12, no gates."""
+    truth, x, y = samples(12, 12, 5000, 3, sigma=0.05, gate_norm=0.0)
+    starts = torch.randn(6, 12, 12, generator=generator(), dtype=torch.float64) / 12**0.5
+    arrived = {}
+    for noise in ("sigma", "sigmas"):
+        fit = expectation_maximisation(
+            x, y, starts, torch.zeros_like(starts), y.std(), truth.nonlinearity,
+            learn=("regressors", noise), iterations=200, tolerance=1.0,
+        )  # fmt: skip
+        arrived[noise] = sum(
+            regressor_error_of(rows, truth.regressors) < 0.05 for rows in fit.regressors
+        )
+    assert arrived["sigmas"] >= 5 and arrived["sigma"] <= 3
+
+
+def test_the_next_batch_is_drawn_only_if_nobody_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, x, y = samples(3, 6, 1000, 0, sigma=0.1)
+    sizes: list[int] = []
+
+    def em(x: Tensor, y: Tensor, rows: Tensor, *rest: Any, **options: Any) -> Any:
+        if not sizes or len(rows) > sizes[-1]:
+            sizes.append(len(rows))
+        return expectation_maximisation(x, y, rows, *rest, **options)
+
+    monkeypatch.setattr(restarts, "expectation_maximisation", em)
+    race(x, y, 3, truth.nonlinearity, generator())
+    assert sizes == [4]
+    sizes.clear()
+    monkeypatch.setattr(restarts, "alike", lambda sigmas: False)
+    race(x, y, 3, truth.nonlinearity, generator(), starts=24)
+    assert sizes == [4, 8, 12]
+
+
+def test_alike_means_within_a_factor_of_two() -> None:
+    assert alike(torch.tensor([0.1, 0.2])) and not alike(torch.tensor([0.1, 0.201]))
+
+
+def test_a_race_out_of_time_returns_the_best_and_says_it_has_not_converged() -> None:
+    _, x, y = samples(3, 6, 1000, 0, sigma=0.1)
+    raced = race(x, y, 3, as_nonlinearity("linear"), generator(), starts=4, iterations=1,
+                 tolerance=1e-9)  # fmt: skip
+    assert raced.regressors.shape == (1, 3, 6) and not bool(raced.converged.any())
