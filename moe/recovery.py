@@ -120,8 +120,7 @@ def recover(
     (``moe.solvers.restarts``), after the start from third moments where M can be trusted
     (``moe.solvers.spectral``). The highest likelihood wins, and ``reason`` says which start it was.
 
-    gated: False where the weights are known to be equal and constant, W = 0; nothing is then learned
-    about gates.
+    gated: False where the weights are known to be equal and constant, W = 0, which is then held.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a

@@ -12,7 +12,7 @@ FLOORS = [
     ["moments", "losses", "likelihood", "metrics"],
     ["efficiency", "diagnostics", "solvers", "landscape"],
     ["recovery"],
-    ["estimator", "experiments"],
+    ["estimator", "selection", "experiments"],
     ["plotting"],
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -185,7 +185,7 @@ def test_without_gates_the_weights_stay_equal_and_the_experts_get_better() -> No
 
 def test_moments_that_noise_alone_could_give_are_not_trusted() -> None:
     _, x, y = samples(k=4, d=10, n=400, seed=1)
-    with pytest.raises(NoMinimumError, match="eigenvalue 4 of M, .* too small to be told from"):
+    with pytest.raises(NoMinimumError, match=r"eigenvalue 4 of M, .* too small to be told from"):
         l4_moments_of(x, y, 4, as_nonlinearity("linear"), resolution=1.0)
     rng = generator(2)
     transform = output_transform(as_nonlinearity("linear"), 0.1, 2)
