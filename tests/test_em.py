@@ -12,7 +12,7 @@ from moe.losses import log_loss
 from moe.metrics import regressor_error
 from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
-from moe.solvers import em as em_module
+from moe.solvers import expectation as expectation_module
 from moe.solvers.em import expectation_maximisation
 
 
@@ -169,8 +169,8 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     truth, x, y, starts = problem(n=5000)
     zero = torch.zeros_like(starts)
     whole = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
-    monkeypatch.setattr(em_module, "_CHUNK_ENTRIES", 1)
-    monkeypatch.setattr(em_module, "_CACHED_ENTRIES", 0)
+    monkeypatch.setattr(expectation_module, "_CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(expectation_module, "_CACHED_ENTRIES", 0)
     parts = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
     torch.testing.assert_close(parts.trace, whole.trace)
     torch.testing.assert_close(parts.regressors, whole.regressors)

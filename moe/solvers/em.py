@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from moe.grams import Grams
-from moe.model import gaussian_log_density
 from moe.nonlinearity import Nonlinearity
+from moe.solvers.expectation import EStep, Samples, expectation
 
 _HALVINGS = 12
 _RIDGE = 1e-9
-_CHUNK_ENTRIES = 100_000
-_CACHED_ENTRIES = 20_000_000
 _PARAMETERS = ("regressors", "gating", "sigma")
-_PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,106 +36,6 @@ class EMResult:
     path: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
 
-@dataclass
-class _State:
-    """Parameters of the starts that still run, with what the E-step says there (sums over samples).
-
-    gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
-    the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating; sigma (S, k); load, squares (S, k): sums of r_i and of r_i e_i^2.
-    """
-
-    regressors: Tensor
-    gating: Tensor
-    sigma: Tensor
-    log_likelihood: Tensor
-    load: Tensor
-    squares: Tensor
-    gram_a: Tensor
-    pull_a: Tensor
-    gram_w: Tensor
-    pull_w: Tensor
-
-    def __getitem__(self, index: Tensor) -> _State:
-        return _State(*(value[index] for value in vars(self).values()))
-
-    def __setitem__(self, index: Tensor, other: _State) -> None:
-        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
-            mine[index] = theirs
-
-
-class _Data:
-    """Samples in chunks small enough to stay in the processor's cache."""
-
-    def __init__(
-        self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str], hard: bool
-    ) -> None:
-        self.n, self.learn, self.hard = len(x), learn, hard
-        self.own = "sigmas" in learn
-        self.prior_weight = _PRIOR_WEIGHT * x.shape[1]
-        self.prior_variance = _PRIOR_SHARE * float(y.var())
-        rows = max(1_000, _CHUNK_ENTRIES // (starts * k))
-        self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
-        keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
-        self._grams = [Grams(part) for part, _ in self._chunks] if keep else None
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Grams]]:
-        for index, (x, y) in enumerate(self._chunks):
-            yield x, y, Grams(x) if self._grams is None else self._grams[index]
-
-
-def _expectation(
-    data: _Data, g: Nonlinearity, regressors: Tensor, gating: Tensor, sigma: Tensor
-) -> _State:
-    """The E-step and all the sums an M-step needs, in one pass over the samples."""
-    starts, k, d = regressors.shape
-    row, column = torch.triu_indices(k - 1, k - 1)
-    diagonal = (row == column).nonzero()[:, 0]
-    state = _State(
-        regressors,
-        gating,
-        sigma,
-        *(regressors.new_zeros(starts, *shape) for shape in _sum_shapes(k, d)),
-    )
-    for x, y, grams in data:
-        eta = regressors @ x.T
-        residual = y - g(eta)
-        log_gate = torch.log_softmax(gating @ x.T, dim=1)
-        joint = log_gate + gaussian_log_density(residual, sigma[:, :, None])
-        if data.hard:
-            log_density, winner = joint.max(dim=1)
-            r = torch.zeros_like(joint).scatter_(1, winner[:, None], 1.0)
-        else:
-            log_density = torch.logsumexp(joint, dim=1)
-            r = (joint - log_density[:, None]).exp_()
-        state.log_likelihood += log_density.sum(-1)
-        pull = r * residual
-        state.load += r.sum(-1)
-        state.squares += (pull * residual).sum(-1)
-        if "regressors" in data.learn:
-            weights = r
-            if g.name != "linear":
-                slope = g.derivative(eta)
-                weights, pull = r * slope.square(), pull * slope
-            state.gram_a += grams(weights.flatten(0, 1)).unflatten(0, (starts, k))
-            state.pull_a += pull @ x
-        if "gating" in data.learn and k > 1:
-            gate = log_gate[:, :-1].exp_()
-            weights = -gate[:, row] * gate[:, column]
-            weights[:, diagonal] += gate
-            state.gram_w += grams(weights.flatten(0, 1)).unflatten(0, (starts, -1))
-            state.pull_w += (r[:, :-1] - gate) @ x
-    if data.own:
-        variance = sigma.square()
-        penalty = (variance.log() + data.prior_variance / variance).sum(-1)
-        state.log_likelihood -= 0.5 * data.prior_weight * penalty
-    return state
-
-
-def _sum_shapes(k: int, d: int) -> tuple[tuple[int, ...], ...]:
-    return (), (k,), (k,), (k, d, d), (k, d), (k * (k - 1) // 2, d, d), (k - 1, d)
-
-
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     """Solutions of (matrix + tiny ridge) z = right; (..., m, m), (..., m) -> (..., m)."""
     size = matrix.shape[-1]
@@ -149,7 +45,7 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def _gating_step(state: _State) -> Tensor:
+def _gating_step(state: EStep) -> Tensor:
     """One Newton step of the soft-label multinomial logistic regression; the last row stays."""
     starts, free, d = state.pull_w.shape
     row, column = torch.triu_indices(free, free)
@@ -163,12 +59,12 @@ def _gating_step(state: _State) -> Tensor:
 
 
 def _maximisation(
-    data: _Data,
+    data: Samples,
     g: Nonlinearity,
-    state: _State,
+    state: EStep,
     steps: tuple[Tensor, Tensor],
     scale: float,
-) -> _State:
+) -> EStep:
     """Move by ``scale`` times the M-step and look again. sigma^2 is the weighted mean square of the
     residuals after the move: exact for linear g, to first order for any other."""
     move_a, move_w = (scale * step for step in steps)
@@ -183,10 +79,10 @@ def _maximisation(
         else:
             variance = squares.sum(1, keepdim=True).expand_as(sigma) / data.n
         sigma = variance.sqrt()
-    return _expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
+    return expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
 
 
-def _iterate(data: _Data, g: Nonlinearity, state: _State) -> tuple[_State, Tensor]:
+def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tensor]:
     """One EM iteration of every start; where the likelihood would fall (Gauss-Newton and Newton
     steps can overshoot) the step is halved, and dropped after 12 halvings. Returns the gain (S,).
     """
@@ -252,10 +148,10 @@ def expectation_maximisation(
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
-    data = _Data(x, y, starts, k, learn, hard)
+    data = Samples(x, y, starts, k, learn, hard)
     level = torch.as_tensor(sigma, dtype=x.dtype)
     level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
-    state = _expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
+    state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
     end = state[torch.arange(starts)]
     counts = torch.zeros(starts, dtype=torch.int64)
     converged = torch.zeros(starts, dtype=torch.bool)
@@ -285,6 +181,6 @@ def expectation_maximisation(
     )
 
 
-def _snapshot(state: _State, own: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _snapshot(state: EStep, own: bool) -> tuple[Tensor, Tensor, Tensor]:
     sigma = state.sigma if own else state.sigma[:, 0]
     return state.regressors.clone(), state.gating.clone(), sigma.clone()
