@@ -20,7 +20,7 @@ from moe.checks import (
     check_positive,
     warn_unless_standard_gaussian,
 )
-from moe.diagnostics import calibration_p_value, doubts
+from moe.diagnostics import doubts
 from moe.efficiency import ParameterErrors, standard_errors
 from moe.metrics import match
 from moe.model import MoE
@@ -33,6 +33,7 @@ from moe.solvers.spectral import spectral_start
 _SUBSAMPLE = 4_000
 _SUSPICIOUS = 1e-3
 _RESOLUTION = 0.4
+_SCARCE = 100
 _LOOSE, _TIGHT = 1.0, 1e-6
 
 
@@ -115,10 +116,11 @@ def recover(
        ``sigma`` where that is given. Norms of the regressors are free here.
 
     If the moments cannot be trusted (M's k-th eigenvalue lies within its noise, or L_4 has no
-    minimum), or the predictive distribution then fails calibration (p < 1e-3), up to ``restarts``
-    random starts of EM, annealed expert by expert, are raced on a subsample
-    (``moe.solvers.restarts``), after the start from third moments where M can be trusted
-    (``moe.solvers.spectral``). The highest likelihood wins, and ``reason`` says which start it was.
+    minimum), or the fit is in doubt (``moe.diagnostics.doubts`` at p < 1e-3, or fewer than
+    100 (2k - 1) d samples, where such tests see little), up to ``restarts`` random starts of EM,
+    annealed expert by expert, are raced on a subsample (``moe.solvers.restarts``), after the start
+    from third moments where M can be trusted (``moe.solvers.spectral``). The highest likelihood
+    wins, and ``reason`` says which start it was.
 
     gated: False where the weights are known to be equal and constant, W = 0, which is then held.
 
@@ -155,24 +157,25 @@ def recover(
     proportions = x.new_full((k,), math.nan)
 
     def follow(start: Tensor, level: Tensor) -> tuple[EMResult, EMResult]:
-        """L_log, then the joint likelihood, from regressors (k, d) and sigma, on the subset."""
+        """L_log, then the joint likelihood, on the subset; the best of S starts (S, k, d)."""
         zero = torch.zeros_like(start)
         gates = expectation_maximisation(
             *few, start, zero, level, g, learn=("sigma", *gating), tolerance=_LOOSE
         )
-        begin = gates.regressors, gates.gating, gates.sigma
         joint = expectation_maximisation(
             *few,
-            *begin,
+            gates.regressors,
+            gates.gating,
+            gates.sigma,
             g,
             learn=("regressors", "sigma", *gating),
             iterations=iterations,
             tolerance=_LOOSE if refine else _TIGHT,
         )
-        return gates, joint
+        return gates, joint.best
 
-    def doubtful(fit: EMResult | None) -> bool:
-        return fit is None or calibration_p_value(_model(fit, g), *few) < _SUSPICIOUS
+    def doubtful(fit: EMResult) -> bool:
+        return not bool(fit.converged) or bool(doubts(_model(fit, g), *few, level=_SUSPICIOUS))
 
     clock = _Clock()
     try:
@@ -188,17 +191,18 @@ def recover(
         gates, fit = follow(l4.regressors, y.std())
         stages.append(_stage("L_log", [gates], [few], clock.lap()))
         proportions = l4.proportions[match(l4.regressors, fit.regressors[0])]
-    if moments is not None and doubtful(fit):
+    if moments is not None and (fit is None or doubtful(fit)):
         with suppress(ValueError):
             start, shares = spectral_start(x, y, moments, g, generator)
             _, other = follow(start, y.std())
             if fit is None or _ahead(other, fit):
                 notes.append("the start from third moments won")
                 fit, proportions = other, shares[match(start, other.regressors[0])]
-    if fit is None or doubtful(fit):
+    scarce = k > 1 and len(y) < _SCARCE * (2 * k - 1) * x.shape[1]
+    if fit is None or scarce or doubtful(fit):
         size = max(_SUBSAMPLE, 40 * k * x.shape[1])
         ahead = race(few[0][:size], few[1][:size], k, g, generator, starts=restarts)
-        _, raced = follow(ahead.regressors[0], ahead.sigma.square().mean().sqrt())
+        _, raced = follow(ahead.regressors, ahead.sigma.square().mean(1).sqrt())
         if fit is None or _ahead(raced, fit):
             notes.append("a random annealed start won")
             if fit is not None:

@@ -45,6 +45,7 @@ def choose_k(
     *,
     max_experts: int = 8,
     folds: int = 4,
+    every: bool = False,
     seed: int = 0,
 ) -> Choice:
     """The number of experts that predicts held-out samples best, x (n, d), y (n,).
@@ -55,7 +56,8 @@ def choose_k(
        log-likelihood (cross-validated over ``folds``, paired sample by sample), and else down while
        one expert less loses no more than that.
 
-    Fits with the wrong k are not waited for: 100 iterations, 8 random starts. k is at most
+    ``every`` tries all k and not only those on the way, for a plot of ``held_out``. Fits with the
+    wrong k are not waited for: 100 iterations, 8 random starts. k is at most
     min(max_experts, d). Raises TypeError or ValueError for data that cannot be used,
     as ``recover`` does.
     """
@@ -82,6 +84,9 @@ def choose_k(
         gains[k] = float(difference.mean()), float(difference.std()) / len(y) ** 0.5
         return gains[k][0] > _STANDARD_ERRORS * gains[k][1]
 
+    if every:
+        for size in range(2, top + 1):
+            worth(size)
     k = min(max(1, distinct), top)
     if k < top and worth(k + 1):
         k += 1

@@ -11,7 +11,7 @@ from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
 from moe.solvers import restarts
 from moe.solvers.em import expectation_maximisation
-from moe.solvers.restarts import alike, race
+from moe.solvers.restarts import arrived, race
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -28,10 +28,12 @@ def samples(k: int, d: int, n: int, seed: int, **options: Any) -> tuple[MoE, Ten
 def test_a_race_finds_the_experts(name: str) -> None:
     truth, x, y = samples(3, 8, 4000, 6, sigma=0.05, nonlinearity=name)
     raced = race(x, y, 3, truth.nonlinearity, generator())
-    assert raced.regressors.shape == (1, 3, 8) and raced.sigma.shape == (1, 3)
+    assert raced.regressors.shape[1:] == (3, 8) and raced.sigma.shape[1:] == (3,)
+    assert len(raced.regressors) == 1 or not arrived(raced.sigma[0], y)
     assert not raced.gating.any() and bool(raced.converged.all())
+    assert bool((raced.log_likelihood.diff() <= 0).all()), "best first"
     assert regressor_error_of(raced.regressors[0], truth.regressors) < 0.01
-    assert alike(raced.sigma[0])
+    assert arrived(raced.sigma[0], y) == (name != "sigmoid"), "0.05 is small beside y"
 
 
 @pytest.mark.parametrize("gate_norm", [0.0, 4.0])
@@ -70,13 +72,15 @@ def test_the_next_batch_is_drawn_only_if_nobody_arrived(monkeypatch: pytest.Monk
     race(x, y, 3, truth.nonlinearity, generator())
     assert sizes == [4]
     sizes.clear()
-    monkeypatch.setattr(restarts, "alike", lambda sigmas: False)
+    monkeypatch.setattr(restarts, "arrived", lambda sigmas, y: False)
     race(x, y, 3, truth.nonlinearity, generator(), starts=24)
     assert sizes == [4, 8, 12]
 
 
-def test_alike_means_within_a_factor_of_two() -> None:
-    assert alike(torch.tensor([0.1, 0.2])) and not alike(torch.tensor([0.1, 0.201]))
+def test_arrived_means_alike_and_small() -> None:
+    y = 2.0 * torch.tensor([-1.0, 1.0]) / 2**0.5  # of standard deviation 2
+    assert arrived(torch.tensor([0.1, 0.2]), y) and not arrived(torch.tensor([0.1, 0.201]), y)
+    assert not arrived(torch.tensor([0.301, 0.301]), y)
 
 
 def test_a_race_out_of_time_returns_the_best_and_says_it_has_not_converged() -> None:

@@ -35,6 +35,23 @@ class EMResult:
     trace: Tensor
     path: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
+    def __getitem__(self, starts: Tensor | list[int]) -> EMResult:
+        """Only these starts, in this order, without the path."""
+        return EMResult(
+            self.regressors[starts],
+            self.gating[starts],
+            self.sigma[starts],
+            self.log_likelihood[starts],
+            self.iterations[starts],
+            self.converged[starts],
+            self.trace[:, starts],
+        )
+
+    @property
+    def best(self) -> EMResult:
+        """The start with the highest log-likelihood alone."""
+        return self[[int(self.log_likelihood.argmax())]]
+
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     """Solutions of (matrix + tiny ridge) z = right; (..., m, m), (..., m) -> (..., m)."""

@@ -10,7 +10,8 @@ from moe.solvers.em import EMResult, expectation_maximisation
 
 _BATCH = 4
 _ROUND = 20
-_ALIKE = 2.0
+_ALIKE, _SMALL = 2.0, 0.15
+_FINALISTS = 4
 
 
 def race(
@@ -33,31 +34,32 @@ def race(
     book, chapter 8). The weights are held equal, which makes an iteration cheap; gates come later.
 
     The truth has one sigma. So a start that has converged with its sigma_i alike (within a factor
-    of 2) has arrived, and the race ends: starts advance together in batches of 4, 8, ..., every 20
-    iterations the worse half of those still running is dropped, and the next batch is drawn only if
-    nobody has arrived. Where the noise is as large as the signal all sigma_i are alike anyway; then
-    the first batch decides by its likelihood.
+    of 2) and small (0.15 of y's spread) has arrived, and the race ends: starts advance together in
+    batches of 4, 8, ..., every 20 iterations the worse half of those still running is dropped, and
+    the next batch is drawn only if nobody has arrived. Where the noise is large all sigma_i are
+    alike anyway, nobody is seen to arrive, and all ``starts`` are run.
 
-    x (n, d), y (n,). The result has S = 1, its sigma (1, k), its gating zero.
+    x (n, d), y (n,). Returned are the S = 1 start that has arrived or else the S <= 4 best ends,
+    best first: sigma (S, k), gating zero.
     """
     d, spent, size = x.shape[1], 0, _BATCH
-    best: EMResult | None = None
+    ends: list[EMResult] = []
     while spent < starts:
         size = min(size, starts - spent)
         rows = torch.randn(size, k, d, generator=generator, dtype=x.dtype) / d**0.5
-        fit = _heat(x, y, rows, nonlinearity, iterations, tolerance)
-        if best is None or float(fit.log_likelihood) > float(best.log_likelihood):
-            best = fit
-        if alike(best.sigma[0]):
-            break
+        ends += _heat(x, y, rows, nonlinearity, iterations, tolerance)
+        ends.sort(key=lambda end: float(end.log_likelihood), reverse=True)
+        if arrived(ends[0].sigma[0], y):
+            return ends[0]
         spent, size = spent + size, 2 * size
-    assert best is not None
-    return best
+    return _together(ends[:_FINALISTS])
 
 
-def alike(sigmas: Tensor) -> bool:
-    """Whether the experts' own noise levels (k,) lie within a factor of two of one another."""
-    return float(sigmas.max()) <= _ALIKE * float(sigmas.min())
+def arrived(sigmas: Tensor, y: Tensor) -> bool:
+    """Whether the experts' own noise levels (k,) lie within a factor of two of one another, and all
+    below 0.15 of the spread of y: a compromise between two experts would stand out."""
+    least, most = float(sigmas.min()), float(sigmas.max())
+    return most <= _ALIKE * least and most <= _SMALL * float(y.std())
 
 
 def _heat(
@@ -67,8 +69,8 @@ def _heat(
     nonlinearity: Nonlinearity,
     iterations: int,
     tolerance: float,
-) -> EMResult:
-    """One batch: rounds of 20 iterations until a start has arrived or all have converged."""
+) -> list[EMResult]:
+    """The ends of one batch: rounds of 20 iterations until one has arrived or all have ended."""
     sigma = y.std().expand(regressors.shape[:2])
     ended: list[EMResult] = []
     for spent in range(0, iterations, _ROUND):
@@ -83,27 +85,26 @@ def _heat(
             iterations=min(_ROUND, iterations - spent),
             tolerance=tolerance,
         )
-        ended += [_only(fit, index) for index in fit.converged.nonzero()[:, 0].tolist()]
+        ended += [fit[[index]] for index in fit.converged.nonzero()[:, 0].tolist()]
         running = (~fit.converged).nonzero()[:, 0]
-        if len(running) == 0 or any(alike(end.sigma[0]) for end in ended):
+        if len(running) == 0 or any(arrived(end.sigma[0], y) for end in ended):
             break
         order = fit.log_likelihood[running].argsort(descending=True)
         running = running[order[: (len(running) + 1) // 2]]
         regressors, sigma = fit.regressors[running], fit.sigma[running]
     else:
-        ended.append(_only(fit, int(fit.log_likelihood.argmax())))
-    return max(ended, key=lambda end: float(end.log_likelihood))
+        ended.append(fit.best)
+    return ended
 
 
-def _only(fit: EMResult, index: int) -> EMResult:
-    """The start ``index`` alone."""
-    part = slice(index, index + 1)
+def _together(ends: list[EMResult]) -> EMResult:
+    """Single ends as the starts of one result, without their traces."""
     return EMResult(
-        fit.regressors[part],
-        fit.gating[part],
-        fit.sigma[part],
-        fit.log_likelihood[part],
-        fit.iterations[part],
-        fit.converged[part],
-        fit.trace[:, part],
+        torch.cat([end.regressors for end in ends]),
+        torch.cat([end.gating for end in ends]),
+        torch.cat([end.sigma for end in ends]),
+        torch.cat([end.log_likelihood for end in ends]),
+        torch.cat([end.iterations for end in ends]),
+        torch.cat([end.converged for end in ends]),
+        torch.stack([end.trace[-1] for end in ends], dim=1),
     )
