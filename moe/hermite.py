@@ -146,39 +146,45 @@ def hermite_features(z: Tensor, degree: int) -> Tensor:
     return torch.cat(blocks[: degree + 1]).T
 
 
-def weighted_powers(z: Tensor, weights: Tensor, degree: int) -> list[Tensor]:
+def weighted_powers(
+    z: Tensor, weights: Tensor, degree: int, pairs: Tensor | None = None
+) -> list[Tensor]:
     """sum_n w_n z_n^(j) for j = 0..`degree`: z (n, k), weights (n,) -> shapes (), (k,), (k, k), ...
 
-    Degrees 3 and 4 are matrix products of the k(k+1)/2 pair products of each sample.
+    Degrees 3 and 4 are matrix products of the pair products, which may be given where they are
+    known (see `pair_products`).
     """
-    weighted = weights[:, None] * z
-    powers = [weights.sum(), weighted.sum(0), z.T @ weighted]
+    columns = z.T.contiguous()
+    weighted = columns * weights
+    powers = [weights.sum(), columns @ weights, columns @ weighted.T]
     if degree > 2:
-        pairs = _pairs(z)
-        table = index_table(z.shape[1], 2).to(z.device)
-        powers.append((pairs @ weighted)[table])
+        pairs = pair_products(z) if pairs is None else pairs
+        table = index_table(len(columns), 2).to(z.device)
+        powers.append((pairs @ weighted.T)[table])
         if degree > 3:
             square = pairs @ (weights * pairs).T
             powers.append(square[table[:, :, None, None], table])
     return powers
 
 
-def polynomial(z: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
+def polynomial(z: Tensor, coefficients: Sequence[Tensor], pairs: Tensor | None = None) -> Tensor:
     """sum_j <C_j, z^(j)> for symmetric C_0, ..., C_m, m = 2, 3, 4: z (n, k) -> (n,)."""
-    inner = z @ coefficients[2] + coefficients[1]
-    value = coefficients[0]
+    columns = z.T.contiguous()
+    inner = coefficients[2] @ columns
+    value = coefficients[0] + coefficients[1] @ columns
     if len(coefficients) > 3:
-        pairs = _pairs(z)
-        i, j = multi_indices(z.shape[1], 2).to(z.device).unbind(1)
+        pairs = pair_products(z) if pairs is None else pairs
+        i, j = multi_indices(len(columns), 2).to(z.device).unbind(1)
         multiplicity = torch.where(i == j, 1.0, 2.0).to(z.dtype)
-        inner = inner + pairs.T @ (multiplicity[:, None] * coefficients[3][i, j])
+        inner += (multiplicity[:, None] * coefficients[3][i, j]).T @ pairs
         if len(coefficients) > 4:
             quartic = torch.outer(multiplicity, multiplicity) * coefficients[4][i, j][:, i, j]
-            value = value + ((quartic @ pairs) * pairs).sum(0)
-    return value + (inner * z).sum(1)
+            value += (quartic @ pairs).mul_(pairs).sum(0)
+    return value.add_(inner.mul_(columns).sum(0))
 
 
-def _pairs(z: Tensor) -> Tensor:
+def pair_products(z: Tensor) -> Tensor:
+    """z_i z_j for i <= j, ordered as `multi_indices`: z (n, k) -> (k(k+1)/2, n)."""
     i, j = multi_indices(z.shape[1], 2).to(z.device).unbind(1)
     columns = z.T.contiguous()
     return columns[i] * columns[j]

@@ -10,15 +10,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from moe.checks import as_floating, as_samples, check_experts
-from moe.hermite import feature_count, hermite_features, hermite_from_powers, weighted_powers
-from moe.least_squares import chunks, fit_matrix_free, pass_entries, solve_normal_equations
+from moe.checks import as_floating, as_samples, check_experts, check_positive
+from moe.hermite import (
+    feature_count,
+    hermite_features,
+    hermite_from_powers,
+    index_table,
+    root_factorials,
+    weighted_powers,
+)
+from moe.least_squares import (
+    chunks,
+    fit_matrix_free,
+    pass_entries,
+    power_sums,
+    solve_normal_equations,
+)
 from moe.transforms import OutputTransform
 
 Method = Literal["average", "least_squares"]
 
 SAMPLES_PER_FEATURE = {2: 3, 3: 5, 4: 10}
-DIRECT_FEATURES = 200
+DIRECT_FEATURES = 100
+TOLERANCE = 1e-3
 MAX_STREAMED_FEATURES = 5000
 
 
@@ -112,16 +126,24 @@ class Moments:
             self._dtype = torch.promote_types(other._dtype, self._dtype or other._dtype)
         return self
 
-    def tensor(self) -> Tensor:
-        """The estimate (k, ..., k), in the dtype of the samples. Raises ValueError if too few."""
+    def tensor(self, method: Method | None = None) -> Tensor:
+        """The estimate (k, ..., k), in the dtype of the samples. Raises ValueError if too few.
+
+        method: `self.method` if None; the sums for least squares hold those of the average too.
+        """
+        degree, order = self.transform.degree, self._order
+        if self.count == 0:
+            raise ValueError("moments: expected at least 1 sample, got 0")
         if self.method == "average":
-            if self.count == 0:
-                raise ValueError("moments: expected at least 1 sample, got 0")
+            if method == "least_squares":
+                raise ValueError("method: these moments accumulate 'average' only")
             return (self._sums[0] / self.count).to(self._dtype)
         gram, target = self._sums
-        fit = solve_normal_equations(
-            gram, target, self.count, self._order, self.transform.degree, self._dtype
-        )
+        if method == "average":
+            roots = root_factorials(order, degree)
+            top = target[-len(roots) :] * roots / self.count
+            return top[index_table(order, degree)].to(self._dtype)
+        fit = solve_normal_equations(gram, target, self.count, order, degree, self._dtype)
         return fit.to(self._dtype)
 
 
@@ -150,19 +172,22 @@ def score_moment(
     transform: OutputTransform,
     method: Literal["auto", "average", "least_squares"] = "auto",
     basis: Tensor | None = None,
+    tolerance: float = TOLERANCE,
 ) -> ScoreMoment:
     """E[Q_m(y) S_m(B'x)] / c_m from samples in memory; see `Moments` for the two methods.
 
     "auto" takes least squares when n >= 3 F, 5 F, 10 F for m = 2, 3, 4, where it starts to be the
     more accurate one for most nonlinearities (measured), and the average below that. Least squares
-    solves the normal equations for up to 200 features, and beyond that runs conjugate gradients
+    solves the normal equations for up to 100 features, and beyond that runs conjugate gradients
     that never form a feature (derived: the Gram matrix of Hermite features is near the identity).
 
-    x (n, d), y (n,); basis (d, k) with orthonormal columns or None.
+    x (n, d), y (n,); basis (d, k) with orthonormal columns or None; tolerance: the error of
+    conjugate gradients as a fraction of the sampling error of the estimate itself.
     Raises ValueError or TypeError on bad data, and for least squares with n < F.
     """
     if method not in ("auto", "average", "least_squares"):
         raise ValueError(f"method: expected 'auto', 'average' or 'least_squares', got {method!r}")
+    tolerance = check_positive(tolerance, "tolerance")
     x, y = as_samples(x, y)
     n, d = x.shape
     basis = None if basis is None else _as_basis(basis, d)
@@ -174,14 +199,18 @@ def score_moment(
         tensor = Moments(transform, d, basis, method)._add(x, y).tensor()
         return ScoreMoment(tensor, method, n, features)
     z = x if basis is None else x @ basis.to(x)
-    tensor, converged = fit_matrix_free(z, transform(y) / transform.normaliser, transform.degree)
+    q, degree = transform(y) / transform.normaliser, transform.degree
+    tensor, converged = fit_matrix_free(
+        lambda coefficients: power_sums(z, q, degree, coefficients=coefficients),
+        *(z.shape[1], degree, tolerance, z.dtype),
+    )
     if not converged:
         warnings.warn(
             "score_moment: conjugate gradients stopped before they converged; are the inputs "
             "close to N(0, I), and n well above the number of features?",
             stacklevel=2,
         )
-    return ScoreMoment(tensor, method, n, features, converged)
+    return ScoreMoment(tensor.to(z), method, n, features, converged)
 
 
 @dataclass(frozen=True, eq=False)

@@ -191,15 +191,17 @@ def recover(
         gates, fit = follow(l4.regressors, y.std())
         stages.append(_stage("L_log", [gates], [few], clock.lap()))
         proportions = l4.proportions[match(l4.regressors, fit.regressors[0])]
-    if moments is not None and (fit is None or doubtful(fit)):
+    doubted = fit is None or doubtful(fit)
+    if moments is not None and doubted:
         with suppress(ValueError):
             start, shares = spectral_start(x, y, moments, g, generator)
             _, other = follow(start, y.std())
             if fit is None or _ahead(other, fit):
                 notes.append("the start from third moments won")
                 fit, proportions = other, shares[match(start, other.regressors[0])]
+                doubted = doubtful(fit)
     scarce = k > 1 and len(y) < _SCARCE * (2 * k - 1) * x.shape[1]
-    if fit is None or scarce or doubtful(fit):
+    if fit is None or scarce or doubted:
         size = max(_SUBSAMPLE, 40 * k * x.shape[1])
         ahead = race(few[0][:size], few[1][:size], k, g, generator, starts=restarts)
         _, raced = follow(ahead.regressors, ahead.sigma.square().mean(1).sqrt())

@@ -67,7 +67,7 @@ def choose_k(
         if value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
     top = min(max_experts, x.shape[1])
-    transform = output_transform(g, noise_level(y, g), 2)
+    transform = output_transform(g, noise_level(float(y.var()), g), 2)
     eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor).flip(0)
     noise = noise_edge(x, y, transform)
     distinct = int((eigenvalues > noise).sum())

@@ -7,11 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
-    ["checks", "nonlinearity", "hermite", "grams", "slices"],
+    ["checks", "nonlinearity", "hermite", "grams", "slices", "passes"],
     ["transforms", "model", "least_squares"],
     ["moments", "losses", "likelihood", "metrics"],
     ["efficiency", "diagnostics", "solvers", "landscape"],
-    ["recovery"],
+    ["recovery", "streaming"],
     ["estimator", "selection", "experiments"],
     ["plotting"],
 ]

@@ -86,16 +86,41 @@ def test_least_squares_direct_and_matrix_free_agree_with_lstsq(
     expected = dense_least_squares(x, y, transform(degree))
     direct = score_moment(x, y, transform(degree), "least_squares")
     monkeypatch.setattr(moments, "DIRECT_FEATURES", 0)
-    matrix_free = score_moment(x, y, transform(degree), "least_squares")
+    matrix_free = score_moment(x, y, transform(degree), "least_squares", tolerance=1e-6)
     torch.testing.assert_close(direct.tensor, expected, rtol=0, atol=1e-11)
     torch.testing.assert_close(matrix_free.tensor, expected, rtol=0, atol=1e-6)
     assert matrix_free.converged
     assert direct.features == math.comb(4 + degree, degree)
 
 
+@pytest.mark.parametrize("tolerance", [moments.TOLERANCE, 1e-1, 1e-5])
 @pytest.mark.parametrize("degree", DEGREES)
-def test_least_squares_is_exact_on_polynomials(degree: int) -> None:
+def test_conjugate_gradients_stop_at_a_fraction_of_the_sampling_error(
+    degree: int, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """|beta_m - exact fit| <= tolerance s sqrt(F/n) / least eigenvalue of the Gram matrix."""
+    x, y, _, _ = mixture(1500, 4)
+    q = transform(degree)
+    features, target = hermite_features(x, degree), q(y) / q.normaliser
+    left = target - features @ torch.linalg.lstsq(features, target[:, None]).solution[:, 0]
+    least = torch.linalg.eigvalsh(features.T @ features / 1500)[0]
+    sampling_error = left.square().mean().sqrt() * math.sqrt(features.shape[1] / 1500)
+    monkeypatch.setattr(moments, "DIRECT_FEATURES", 0)
+    fit = score_moment(x, y, q, "least_squares", tolerance=tolerance)
+    distance = (fit.tensor - dense_least_squares(x, y, q)).norm() / math.sqrt(
+        math.factorial(degree)
+    )
+    assert fit.converged
+    assert distance < tolerance * sampling_error / least
+
+
+@pytest.mark.parametrize("direct", [0, 200])
+@pytest.mark.parametrize("degree", DEGREES)
+def test_least_squares_is_exact_on_polynomials(
+    degree: int, direct: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """y = <a, x> without noise: Q_m(y) is a polynomial of x, whose top tensor is a^(m)."""
+    monkeypatch.setattr(moments, "DIRECT_FEATURES", direct)
     a = torch.tensor([[0.6, -0.8, 0.0]]).double()
     x = normal(400, 3)
     q = output_transform("linear", 0.0, degree)
@@ -297,6 +322,8 @@ def test_bad_settings_are_refused() -> None:
         Moments(transform(2), 3, method="auto")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="basis: expected orthonormal columns"):
         score_moment(x, y, transform(2), basis=torch.ones(3, 2))
+    with pytest.raises(ValueError, match="tolerance: expected a positive finite number, got 0"):
+        score_moment(x, y, transform(2), tolerance=0)
     with pytest.raises(ValueError, match=r"basis: expected shape \(3, k\)"):
         Moments(transform(2), 3, torch.eye(4))
     with pytest.raises(ValueError, match=r"Gram matrix of 10626 features .*; use 'average'"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.moments import ScoreMoment, Whitening, score_moment, whiten
@@ -55,17 +57,22 @@ class L4Fit:
     solution: QuarticSolution
 
 
-def noise_level(y: Tensor, nonlinearity: Nonlinearity) -> float:
+def noise_level(variance: float, nonlinearity: Nonlinearity) -> float:
     """sigma from Var y = Var g(z) + sigma^2, z ~ N(0, 1), at least a tenth of y's spread (derived).
 
     Holds for unit regressors with gates orthogonal to them: every expert's output then has the
     same law. Good enough for the output transforms; the likelihood stage refines it.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
+    nodes, weights = _gauss_hermite()
     values = nonlinearity(torch.from_numpy(nodes)).numpy()
-    weights = weights / weights.sum()
-    variance = float(weights @ values**2 - (weights @ values) ** 2)
-    return math.sqrt(max(float(y.var()) - variance, 0.01 * float(y.var())))
+    signal = float(weights @ values**2 - (weights @ values) ** 2)
+    return math.sqrt(max(variance - signal, 0.01 * variance))
+
+
+@lru_cache(maxsize=1)
+def _gauss_hermite() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
+    return nodes, weights / weights.sum()
 
 
 def l4_moments_of(
@@ -83,7 +90,7 @@ def l4_moments_of(
     exceed ``resolution`` times the largest eigenvalue that noise alone would give the plain average
     (``noise_edge``): the eigenspace is then not to be had from these samples.
     """
-    level = noise_level(y, nonlinearity) if sigma is None else sigma
+    level = noise_level(float(y.var()), nonlinearity) if sigma is None else sigma
     quartic = output_transform(nonlinearity, level, 4)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="nonlinearity .* is even")
