@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import moe
+from moe.experiments import how_many
 from moe.model import random_moe
+from moe.plotting.how_many import evidence
 
 
 @pytest.mark.parametrize("k", range(1, 9))
@@ -38,3 +40,12 @@ def test_the_largest_k_is_a_bound_and_bad_arguments_speak() -> None:
         moe.choose_k(x, y, max_experts=0)
     with pytest.raises(ValueError, match="folds: expected at least 2, got 1"):
         moe.choose_k(x, y, folds=1)
+
+
+def test_every_k_can_be_tried_and_the_choice_is_the_same() -> None:
+    spec = how_many.Spec(k=2, d=4)
+    found, full = (how_many.choice(spec, 1, every=every) for every in (False, True))
+    assert found.k == full.k == 2 and sorted(full.held_out) == [1, 2, 3, 4]
+    assert set(found.held_out) < set(full.held_out)
+    assert how_many.trial(spec, 1) == {"chosen": 2.0, "distinct": 2.0}
+    assert len(evidence(full).axes) == 2

@@ -110,7 +110,8 @@ def run(job: Job, cores: int) -> Outcome:
 def _prepare_environment(root: Path, cores: int) -> None:
     """One thread a kernel: the same sums in the same order everywhere. No personal IPython profile.
 
-    joblib, which the sweeps use, may start `cores` processes.
+    joblib, which the sweeps use, may start `cores` processes; finished trials are kept in the build
+    folder, so that an interrupted chapter takes up where it stopped.
     """
     profile = root / "_build" / "ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
@@ -120,6 +121,7 @@ def _prepare_environment(root: Path, cores: int) -> None:
     os.replace(part, settings)
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
+    os.environ.setdefault("MOE_STORE", str(root / "_build" / "sweeps"))
     os.environ.update(
         LOKY_MAX_CPU_COUNT=str(cores),
         PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),

@@ -1,0 +1,45 @@
+"""Is the number of experts found? ``choose_k`` on data sets whose k is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from moe.experiments.sweep import Trial, sweep
+from moe.model import random_moe
+from moe.selection import Choice, choose_k
+
+
+@dataclass(frozen=True)
+class Spec:
+    """k experts in R^d with n = samples_per_expert * k samples; the largest k tried is d."""
+
+    k: int = 5
+    d: int = 9
+    sigma: float = 0.1
+    gate_norm: float = 1.0
+    samples_per_expert: int = 600
+    folds: int = 2
+
+
+def choice(spec: Spec, seed: int, *, every: bool = False) -> Choice:
+    """``choose_k`` on the data set of this spec and seed."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = random_moe(
+        spec.k, spec.d, sigma=spec.sigma, gate_norm=spec.gate_norm, generator=generator
+    )
+    x, y = truth.sample(spec.samples_per_expert * spec.k, generator)
+    return choose_k(x, y, max_experts=spec.d, folds=spec.folds, every=every, seed=seed)
+
+
+def trial(spec: Spec, seed: int) -> dict[str, float]:
+    """chosen: the k chosen; distinct: the first guess, eigenvalues above the noise."""
+    found = choice(spec, seed)
+    return {"chosen": float(found.k), "distinct": float(found.distinct)}
+
+
+def run(experts: tuple[int, ...], seeds: int, first_seed: int = 0) -> list[Trial]:
+    """Every true k with every seed."""
+    specs = [Spec(k=k) for k in experts]
+    return sweep(trial, specs, range(first_seed, first_seed + seeds))
