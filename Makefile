@@ -46,8 +46,8 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 test: $(READY)  ## the tests, the quick book and its pages in a browser among them
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-bench: $(READY)  ## the benchmarks
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(READY)  ## one table of what is reached and what it costs, as ratios: ARGS="limits moments" for a part
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

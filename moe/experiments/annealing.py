@@ -1,0 +1,113 @@
+"""sigma and the responsibilities along EM, from one start in four ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.experiments.baselines import COOLING, COOLING_STEPS
+from moe.experiments.problems import Problem, Setting, draw
+from moe.metrics import regressor_error_of
+from moe.model import gaussian_log_density
+from moe.solvers.em import expectation_maximisation
+
+WAYS = ("held", "lowered by hand", "learned", "one each")
+
+Path = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """By way, each (T, runs) over the iterations, padded with the last value: sigma (root mean
+    square over the experts where they differ), least and most, the smallest and the largest sigma
+    of an expert; sharp, the mean over the samples of the largest responsibility; error, E_reg."""
+
+    setting: Setting
+    sigma: dict[str, Tensor]
+    least: dict[str, Tensor]
+    most: dict[str, Tensor]
+    sharp: dict[str, Tensor]
+    error: dict[str, Tensor]
+
+
+def run(setting: Setting, runs: int, iterations: int, seed: int = 0) -> Record:
+    """``runs`` problems without gates, from the first random start of each."""
+    problems = [draw(setting, 1_000 * seed + index) for index in range(runs)]
+    columns = {way: [_follow(p, way, iterations) for p in problems] for way in WAYS}
+    measures = {
+        way: torch.stack([torch.stack(column) for column in several], 2)
+        for way, several in columns.items()
+    }
+    parts = ({way: values[:, i] for way, values in measures.items()} for i in range(5))
+    return Record(setting, *parts)
+
+
+def _follow(problem: Problem, way: str, iterations: int) -> list[Tensor]:
+    """(T, 5): sigma, least, most, sharp, error at each iteration."""
+    path = (
+        _cooled(problem, iterations) if way == "lowered by hand" else _em(problem, way, iterations)
+    )
+    path += [path[-1]] * (iterations + 1 - len(path))
+    return [_measure(problem, rows, sigma) for rows, sigma in path[: iterations + 1]]
+
+
+def _em(problem: Problem, way: str, iterations: int) -> Path:
+    rows = problem.starts(1)
+    spread = problem.y.std()
+    sigma, learn = {
+        "held": (torch.tensor([problem.sigma], dtype=spread.dtype), []),
+        "learned": (spread[None], ["sigma"]),
+        "one each": (spread.expand(1, problem.k), ["sigmas"]),
+    }[way]
+    fit = expectation_maximisation(
+        problem.x,
+        problem.y,
+        rows,
+        torch.zeros_like(rows),
+        sigma,
+        problem.nonlinearity,
+        learn=["regressors", *learn],
+        iterations=iterations,
+        record=True,
+    )
+    return [(a[0], s[0].expand(problem.k)) for a, _, s in fit.path]
+
+
+def _cooled(problem: Problem, iterations: int) -> Path:
+    rows, level = problem.starts(1), float(problem.y.std())
+    path: Path = []
+    while len(path) <= iterations:
+        steps = COOLING_STEPS if level > problem.sigma else iterations
+        sigma = max(level, problem.sigma)
+        fit = expectation_maximisation(
+            problem.x,
+            problem.y,
+            rows,
+            torch.zeros_like(rows),
+            sigma,
+            problem.nonlinearity,
+            learn=["regressors"],
+            iterations=min(steps, iterations + 1 - len(path)),
+            record=True,
+        )
+        path += [(a[0], s.expand(problem.k)) for a, _, s in fit.path[bool(path) :]]
+        rows, level = fit.regressors, COOLING * level
+        if steps == iterations:
+            break
+    return path
+
+
+def _measure(problem: Problem, rows: Tensor, sigma: Tensor) -> Tensor:
+    residual = problem.y[:, None] - problem.nonlinearity(problem.x @ rows.T)
+    responsibilities = torch.softmax(gaussian_log_density(residual, sigma), 1)
+    return torch.stack(
+        [
+            sigma.square().mean().sqrt(),
+            sigma.min(),
+            sigma.max(),
+            responsibilities.amax(1).mean(),
+            torch.tensor(regressor_error_of(rows, problem.truth.regressors), dtype=sigma.dtype),
+        ]
+    )

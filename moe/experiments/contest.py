@@ -1,0 +1,55 @@
+"""Contestants on settings: shares of success, errors, times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from moe.experiments.baselines import Contest, trial
+from moe.experiments.problems import SUCCESS, Setting
+from moe.experiments.random_starts import Share
+from moe.experiments.sweep import Trial, sweep
+
+
+@dataclass(frozen=True)
+class Row:
+    """share: runs with E_reg < 0.05. Medians over the runs: error (E_reg), gate_error (E_gate; NaN
+    without gates), passes over the samples, seconds (drawing the samples included)."""
+
+    method: str
+    setting: Setting
+    share: Share
+    error: float
+    gate_error: float
+    passes: float
+    seconds: float
+
+
+def board(
+    methods: Sequence[str], settings: Sequence[Setting], runs: int, seed: int = 0
+) -> list[Row]:
+    """Every method on every setting, the same data for all: methods outer, settings inner."""
+    contests = [Contest(method, setting) for method in methods for setting in settings]
+    seeds = [1_000 * seed + run for run in range(runs)]
+    trials = sweep(trial, contests, seeds)
+    return [_row(trials[i * runs : (i + 1) * runs]) for i in range(len(contests))]
+
+
+def _row(trials: Sequence[Trial]) -> Row:
+    def median(name: str) -> float:
+        values = [one.result[name] for one in trials]
+        return float(torch.tensor(values, dtype=torch.float64).nanmedian())
+
+    won = sum(one.result["error"] < SUCCESS for one in trials)
+    seconds = torch.tensor([one.seconds for one in trials], dtype=torch.float64)
+    return Row(
+        trials[0].spec.method,
+        trials[0].spec.setting,
+        Share(won, len(trials)),
+        median("error"),
+        median("gate_error"),
+        median("iterations"),
+        float(seconds.median()),
+    )

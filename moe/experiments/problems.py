@@ -1,0 +1,102 @@
+"""What every contestant is given, and what it hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.metrics import gating_error, regressor_error_of
+from moe.model import MoE, random_moe
+from moe.nonlinearity import Nonlinearity
+
+SUCCESS = 0.05
+
+
+class NoStartError(RuntimeError):
+    """A method of moments that found no start in these samples."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A kind of problem: k random unit experts in dimension d (``orthonormal``: orthogonal ones),
+    gates of norm gate_norm orthogonal to them (0: no gates, and every method knows it), n samples.
+    """
+
+    k: int
+    d: int
+    n: int
+    sigma: float = 0.05
+    gate_norm: float = 0.0
+    orthonormal: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Samples x (n, d), y (n,), what the theory takes as known (k, nonlinearity, sigma, gated), and
+    a seed for whatever is random. ``truth`` is for the oracle and for the errors only."""
+
+    x: Tensor
+    y: Tensor
+    k: int
+    nonlinearity: Nonlinearity
+    sigma: float
+    gated: bool
+    seed: int
+    truth: MoE
+
+    def generator(self) -> torch.Generator:
+        """The same stream at every call, not that of the samples."""
+        return torch.Generator().manual_seed(1_000_003 * (self.seed + 1))
+
+    def starts(self, count: int) -> Tensor:
+        """Regressors (count, k, d) ~ N(0, I/d): rows of length about one. The first of them is the
+        same for every count."""
+        d = self.x.shape[1]
+        shape = (count, self.k, d)
+        rows: Tensor = torch.randn(shape, generator=self.generator(), dtype=self.x.dtype) / d**0.5
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """regressors, gating (k, d), sigma; iterations: passes over the samples after the start."""
+
+    regressors: Tensor
+    gating: Tensor
+    sigma: float
+    iterations: int
+
+
+def draw(setting: Setting, seed: int) -> Problem:
+    """The problem of that seed. Deterministic in (setting, seed)."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = random_moe(
+        setting.k,
+        setting.d,
+        sigma=setting.sigma,
+        gate_norm=setting.gate_norm,
+        orthonormal=setting.orthonormal,
+        generator=generator,
+    )
+    x, y = truth.sample(setting.n, generator)
+    return Problem(
+        x,
+        y,
+        setting.k,
+        truth.nonlinearity,
+        setting.sigma,
+        setting.gate_norm > 0,
+        seed,
+        truth,
+    )
+
+
+def errors(fit: Fit, truth: MoE) -> tuple[float, float]:
+    """E_reg and E_gate; (1, NaN) where the fit is not finite."""
+    if not bool(torch.isfinite(fit.regressors).all() and torch.isfinite(fit.gating).all()):
+        return 1.0, float("nan")
+    regressor = regressor_error_of(fit.regressors, truth.regressors)
+    gating = fit.gating - fit.gating[-1]
+    return regressor, gating_error(MoE(fit.regressors, gating, 1.0, truth.nonlinearity), truth)

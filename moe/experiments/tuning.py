@@ -1,0 +1,58 @@
+"""What the contestants' few constants were chosen from, so that all are tuned alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moe.experiments.baselines import Noise, random
+from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend
+from moe.experiments.problems import SUCCESS, Setting, draw, errors
+from moe.experiments.random_starts import Share
+from moe.experiments.sweep import sweep
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent with one first step."""
+
+    setting: Setting
+    loss: Loss
+    optimiser: Optimiser
+    step: float
+    steps: int = STEPS
+
+
+@dataclass(frozen=True)
+class Start:
+    """EM from random rows of length about ``scale``, sigma from ``spread`` times y's."""
+
+    setting: Setting
+    noise: Noise
+    scale: float
+    spread: float
+
+
+def trial(choice: Descent | Start, seed: int) -> dict[str, float]:
+    """E_reg of one run."""
+    problem = draw(choice.setting, seed)
+    if isinstance(choice, Descent):
+        fit = descend(
+            problem,
+            loss=choice.loss,
+            optimiser=choice.optimiser,
+            step=choice.step,
+            steps=choice.steps,
+        )
+    else:
+        fit = random(problem, choice.noise, scale=choice.scale, spread=choice.spread)
+    return {"error": errors(fit, problem.truth)[0]}
+
+
+def shares(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Share]:
+    """Share of success of each choice, on data that no table of the chapter uses."""
+    seeds = [1_000 * seed + 500 + run for run in range(runs)]
+    trials = iter(sweep(trial, choices, seeds))
+    return [
+        Share(sum(next(trials).result["error"] < SUCCESS for _ in seeds), runs) for _ in choices
+    ]

@@ -1,0 +1,138 @@
+"""The contestants of chapter 8, their contests, and why some of them get stuck."""
+
+import math
+
+import pytest
+import torch
+
+from moe.experiments import annealing, contest, em_and_spectral, gridlock, transition, tuning
+from moe.experiments.baselines import METHODS, Contest, trial
+from moe.experiments.problems import Fit, Setting, draw, errors
+from moe.experiments.random_starts import Share
+from moe.experiments.transition import Panel, Search, Threshold
+from moe.plotting import baselines as figures
+from moe.plotting import baselines_tables as tables
+
+EASY = Setting(3, 6, 4000, 0.05, 1.0, orthonormal=True)
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One core: the sweeps run in the test's own process."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    monkeypatch.delenv("MOE_STORE", raising=False)
+
+
+def test_every_contestant_gets_the_same_problem_and_random_ones_the_same_start() -> None:
+    first, second = draw(EASY, 3), draw(EASY, 3)
+    assert torch.equal(first.x, second.x) and torch.equal(first.y, second.y)
+    assert torch.equal(first.starts(1)[0], second.starts(20)[0])
+    assert errors(Fit(first.truth.regressors, first.truth.gating, 0.05, 0), first.truth) == (0, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_contestant_runs_and_only_those_that_cannot_are_far_from_the_truth(
+    method: str,
+) -> None:
+    result = trial(Contest(method, EASY), 0)
+    assert set(result) == {"error", "gate_error", "iterations", "no_start"}
+    if "squared" in method or "held" in method or "hard" in method:
+        assert 0 <= result["error"] <= 1
+    else:
+        assert result["error"] < (0.1 if "alone" in method else 0.05)
+        assert result["no_start"] == 0
+
+
+def test_all_that_maximise_the_likelihood_meet_at_one_point() -> None:
+    names = ("EM, a sigma each", "T_3, then EM", "L_4, then EM", "recover", "oracle")
+    found = [trial(Contest(name, EASY), 1)["error"] for name in names]
+    assert max(found) == pytest.approx(min(found), rel=0.01)
+
+
+def test_a_threshold_is_the_first_size_with_enough_successes_and_a_bad_size_is_left_early() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def answer(climb: object) -> Threshold:
+        size = next(climb)  # type: ignore[call-overload]
+        while True:
+            asked, seeds = size
+            calls.append((asked.setting.n, len(seeds)))
+            good = len(seeds) if asked.setting.n >= 40 else 0
+            try:
+                size = climb.send(good)  # type: ignore[attr-defined]
+            except StopIteration as stop:
+                end: Threshold = stop.value
+                return end
+
+    search = Search("oracle", Setting(2, 2, 0), (10, 20, 40, 80), 20, 1)
+    end = answer(transition._climb(search))
+    assert end.smallest == 40 and [n for n, _ in end.tried] == [10, 20, 40]
+    assert end.tried[0][1].trials == 2 and end.tried[-1][1] == Share(20, 20)
+    assert sum(count for n, count in calls if n == 40) == 20
+    never = answer(transition._climb(Search("oracle", Setting(2, 2, 0), (10, 20), 20, 1)))
+    assert math.isinf(never.smallest)
+
+
+def test_holding_sigma_needs_more_samples_than_a_sigma_each() -> None:
+    panel = Panel(
+        "small",
+        (Setting(4, 4, 0),),
+        tuple((name, (4,)) for name in ("EM, sigma held", "EM, a sigma each", "recover")),
+        600,
+        runs=8,
+        allowed=1,
+    )
+    ends = {end.search.method: end for end in transition.thresholds([panel])["small"]}
+    assert ends["oracle"].smallest <= ends["recover"].smallest
+    assert ends["recover"].smallest <= ends["EM, a sigma each"].smallest
+    assert ends["EM, a sigma each"].smallest < ends["EM, sigma held"].smallest
+    text = tables.smallest(list(ends.values()))
+    assert "recover" in text and "$k = 4$" in text
+    assert len(figures.thresholds({"small": list(ends.values())}).axes) >= 1
+
+
+def test_boards_report_shares_medians_and_ratios_to_the_oracle() -> None:
+    rows = contest.board(("oracle", "EM, sigma learned"), [EASY], 3)
+    assert [row.method for row in rows] == ["oracle", "EM, sigma learned"]
+    assert rows[0].share == Share(3, 3) and rows[0].error < 1e-3
+    assert "3 of 3" in tables.board(rows)
+    assert figures.shares(rows).axes
+
+
+def test_sigma_held_decides_at_once_and_a_sigma_each_expert_by_expert() -> None:
+    record = annealing.run(Setting(6, 6, 2000), 3, 60)
+    sharp = {way: float(values[1].median()) for way, values in record.sharp.items()}
+    assert sharp["held"] > 0.75 > sharp["one each"]
+    spread = record.most["one each"] / record.least["one each"]
+    assert float(spread[0].max()) == pytest.approx(1) and float(spread.max()) > 2
+    assert bool((record.sigma["held"] == 0.05).all())
+    assert bool((record.error["one each"][-1] < 0.05).all())
+    assert figures.annealing(record).axes
+
+
+def test_a_stuck_run_is_let_go_by_heating() -> None:
+    spec = gridlock.Spec(Setting(4, 4, 150), levels=(0.05, 1.0), larger=8)
+    ends = [gridlock.trial(spec, seed) for seed in range(5)]
+    stuck = [end for end in ends if end["stuck"]]
+    assert stuck and all(end["found"] < 1 and end["lost"] > 0 for end in stuck)
+    for end in stuck:
+        assert end["reheated 0.05"] == 0 and end["barrier 1"] < end["barrier 0.05"]
+
+
+def test_the_slides_figure_has_every_start_and_noise() -> None:
+    specs = [
+        em_and_spectral.Spec(Setting(k, 5, 400, 0.1, 1.0), start, noise)
+        for k in (3, 4)
+        for start in ("EM", "spectral + EM")
+        for noise in ("held", "one")
+    ]
+    cells = em_and_spectral.table(specs, 2)
+    assert [cell.spec for cell in cells] == specs
+    assert all(0 < cell.regressors <= cell.both for cell in cells)
+    assert len(figures.em_and_spectral(cells).axes) == 2
+
+
+def test_tuning_uses_data_of_its_own() -> None:
+    step = tuning.Descent(Setting(2, 3, 300), "likelihood", "adam", 0.03, 50)
+    shares = tuning.shares([step, tuning.Start(Setting(2, 3, 300), "one", 1.0, 1.0)], 2)
+    assert [share.trials for share in shares] == [2, 2]

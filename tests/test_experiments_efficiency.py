@@ -1,0 +1,73 @@
+"""Squared errors over the Cramer-Rao bound, and coverage, at small size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from moe.efficiency import cramer_rao
+from moe.experiments import efficiency
+from moe.plotting.efficiency import efficiency_figure
+
+SPEC = efficiency.Spec(k=2, d=4, sigma=0.2, n=2_000, oracle=True, bound_samples=100_000)
+KNOWN = replace(SPEC, sigma_known=True)
+RECORDS = efficiency.run([SPEC, KNOWN], range(40), workers=1)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=["sigma learned", "sigma known"])
+def test_recover_reaches_the_bound_and_its_intervals_cover(record: efficiency.Record) -> None:
+    for name in ("regressors", "gating"):
+        ratio, cover = record.mean(name), record.mean(f"covered_{name}")
+        assert ratio.meets(0.95, 1.05) and ratio.high - ratio.low < 0.8
+        assert cover.meets(0.94, 0.96) and cover.high - cover.low < 0.12
+    assert float(record.values["error"].max()) < 0.01
+    assert bool(record.values["converged"].all())
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=["sigma learned", "sigma known"])
+def test_recover_ends_where_em_from_the_truth_ends(record: efficiency.Record) -> None:
+    assert float(record.values["oracle_gap"].abs().max()) < 1e-4
+    assert float(record.values["oracle_distance"].max()) < 1e-3
+
+
+def test_the_bounds_are_those_of_the_package_and_fall_like_one_over_n() -> None:
+    truth = efficiency.truth_of(SPEC)
+    bound = cramer_rao(truth, 2_000, sigma_known=False, samples=100_000)
+    regressors, gating = efficiency.bounds_of(SPEC)
+    assert (regressors, gating) == pytest.approx((bound.regressor_mse, bound.gating_mse), rel=0.03)
+    assert efficiency.bounds_of(replace(SPEC, n=8_000))[0] == pytest.approx(regressors / 4)
+
+
+def test_a_trial_depends_on_its_spec_and_seed_alone() -> None:
+    spec = replace(SPEC, oracle=False)
+    first, second = efficiency.trial(spec, 5), efficiency.trial(spec, 5)
+    assert first.pop("oracle_gap") != second.pop("oracle_gap")  # NaN: not asked for
+    del first["oracle_distance"], second["oracle_distance"]
+    assert first == second
+    assert first["regressors"] == float(RECORDS[0].values["regressors"][5])
+    assert efficiency.trial(replace(spec, truth_seed=1), 5)["regressors"] != first["regressors"]
+
+
+def test_means_leave_out_nans_and_have_intervals_of_the_central_limit_theorem() -> None:
+    values = torch.tensor([1.0, 2.0, 3.0, math.nan]).double()
+    mean = efficiency.Record(SPEC, {"gating": values}).mean("gating")
+    assert mean.value == 2.0
+    assert mean.high - mean.value == pytest.approx(1.96 / 3**0.5, rel=1e-4)
+
+
+def test_gates_come_out_too_long_in_small_samples() -> None:
+    few = replace(SPEC, n=100, oracle=False)
+    record = efficiency.run([few], range(24), workers=1)[0]
+    assert float(record.values["gate_length"].median()) > 0.02
+    assert float(record.values["gating"].mean()) > 1.1
+
+
+def test_the_figure_draws() -> None:
+    records = [*RECORDS, efficiency.Record(replace(SPEC, n=500), RECORDS[0].values)]
+    figure = efficiency_figure(records)
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()

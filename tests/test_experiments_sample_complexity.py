@@ -1,0 +1,273 @@
+"""What chapter 9 says about samples, at small size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from moe.efficiency import cramer_rao
+from moe.experiments import sample_complexity as samples
+from moe.experiments import scaling
+from moe.experiments.error_law import ErrorLaw, bound_law, reference_mixture, span_of
+from moe.experiments.l4_law import l4_law
+from moe.experiments.low_rank import low_rank_moment
+from moe.experiments.sample_complexity import METHODS, Spec
+from moe.hermite import feature_count
+from moe.metrics import absolute_cosines, match
+from moe.model import MoE, random_moe
+from moe.moments import Method, score_moment, whiten
+from moe.plotting import sample_complexity as pictures
+from moe.solvers.l4 import L4Moments, minimise_l4
+from moe.transforms import output_transform
+
+SPEC = Spec(k=2, d=6, nonlinearity="tanh", sizes=(500, 2_000, 20_000), methods=METHODS)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def scaled_down_angles(model: MoE, method: Method, repeats: int, n: int, eps: float) -> Tensor:
+    """n theta_i^2 / eps^2 of L_4's actual minimum at population moments + eps times sample noise,
+    (repeats, k): first order in eps, so no limit n -> infinity is involved."""
+    truth, p = model.regressors, model.mixing_proportions(400_000, generator=rng(1))
+    second = torch.einsum("m,ma,mb->ab", p, truth, truth)
+    quadratic, quartic = (output_transform(model.nonlinearity, model.sigma, m) for m in (2, 4))
+    angles = []
+    for repeat in range(repeats):
+        x, y = model.sample(n, rng(100 + repeat))
+        noise = score_moment(x, y, quadratic, method).tensor - second
+        whitening = whiten(second + eps * noise, model.k)
+        exact = torch.einsum("m,ma,mb,mc,md->abcd", p, *[truth @ whitening.basis] * 4)
+        found = score_moment(x, y, quartic, method, basis=whitening.basis)
+        tensor = whitening.apply(exact + eps * (found.tensor - exact))
+        moments = L4Moments(model.sigma, found, found, whitening, tensor)
+        fit = minimise_l4(moments, truth.sum(0), rng(repeat), starts=4)
+        order = match(fit.regressors, truth)
+        cosines = absolute_cosines(fit.regressors, truth)[order, torch.arange(model.k)]
+        angles.append(2 * (1 - cosines) * n / eps**2)
+    return torch.stack(angles)
+
+
+@pytest.mark.parametrize("method", ["average", "least_squares"])
+def test_the_law_of_l4_is_the_first_order_of_its_minimiser(method: Method) -> None:
+    model = random_moe(3, 5, nonlinearity="tanh", gate_norm=2.0, generator=rng(3))
+    angles = scaled_down_angles(model, method, repeats=120, n=2_000, eps=1e-2)
+    error = angles.std(0) / math.sqrt(len(angles))
+    expected = l4_law(model, method).squared_angles
+    assert float(((angles.mean(0) - expected).abs() / error).max()) < 3.5
+    assert float((error / expected).max()) < 0.15
+    worst = angles.amax(1) / 2
+    predicted = float(l4_law(model, method).worst().mean())
+    assert abs(float(worst.mean()) - predicted) < 4 * float(worst.std()) / math.sqrt(len(worst))
+
+
+@pytest.mark.parametrize(("k", "sigma"), [(2, 0.1), (3, 0.5), (4, 0.3)])
+def test_the_price_of_a_direction(k: int, sigma: float) -> None:
+    truth, v = reference_mixture(k, 2 * k, sigma, gate_norm=0.0), 1 + sigma**2
+    plain = 0.75 * k * v * (k * v + 4)
+    fitted = (k - 1) * (k + 4) / 2 + k * sigma**2 / 2 * (k * (v + 1) + 4)
+    for method, expected in (("average", plain), ("least_squares", fitted)):
+        outside = l4_law(truth, method).outside.diagonal()  # type: ignore[arg-type]
+        torch.testing.assert_close(outside, torch.full_like(outside, expected))
+
+
+def test_the_bound_of_a_direction_is_k_sigma_squared_for_little_noise() -> None:
+    outside = bound_law(reference_mixture(3, 6, 0.003, gate_norm=0.0)).outside.diagonal()
+    torch.testing.assert_close(outside, torch.full_like(outside, 3 * 0.003**2), rtol=0.04, atol=0)
+
+
+@pytest.mark.parametrize("name", ["linear", "softplus"])
+def test_squared_angles_are_affine_in_the_dimension(name: str) -> None:
+    laws = [l4_law(reference_mixture(2, d, nonlinearity=name)) for d in (3, 4, 9)]
+    first, second, third = (law.squared_angles for law in laws)
+    torch.testing.assert_close(third - first, 6 * (second - first))
+    torch.testing.assert_close(laws[0].in_dimension(9).squared_angles, third)
+    with pytest.raises(ValueError, match=r"d: expected at least the dimension 3 .* got 2"):
+        laws[0].in_dimension(2)
+
+
+def test_the_law_does_not_depend_on_the_axes() -> None:
+    reference = reference_mixture(3, 7, nonlinearity="sigmoid")
+    turn = torch.linalg.qr(torch.randn(7, 7, generator=rng(), dtype=torch.float64)).Q
+    turned = MoE(reference.regressors @ turn, reference.gating @ turn, 0.1, reference.nonlinearity)
+    torch.testing.assert_close(l4_law(turned).squared_angles, l4_law(reference).squared_angles)
+    assert span_of(turned).shape == (7, 5)
+
+
+def test_the_bound_in_few_dimensions_is_the_bound_in_all() -> None:
+    truth = random_moe(2, 6, sigma=0.3, generator=rng(5))
+    truth = MoE(1.7 * truth.regressors, truth.gating, truth.sigma)  # norms need not be one
+    law = bound_law(truth, samples=300_000)
+    covariance = cramer_rao(truth, 1, sigma_known=False, samples=300_000).covariance[:12, :12]
+    draws = torch.distributions.MultivariateNormal(torch.zeros(12).double(), covariance)
+    torch.manual_seed(0)
+    moved = truth.regressors + 1e-4 * draws.sample(torch.Size([20_000])).view(-1, 2, 6)
+    cosines = torch.nn.functional.cosine_similarity(moved, truth.regressors, dim=-1)
+    errors = 2e8 * (1 - cosines)
+    torch.testing.assert_close(errors.mean(0), law.squared_angles, rtol=0.04, atol=0)
+    assert float(law.worst().mean()) == pytest.approx(float(errors.amax(1).mean()) / 2, rel=0.04)
+    assert law.median() == pytest.approx(float(errors.amax(1).median()) / 2, rel=0.05)
+
+
+def test_an_error_law_draws_what_its_covariances_say() -> None:
+    law = ErrorLaw(torch.eye(4).double(), 2 * torch.eye(2).double(), 3)  # k = 2, two axes, d = 5
+    assert law.squared_angles.tolist() == [8.0, 8.0]
+    alone = ErrorLaw(torch.eye(2).double(), torch.eye(1).double(), 2)
+    assert float(alone.worst(200_000).mean()) == pytest.approx(2.0, rel=0.02)  # chi^2_4 / 2
+
+
+def test_laws_are_refused_where_the_theory_does_not_hold() -> None:
+    with pytest.raises(ValueError, match="at most 5 experts"):
+        l4_law(reference_mixture(6, 11))
+    with pytest.raises(ValueError, match="gates orthogonal"):
+        l4_law(random_moe(3, 5, gates_in_span=True, generator=rng()))
+    with pytest.raises(ValueError, match="d: expected at least 2k - 1 = 5"):
+        reference_mixture(3, 4)
+
+
+def test_low_rank_needs_fewer_samples_than_features_and_beats_the_average() -> None:
+    truth, quadratic = reference_mixture(2, 60), output_transform("linear", 0.1, 2)
+    exact = torch.einsum("m,ma,mb->ab", torch.tensor([0.5, 0.5]).double(), *[truth.regressors] * 2)
+    n = 1_800
+    assert n < feature_count(60, 2)
+    lost = []
+    for seed in range(5):
+        x, y = truth.sample(n, rng(seed))
+        plain = score_moment(x, y, quadratic, "average").tensor
+        found = low_rank_moment(x, y, quadratic, 2)
+        torch.testing.assert_close(found, found.T)
+        bases = (whiten(moment, 2).basis for moment in (plain, found))
+        lost.append([float((exact - u @ u.T @ exact).norm()) for u in bases])
+    average, low_rank = torch.tensor(lost).square().mean(0)
+    assert average > 1.6 * low_rank
+
+
+def test_low_rank_comes_to_a_fixed_point_with_the_error_of_least_squares() -> None:
+    truth, quadratic = reference_mixture(3, 8), output_transform("linear", 0.1, 2)
+    x, y = truth.sample(20_000, rng())
+    one, many, more = (low_rank_moment(x, y, quadratic, 3, sweeps) for sweeps in (1, 40, 41))
+    torch.testing.assert_close(many, more, rtol=0, atol=1e-9)
+    q = quadratic(y) / quadratic.normaliser
+    centred = (x * (q - q.mean())[:, None]).T @ x / len(y)
+    torch.testing.assert_close(one, centred)
+    fitted = score_moment(x, y, quadratic, "least_squares").tensor
+    assert float((many - fitted).norm()) < 0.3 * float((one - fitted).norm())
+    three = low_rank_moment(x, y, quadratic, 3)
+    assert float((many - three).norm()) < 0.05 * float((many - one).norm())
+
+
+def test_prefixes_of_one_sample_have_the_moments_of_separate_samples() -> None:
+    quadratic = output_transform("tanh", SPEC.sigma, 2)
+    x, y = reference_mixture(2, 6, nonlinearity="tanh").sample(20_000, rng())
+    found = samples.second_moments(x, y, SPEC)
+    for index, n in enumerate(SPEC.sizes):
+        part = x[:n], y[:n], quadratic
+        expected = {
+            "average": score_moment(*part, "average").tensor,
+            "least_squares": score_moment(*part, "least_squares").tensor,
+            "low_rank": low_rank_moment(*part, 2),
+        }
+        for method in METHODS:
+            torch.testing.assert_close(found[method][index], expected[method])
+    wide = replace(SPEC, d=20, sizes=(600, 900))
+    x, y = reference_mixture(2, 20, nonlinearity="tanh").sample(900, rng())
+    few, many = samples.second_moments(x, y, wide)["least_squares"]  # F = 231: 600 are too few
+    torch.testing.assert_close(few, score_moment(x[:600], y[:600], quadratic, "average").tensor)
+    torch.testing.assert_close(many, score_moment(x, y, quadratic, "least_squares").tensor)
+    with pytest.raises(ValueError, match="methods: expected names out of"):
+        samples.second_moments(x, y, replace(wide, methods=("median",)))
+
+
+CELLS = samples.run([SPEC, replace(SPEC, k=3)], range(6), workers=1)
+
+
+def test_errors_follow_the_law_and_better_moments_have_smaller_errors() -> None:
+    for cell in CELLS:
+        assert all(errors.shape == (3, 6) for errors in cell.errors.values())
+        limits = samples.predicted(cell.spec)
+        ratios = [float(20_000 * cell.median(method)[2]) / limits[method] for method in cell.errors]
+        assert 0.5 < torch.tensor(ratios).log().mean().exp() < 1.8
+        plain, fitted, low_rank = (cell.errors[m].log().mean() for m in METHODS)
+        assert plain > fitted and plain > low_rank
+        assert limits["average"] > limits["least_squares"] > 20 * limits["recover"]
+
+
+def test_trials_are_pure_and_recover_is_measured_too() -> None:
+    spec = replace(SPEC, sizes=(500,), methods=("average",), recover_sizes=(500,))
+    first = samples.trial(spec, 3)
+    assert first == samples.trial(spec, 3)
+    assert set(first) == {"average 500", "recover 500"}
+    assert first["recover 500"] < 0.1 * first["average 500"]
+    ends = samples.run([replace(spec, methods=(), sizes=())], range(2), workers=1)
+    both = samples.joined(CELLS[:1], ends)[0]
+    assert list(both.errors) == [*METHODS, "recover"]
+    assert both.sizes("recover").tolist() == [500] and len(both.sizes("average")) == 3
+    assert samples.around_parameters(SPEC, (3, 6)).recover_sizes == (57, 114)
+
+
+def test_no_answer_counts_as_an_error_of_one() -> None:
+    spec = Spec(k=6, d=12, sizes=(40,), methods=("average", "low_rank"), starts=4)
+    results = [samples.trial(spec, seed) for seed in range(4)]
+    assert 1.0 in [value for result in results for value in result.values()]
+
+
+def test_success_is_the_share_below_the_goal() -> None:
+    errors = torch.tensor([[0.2, 0.04, 0.05, 0.01]]).double()
+    cell = samples.Cell(replace(SPEC, sizes=(10,)), {"average": errors})
+    assert cell.success("average").tolist() == [0.5]
+    assert cell.median("average").tolist() == pytest.approx([0.045])
+
+
+def test_slopes_of_powers_are_found_with_intervals_of_the_right_width() -> None:
+    n = torch.logspace(3, 6, 7, base=10, dtype=torch.float64)
+    exact = scaling.slope(n, (5 * n**-0.8)[:, None].expand(-1, 4))
+    assert (exact.value, exact.low, exact.high) == pytest.approx((-0.8,) * 3)
+    slopes, widths = [], []
+    for seed in range(40):
+        noise = torch.randn(7, 25, generator=rng(seed), dtype=torch.float64)
+        found = scaling.slope(n, n[:, None] ** -1.0 * (0.5 * noise).exp())
+        slopes.append(found.value)
+        widths.append((found.high - found.low) / (2 * 1.96))
+    spread = torch.tensor(slopes).std()
+    assert abs(torch.tensor(slopes).mean() + 1) < 4 * spread / 40**0.5
+    assert 0.7 < torch.tensor(widths).mean() / spread < 1.5
+
+
+def test_crossings_of_power_laws_are_exact() -> None:
+    n = torch.tensor([100.0, 1_000.0, 10_000.0]).double()
+    curves = torch.stack([30 / n, 0.001 / n, 3e4 / n, torch.tensor([0.2, 0.01, 0.04]).double()], 1)
+    found = scaling.crossing(n, curves, 0.05)
+    assert found[0] == pytest.approx(600.0) and found[1] == 100 and torch.isinf(found[2])
+    assert found[3] == pytest.approx(100 * 10 ** (math.log(4) / math.log(20)))
+    errors = curves[:, :1].expand(-1, 5)
+    reach = scaling.samples_to_reach(n, errors)
+    assert (reach.value, reach.low, reach.high) == pytest.approx((600.0,) * 3)
+    ratio = scaling.ratio_to_reach((n, n), (errors, errors / 2))
+    assert ratio.value == pytest.approx(2.0) and ratio.meets(1.5, 2.5) and not ratio.meets(3, 4)
+
+
+def test_estimates_show_significant_digits() -> None:
+    assert scaling.Estimate(12345.6, 987.65, 23456.7).show(3) == "12,300 (988 to 23,500)"
+    assert scaling.Estimate(12345.6, 0.012345, math.inf).show(2) == "12,000 (0.012 or more)"
+    assert scaling.Estimate(math.inf, 5.0, math.inf).show() == "not reached"
+    assert scaling.Estimate(-0.98765, -1.0456, -0.9).show() == "-0.988 (-1.05 to -0.900)"
+
+
+def test_figures_draw_with_labelled_axes() -> None:
+    end = samples.run([samples.around_parameters(SPEC, (10, 20))], range(1), workers=1)
+    for figure in (
+        pictures.errors_figure(CELLS),
+        pictures.dimension_figure(CELLS[:1], end),
+        pictures.experts_figure(CELLS, end),
+        pictures.noise_figure(CELLS[:1]),
+        pictures.transition_figure(CELLS),
+    ):
+        assert isinstance(figure, Figure)
+        figure.canvas.draw()
+        assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
