@@ -53,10 +53,11 @@ class Problem:
     def starts(self, count: int) -> Tensor:
         """Regressors (count, k, d) ~ N(0, I/d): rows of length about one. The first of them is the
         same for every count."""
-        d = self.x.shape[1]
-        shape = (count, self.k, d)
-        rows: Tensor = torch.randn(shape, generator=self.generator(), dtype=self.x.dtype) / d**0.5
-        return rows
+        d, generator = self.x.shape[1], self.generator()
+        rows = [
+            torch.randn(self.k, d, generator=generator, dtype=self.x.dtype) for _ in range(count)
+        ]
+        return torch.stack(rows) / d**0.5
 
 
 @dataclass(frozen=True, eq=False)
