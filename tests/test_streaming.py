@@ -158,7 +158,9 @@ def test_two_workers_give_the_same_numbers(tmp_path: Path) -> None:
     for source in (functions(x, y), mapped):
         alone, first = stream_l4_moments(source, 2)
         shared, other = stream_l4_moments(source, 2, workers=2)
-        assert alone.tensor.equal(shared.tensor) and first.equal(other)
+        # to rounding: a worker has one thread, which adds in another order than two
+        torch.testing.assert_close(shared.tensor, alone.tensor, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(other, first, rtol=1e-12, atol=1e-14)
 
 
 def test_dask_arrays_of_unknown_sizes_are_taken_block_by_block() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from moe.plotting.style import COLOURS, subplots
@@ -26,4 +27,5 @@ def evidence(choice: Choice) -> Figure:
     right.set(
         xlabel="experts $k$", ylabel="held-out nats per sample\nbelow the best $k$", xticks=sizes
     )
+    plt.close(figure)
     return figure
