@@ -13,7 +13,7 @@ _PUBLIC = {
     "MoE": "moe.model",
     "MoERegressor": "moe.estimator",
     "Nonlinearity": "moe.nonlinearity",
-    "Recovery": "moe.recovery",
+    "Recovery": "moe.results",
     "choose_k": "moe.selection",
     "cramer_rao": "moe.efficiency",
     "gating_error": "moe.metrics",

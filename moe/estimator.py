@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from moe.nonlinearity import Nonlinearity
-from moe.recovery import Recovery, recover
+from moe.recovery import recover
+from moe.results import Recovery
 
 Array = NDArray[np.float64]
 

@@ -31,7 +31,8 @@ def score_tensor(x: Tensor, order: int) -> Tensor:
 def hermite_from_powers(powers: Sequence[Tensor]) -> Tensor:
     """E[q S_m(x)] from E[q], E[q x], ..., E[q x^(m)], m <= 4 (derived: S_m is linear in those).
 
-    powers[j] has shape (..., d, ..., d), j times d; so has the result with j = m.
+    powers[j] has shape (..., d, ..., d), j times d; so has the result with j = m. It is symmetric
+    to the last bit: each entry is that of its sorted indices.
     """
     order = len(powers) - 1
     top = powers[order]
@@ -40,20 +41,27 @@ def hermite_from_powers(powers: Sequence[Tensor]) -> Tensor:
     eye = torch.eye(top.shape[-1], dtype=top.dtype, device=top.device)
     lower = powers[order - 2]
     if order == 2:
-        return top - lower[..., None, None] * eye
+        return _symmetric(top - lower[..., None, None] * eye, 2)
     if order == 3:
-        return top - sum(
+        moment = top - sum(
             torch.einsum(f"...{free},{pair}->...abc", lower, eye)
             for free, pair in (("a", "bc"), ("b", "ac"), ("c", "ab"))
         )
+        return _symmetric(moment, 3)
     splits = (("ab", "cd"), ("ac", "bd"), ("ad", "bc"))
     both = [*splits, *((pair, free) for free, pair in splits)]
     identities = sum(torch.einsum(f"{one},{two}->abcd", eye, eye) for one, two in splits)
-    return (
+    moment = (
         top
         - sum(torch.einsum(f"...{free},{pair}->...abcd", lower, eye) for free, pair in both)
         + torch.einsum("...,abcd->...abcd", powers[0], identities)
     )
+    return _symmetric(moment, 4)
+
+
+def _symmetric(tensor: Tensor, degree: int) -> Tensor:
+    places = _sorted_places(tensor.shape[-1], degree).to(tensor.device)
+    return tensor.flatten(-degree)[..., places]
 
 
 def powers_from_hermite(scores: Sequence[Tensor]) -> list[Tensor]:
@@ -109,10 +117,20 @@ def multi_indices(dim: int, degree: int) -> Tensor:
 @lru_cache(maxsize=64)
 def index_table(dim: int, degree: int) -> Tensor:
     """Where each entry of a symmetric tensor stands in `multi_indices`: (dim, ..., dim), long."""
+    return torch.searchsorted(_places(multi_indices(dim, degree), dim), _sorted_places(dim, degree))
+
+
+@lru_cache(maxsize=64)
+def _sorted_places(dim: int, degree: int) -> Tensor:
+    """For each entry of a tensor, the place of the one with the same indices sorted, when it is
+    laid out flat: (dim, ..., dim), long."""
     grid = torch.cartesian_prod(*[torch.arange(dim)] * degree).reshape(-1, degree).sort(-1).values
-    base = dim ** torch.arange(degree - 1, -1, -1)
-    codes = (multi_indices(dim, degree) * base).sum(-1)
-    return torch.searchsorted(codes, (grid * base).sum(-1)).reshape((dim,) * degree)
+    return _places(grid, dim).reshape((dim,) * degree)
+
+
+def _places(indices: Tensor, dim: int) -> Tensor:
+    """Places of entries in a flat (dim, ..., dim) tensor: indices (count, m) -> (count,)."""
+    return (indices * dim ** torch.arange(indices.shape[1] - 1, -1, -1)).sum(-1)
 
 
 @lru_cache(maxsize=64)

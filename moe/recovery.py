@@ -7,8 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,10 +19,10 @@ from moe.checks import (
     warn_unless_standard_gaussian,
 )
 from moe.diagnostics import doubts
-from moe.efficiency import ParameterErrors, standard_errors
 from moe.metrics import match
 from moe.model import MoE
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.results import Recovery, Stage
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.l4 import L4Fit, L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.restarts import race
@@ -35,59 +33,6 @@ _SUSPICIOUS = 1e-3
 _RESOLUTION = 0.4
 _SCARCE = 100
 _LOOSE, _TIGHT = 1.0, 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """What one stage of ``recover`` knew when it ended.
-
-    name: "moments", "L4", "L_log" or "likelihood"; regressors (k, d) and gating (k, d), None where
-    not yet known; sigma, None where not yet known; trace: what the stage's solver recorded (T,) -
-    eigenvalues of M for "moments", the values of L_4 reached by the starts for "L4", the
-    log-likelihood in nats per sample for the others; iterations; seconds of wall time.
-    """
-
-    name: str
-    regressors: Tensor | None
-    gating: Tensor | None
-    sigma: float | None
-    trace: Tensor
-    iterations: int
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Recovery:
-    """What ``recover`` found.
-
-    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from the moments, in the
-    model's order (NaN where they gave no start); stages in order; log_likelihood: summed over
-    samples, in nats; mu, lam: the weights L_4 was minimised with; converged: the likelihood stage
-    converged and nothing speaks against the fit; reason: in words.
-    """
-
-    model: MoE
-    proportions: Tensor
-    stages: tuple[Stage, ...]
-    log_likelihood: float
-    mu: float
-    lam: float
-    converged: bool
-    reason: str
-    _samples: tuple[Tensor, Tensor] = field(repr=False)
-    _sigma_known: bool = field(repr=False)
-
-    def stage(self, name: str) -> Stage:
-        """The stage of that name. Raises KeyError naming the stages there are."""
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise KeyError(f"stage {name!r}: expected one of {[s.name for s in self.stages]}")
-
-    @cached_property
-    def standard_errors(self) -> ParameterErrors:
-        """Standard errors of the fitted parameters, from the observed Fisher information."""
-        return standard_errors(self.model, *self._samples, sigma_known=self._sigma_known)
 
 
 def recover(

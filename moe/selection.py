@@ -87,12 +87,10 @@ def choose_k(
     if every:
         for size in range(2, top + 1):
             worth(size)
-    k = min(max(1, distinct), top)
-    if k < top and worth(k + 1):
+    k = guess = min(max(1, distinct), top)
+    while k < top and worth(k + 1):
         k += 1
-        while k < top and worth(k + 1):
-            k += 1
-    else:
+    if k == guess:
         while k > 1 and not worth(k):
             k -= 1
     held_out = {size: float(densities[size].mean()) for size in sorted(densities)}

@@ -180,3 +180,11 @@ def test_powers_from_hermite_is_the_transpose_of_hermite_from_powers(degree: int
 def test_other_orders_are_refused() -> None:
     with pytest.raises(ValueError, match="order: expected 1, 2, 3 or 4, got 5"):
         score_tensor(normal(2, 2), 5)
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_hermite_moments_are_symmetric_to_the_last_bit(degree: int) -> None:
+    z = torch.randn(50, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moment = hermite_from_powers(weighted_powers(z, z[:, 0] ** 2, degree))
+    for axis in range(degree - 1):
+        assert torch.equal(moment, moment.transpose(axis, axis + 1))

@@ -11,7 +11,7 @@ FLOORS = [
     ["transforms", "model", "least_squares"],
     ["moments", "losses", "likelihood", "metrics"],
     ["efficiency", "diagnostics", "solvers", "landscape"],
-    ["recovery", "streaming"],
+    ["recovery", "results", "streaming"],
     ["estimator", "selection", "experiments"],
     ["plotting"],
 ]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.baselines import COOLING, COOLING_STEPS
+from moe.experiments.baselines import COOLING, COOLING_STEPS, Noise, em, lowered
 from moe.experiments.problems import Problem, Setting, draw
 from moe.metrics import regressor_error_of
 from moe.model import gaussian_log_density
-from moe.solvers.em import expectation_maximisation
 
 WAYS = ("held", "lowered by hand", "learned", "one each")
+_NOISE: dict[str, Noise] = {"held": "held", "learned": "one", "one each": "each"}
 
 Path = list[tuple[Tensor, Tensor]]
 
@@ -54,48 +54,19 @@ def _follow(problem: Problem, way: str, iterations: int) -> list[Tensor]:
 
 
 def _em(problem: Problem, way: str, iterations: int) -> Path:
-    rows = problem.starts(1)
-    spread = problem.y.std()
-    sigma, learn = {
-        "held": (torch.tensor([problem.sigma], dtype=spread.dtype), []),
-        "learned": (spread[None], ["sigma"]),
-        "one each": (spread.expand(1, problem.k), ["sigmas"]),
-    }[way]
-    fit = expectation_maximisation(
-        problem.x,
-        problem.y,
-        rows,
-        torch.zeros_like(rows),
-        sigma,
-        problem.nonlinearity,
-        learn=["regressors", *learn],
-        iterations=iterations,
-        record=True,
-    )
+    noise, sigma = _NOISE[way], problem.sigma if way == "held" else problem.y.std()
+    fit = em(problem, problem.starts(1), sigma, noise, iterations=iterations, record=True)
     return [(a[0], s[0].expand(problem.k)) for a, _, s in fit.path]
 
 
 def _cooled(problem: Problem, iterations: int) -> Path:
-    rows, level = problem.starts(1), float(problem.y.std())
+    rows, spread = problem.starts(1), float(problem.y.std())
+    fits = [*lowered(problem, rows, spread, COOLING, COOLING_STEPS, record=True)]
+    rows = fits[-1].regressors if fits else rows
+    fits.append(em(problem, rows, problem.sigma, "held", iterations=iterations, record=True))
     path: Path = []
-    while len(path) <= iterations:
-        steps = COOLING_STEPS if level > problem.sigma else iterations
-        sigma = max(level, problem.sigma)
-        fit = expectation_maximisation(
-            problem.x,
-            problem.y,
-            rows,
-            torch.zeros_like(rows),
-            sigma,
-            problem.nonlinearity,
-            learn=["regressors"],
-            iterations=min(steps, iterations + 1 - len(path)),
-            record=True,
-        )
+    for fit in fits:
         path += [(a[0], s.expand(problem.k)) for a, _, s in fit.path[bool(path) :]]
-        rows, level = fit.regressors, COOLING * level
-        if steps == iterations:
-            break
     return path
 
 

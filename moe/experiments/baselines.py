@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -39,6 +39,7 @@ def em(
     gating: Tensor | None = None,
     hard: bool = False,
     iterations: int = ITERATIONS,
+    record: bool = False,
 ) -> EMResult:
     """Joint EM from regressors (S, k, d), flat gates unless given; the gates are learned where the
     problem has any. noise: sigma is held, or learned, one for all experts or one for each."""
@@ -56,6 +57,7 @@ def em(
         iterations=iterations,
         tolerance=TOLERANCE,
         hard=hard,
+        record=record,
     )
 
 
@@ -112,14 +114,29 @@ def raced(problem: Problem, *, starts: int = MANY) -> Fit:
 def cooled(problem: Problem, *, factor: float = COOLING, steps: int = COOLING_STEPS) -> Fit:
     """EM with sigma held at every moment, but lowered by hand: from y's spread by ``factor`` every
     ``steps`` iterations down to the truth's, where it runs until it converges."""
-    rows, gating = problem.starts(1), None
-    level, spent = float(problem.y.std()), 0
-    while level > problem.sigma:
-        fit = em(problem, rows, level, "held", gating=gating, iterations=steps)
-        rows, gating = fit.regressors, fit.gating
-        level, spent = factor * level, spent + int(fit.iterations)
+    rows, gating, spent = problem.starts(1), None, 0
+    for fit in lowered(problem, rows, float(problem.y.std()), factor, steps):
+        rows, gating, spent = fit.regressors, fit.gating, spent + int(fit.iterations)
     end = joint(problem, rows, problem.sigma, "held", gating)
     return replace(end, iterations=end.iterations + spent)
+
+
+def lowered(
+    problem: Problem,
+    rows: Tensor,
+    level: float,
+    factor: float,
+    steps: int,
+    *,
+    record: bool = False,
+) -> Iterator[EMResult]:
+    """EM with sigma held at ``level`` for ``steps`` iterations, then at ``factor`` times that, and
+    so on while it is above the truth's; each from where the last one ended."""
+    gating = None
+    while level > problem.sigma:
+        fit = em(problem, rows, level, "held", gating=gating, iterations=steps, record=record)
+        yield fit
+        rows, gating, level = fit.regressors, fit.gating, factor * level
 
 
 def gates_only(problem: Problem, rows: Tensor) -> EMResult:

@@ -10,7 +10,7 @@ import torch
 from moe.experiments.baselines import Contest, trial
 from moe.experiments.problems import SUCCESS, Setting
 from moe.experiments.random_starts import Share
-from moe.experiments.sweep import Trial, sweep
+from moe.experiments.sweep import Trial, by_spec, sweep
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ def board(
     """Every method on every setting, the same data for all: methods outer, settings inner."""
     contests = [Contest(method, setting) for method in methods for setting in settings]
     seeds = [1_000 * seed + run for run in range(runs)]
-    trials = sweep(trial, contests, seeds)
-    return [_row(trials[i * runs : (i + 1) * runs]) for i in range(len(contests))]
+    return [_row(trials) for trials in by_spec(sweep(trial, contests, seeds), runs)]
 
 
 def _row(trials: Sequence[Trial]) -> Row:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moe.efficiency import ParameterErrors, cramer_rao, standard_errors
 from moe.experiments.scaling import Estimate
-from moe.experiments.sweep import sweep
+from moe.experiments.sweep import by_spec, sweep
 from moe.metrics import align, regressor_error
 from moe.model import MoE, random_moe
 from moe.recovery import recover
@@ -143,8 +143,8 @@ def run(specs: Sequence[Spec], seeds: Iterable[int], workers: int | None = None)
     seeds = list(seeds)
     trials = sweep(trial, specs, seeds, workers=workers)
     records = []
-    for index, spec in enumerate(specs):
-        rows = [one.result for one in trials[index * len(seeds) : (index + 1) * len(seeds)]]
+    for spec, mine in zip(specs, by_spec(trials, len(seeds)), strict=True):
+        rows = [one.result for one in mine]
         columns = {
             name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]
         }

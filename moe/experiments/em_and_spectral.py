@@ -11,7 +11,7 @@ import torch
 from moe.experiments.baselines import Noise, em
 from moe.experiments.moment_starts import t3_regressors
 from moe.experiments.problems import NoStartError, Setting, draw
-from moe.experiments.sweep import sweep
+from moe.experiments.sweep import by_spec, sweep
 from moe.metrics import align
 from moe.model import MoE
 
@@ -57,12 +57,11 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
 
 def table(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Cell]:
     """Means over ``runs`` of every spec."""
-    trials = iter(sweep(trial, specs, [1_000 * seed + run for run in range(runs)]))
+    trials = sweep(trial, specs, [1_000 * seed + run for run in range(runs)])
     cells = []
-    for spec in specs:
-        results = [next(trials).result for _ in range(runs)]
+    for spec, mine in zip(specs, by_spec(trials, runs), strict=True):
         means = (
-            float(torch.tensor([one[name] for one in results], dtype=torch.float64).mean())
+            float(torch.tensor([one.result[name] for one in mine], dtype=torch.float64).mean())
             for name in ("regressors", "both")
         )
         cells.append(Cell(spec, *means))

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from moe.experiments.baselines import em, joint, oracle, random
+from moe.experiments.baselines import joint, lowered, oracle, random
 from moe.experiments.problems import SUCCESS, Fit, Problem, Setting, draw, errors
 from moe.losses import log_loss
 from moe.slices import Path, path_values
@@ -96,7 +96,6 @@ def _fresh(problem: Problem, times: int) -> Problem:
 
 
 def _reheated(problem: Problem, rows: Tensor, level: float) -> Fit:
-    while level > problem.sigma:
-        rows = em(problem, rows, level, "held", iterations=20).regressors
-        level *= 0.8
+    for fit in lowered(problem, rows, level, 0.8, 20):
+        rows = fit.regressors
     return joint(problem, rows, problem.sigma, "held")

@@ -18,7 +18,7 @@ from torch import Tensor
 from moe.experiments.error_law import ErrorLaw, bound_law, reference_mixture
 from moe.experiments.l4_law import MOST_EXPERTS, l4_law
 from moe.experiments.low_rank import low_rank_moment
-from moe.experiments.sweep import sweep
+from moe.experiments.sweep import by_spec, sweep
 from moe.hermite import feature_count
 from moe.metrics import regressor_error, regressor_error_of
 from moe.moments import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment, whiten
@@ -75,8 +75,8 @@ def run(specs: Sequence[Spec], seeds: Iterable[int], workers: int | None = None)
     seeds = list(seeds)
     trials = sweep(trial, specs, seeds, workers=workers)
     cells = []
-    for index, spec in enumerate(specs):
-        rows = [one.result for one in trials[index * len(seeds) : (index + 1) * len(seeds)]]
+    for spec, mine in zip(specs, by_spec(trials, len(seeds)), strict=True):
+        rows = [one.result for one in mine]
         groups = [(method, spec.sizes) for method in spec.methods]
         groups += [("recover", spec.recover_sizes)] if spec.recover_sizes else []
         errors = {

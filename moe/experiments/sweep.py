@@ -95,6 +95,11 @@ def sweep(
     return [done[_key(spec, seed)] for spec in specs for seed in numbers]
 
 
+def by_spec(trials: Sequence[Trial], runs: int) -> list[Sequence[Trial]]:
+    """What ``sweep`` returned, cut into the ``runs`` trials of each spec, in the specs' order."""
+    return [trials[start : start + runs] for start in range(0, len(trials), runs)]
+
+
 def _execute(
     trial: TrialFunction, code: str, jobs: list[Job], workers: int | None
 ) -> Generator[Trial | TrialError]:

@@ -10,7 +10,7 @@ from typing import Any
 from moe.experiments.baselines import Contest, trial
 from moe.experiments.problems import SUCCESS, Setting
 from moe.experiments.random_starts import Share
-from moe.experiments.sweep import sweep
+from moe.experiments.sweep import by_spec, sweep
 
 _ROUNDS = (2, 4, 8, 14)
 
@@ -134,9 +134,9 @@ def _answers(asked: dict[int, tuple[Contest, range]], seed: int) -> Iterator[tup
     for seeds in sorted({seeds for _, seeds in asked.values()}, key=lambda seeds: seeds.start):
         turn = [(i, contest) for i, (contest, mine) in asked.items() if mine == seeds]
         numbers = [1_000 * seed + s for s in seeds]
-        trials = iter(sweep(trial, [contest for _, contest in turn], numbers))
-        for i, _ in turn:
-            yield i, sum(next(trials).result["error"] < SUCCESS for _ in numbers)
+        trials = sweep(trial, [contest for _, contest in turn], numbers)
+        for (i, _), mine in zip(turn, by_spec(trials, len(numbers)), strict=True):
+            yield i, sum(one.result["error"] < SUCCESS for one in mine)
 
 
 def panels(large: bool) -> list[Panel]:

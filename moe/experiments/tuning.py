@@ -9,7 +9,7 @@ from moe.experiments.baselines import Noise, random
 from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend
 from moe.experiments.problems import SUCCESS, Setting, draw, errors
 from moe.experiments.random_starts import Share
-from moe.experiments.sweep import sweep
+from moe.experiments.sweep import by_spec, sweep
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def trial(choice: Descent | Start, seed: int) -> dict[str, float]:
 def shares(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Share]:
     """Share of success of each choice, on data that no table of the chapter uses."""
     seeds = [1_000 * seed + 500 + run for run in range(runs)]
-    trials = iter(sweep(trial, choices, seeds))
     return [
-        Share(sum(next(trials).result["error"] < SUCCESS for _ in seeds), runs) for _ in choices
+        Share(sum(one.result["error"] < SUCCESS for one in mine), runs)
+        for mine in by_spec(sweep(trial, choices, seeds), runs)
     ]

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from moe.experiments.efficiency import Record
-from moe.plotting.style import COLOURS, DASHES, subplots
+from moe.plotting.style import COLOURS, DASHES, bars, subplots
 
 _HUES, _MARKERS = ("blue", "orange", "vermilion"), "os^"
 
@@ -30,14 +30,8 @@ def efficiency_figure(records: Sequence[Record]) -> Figure:
             means = [record.mean(name) for record in chosen]
             places = [record.spec.n * (1 + 0.06 * (index - 1)) for record in chosen]
             colour = COLOURS[_HUES[index % 3]]
-            panel.vlines(
-                places,
-                [mean.low for mean in means],
-                [mean.high for mean in means],
-                color=colour,
-                alpha=0.4,
-                linewidth=3,
-            )
+            low, high = [mean.low for mean in means], [mean.high for mean in means]
+            bars(panel, places, low, high, colour=colour)
             panel.plot(
                 places,
                 [mean.value for mean in means],

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from moe.experiments.sample_complexity import Cell, predicted
 from moe.experiments.scaling import Estimate, samples_to_reach
-from moe.plotting.style import COLOURS, SEQUENTIAL, subplots
+from moe.plotting.style import COLOURS, SEQUENTIAL, bars, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     "average": ("vermilion", "--", "s", "$L_4$, plain moments"),
@@ -34,7 +34,7 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
             colour, dashes, marker, _ = STYLES[method]
             sizes = cell.sizes(method).numpy()
             low, high = np.quantile(errors.numpy(), [0.1, 0.9], axis=1)
-            panel.vlines(sizes, low, high, color=COLOURS[colour], alpha=0.35, linewidth=3)
+            bars(panel, sizes, low, high, colour=COLOURS[colour])
             panel.plot(sizes, cell.median(method), marker, color=COLOURS[colour], markersize=5)
             span = np.array([sizes.min(), sizes.max()])
             panel.plot(span, limits[method] / span, color=COLOURS[colour], linestyle=dashes)
@@ -67,7 +67,7 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[C
         scaled = torch.stack([c.sizes(method)[-1] * c.errors[method][-1] for c in cells])
         low, middle, high = scaled.quantile(scaled.new_tensor([0.1, 0.5, 0.9]), dim=1)
         known = [i for i, limit in enumerate(limits) if method in limit]
-        left.vlines(values, low, high, color=COLOURS[colour], alpha=0.35, linewidth=3)
+        bars(left, values, low, high, colour=COLOURS[colour])
         left.plot(values, middle, marker, color=COLOURS[colour], markersize=5)
         left.plot(
             [values[i] for i in known],
@@ -101,7 +101,7 @@ def _reach(panel: Axes, values: Sequence[float], reach: Sequence[Estimate], meth
     shown = [(v, r) for v, r in zip(values, reach, strict=True) if np.isfinite(r.value)]
     places, middle = [v for v, _ in shown], [r.value for _, r in shown]
     low, high = [r.low for _, r in shown], [min(r.high, 3 * r.value) for _, r in shown]
-    panel.vlines(places, low, high, color=COLOURS[colour], alpha=0.35, linewidth=3)
+    bars(panel, places, low, high, colour=COLOURS[colour])
     panel.plot(places, middle, marker=marker, color=COLOURS[colour], linestyle=dashes, markersize=5)
 
 
@@ -115,7 +115,7 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
         n = float(cells[0].sizes(method)[-1])
         errors = torch.stack([cell.errors[method][-1] for cell in cells])
         low, middle, high = errors.quantile(errors.new_tensor([0.1, 0.5, 0.9]), dim=1)
-        panel.vlines(sigmas, low, high, color=COLOURS[colour], alpha=0.35, linewidth=3)
+        bars(panel, sigmas, low, high, colour=COLOURS[colour])
         panel.plot(sigmas, middle, marker, color=COLOURS[colour], markersize=5)
         panel.plot(
             sigmas,

@@ -69,3 +69,8 @@ def band(
     low, middle, high = np.nanquantile(values, [levels[0], 0.5, levels[1]], axis=1)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(x, middle, color=colour, label=label, linestyle=linestyle)
+
+
+def bars(axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str) -> None:
+    """Pale upright bars from ``low`` to ``high`` at each x, behind a marker of the same colour."""
+    axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=3)

@@ -23,7 +23,8 @@ class EStep:
 
     gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
     the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating; sigma (S, k); load, squares (S, k): sums of r_i and of r_i e_i^2.
+    in the gating; sigma (S, k); load (S, k): sums of r_i, where each expert
+    has its own sigma; squares (S, k): of r_i e_i^2.
     """
 
     regressors: Tensor
@@ -91,7 +92,8 @@ def expectation(
             r = (joint - log_density[:, None]).exp_()
         state.log_likelihood += log_density.sum(-1)
         pull = r * residual
-        state.load += r.sum(-1)
+        if data.own:
+            state.load += r.sum(-1)
         state.squares += (pull * residual).sum(-1)
         if "regressors" in data.learn:
             weights = r

@@ -143,7 +143,7 @@ def _folded(points: Tensor, tensor: Tensor) -> Tensor:
         raise TypeError(f"tensor is {tensor.dtype}, points are {points.dtype}: expected the same")
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError("tensor must be finite, got NaN or infinite entries")
-    slack = torch.finfo(tensor.dtype).eps ** 0.5 * float(tensor.abs().max())
+    slack = 1e3 * torch.finfo(tensor.dtype).eps * float(tensor.abs().max())
     for axis in range(3):
         if float((tensor - tensor.transpose(axis, axis + 1)).abs().max()) > slack:
             raise ValueError(f"tensor must be symmetric, but axes {axis} and {axis + 1} differ")
