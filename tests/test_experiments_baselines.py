@@ -135,5 +135,6 @@ def test_the_slides_figure_has_every_start_and_noise() -> None:
 
 def test_tuning_uses_data_of_its_own() -> None:
     step = tuning.Descent(Setting(2, 3, 300), "likelihood", "adam", 0.03, 50)
-    shares = tuning.shares([step, tuning.Start(Setting(2, 3, 300), "one", 1.0, 1.0)], 2)
-    assert [share.trials for share in shares] == [2, 2]
+    ends = tuning.outcomes([step, tuning.Start(Setting(2, 3, 300), "one", 1.0, 1.0)], 2)
+    assert [end.share.trials for end in ends] == [2, 2]
+    assert all(0 <= end.error <= 1 for end in ends)

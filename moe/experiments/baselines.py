@@ -18,14 +18,16 @@ from torch import Tensor
 from moe.experiments.gradient_baselines import descend
 from moe.experiments.moment_starts import l4_regressors, t3_regressors
 from moe.experiments.problems import Fit, NoStartError, Problem, Setting, draw, errors
+from moe.losses import log_loss
 from moe.recovery import recover
 from moe.solvers.em import EMResult, expectation_maximisation
 
 MANY = 20
 ITERATIONS = 500
 TOLERANCE = 1e-4
-_ROUND = 15
+ROUND = 15
 COOLING, COOLING_STEPS = 0.9, 10
+SHORT = 0.1
 
 Noise = Literal["held", "one", "each"]
 
@@ -75,7 +77,7 @@ def joint(
     spent = int(end.iterations.sum())
     if noise == "each":
         level = end.sigma.square().mean(1).sqrt()
-        left = max(_ROUND, ITERATIONS - int(end.iterations.max()))
+        left = max(ROUND, ITERATIONS - int(end.iterations.max()))
         end = em(problem, end.regressors, level, "one", gating=end.gating, iterations=left)
         spent += int(end.iterations.sum())
     index = int(end.log_likelihood.argmax())
@@ -92,7 +94,8 @@ def random(
     spread: float = 1.0,
 ) -> Fit:
     """EM from random rows N(0, I/d), the best of ``starts``; sigma held at the truth's, or learned
-    from y's standard deviation. scale and spread multiply the two (see ``tuning``)."""
+    from y's standard deviation. scale and spread multiply the two (see ``tuning``: where sigma is
+    held, SHORT rows do best)."""
     sigma = problem.sigma if noise == "held" else spread * problem.y.std()
     return joint(problem, scale * problem.starts(starts), sigma, noise, hard=hard)
 
@@ -103,7 +106,7 @@ def raced(problem: Problem, *, starts: int = MANY) -> Fit:
     rows, gating, sigma = problem.starts(starts), None, problem.y.std().expand(starts)
     spent = 0
     while len(rows) > 1:
-        fit = em(problem, rows, sigma, "one", gating=gating, iterations=_ROUND)
+        fit = em(problem, rows, sigma, "one", gating=gating, iterations=ROUND)
         spent += int(fit.iterations.sum())
         best = fit.log_likelihood.argsort(descending=True)[: len(rows) // 2]
         rows, gating, sigma = fit.regressors[best], fit.gating[best], fit.sigma[best]
@@ -198,10 +201,10 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "squared loss, Adam": partial(descend, loss="squared", optimiser="adam"),
     "likelihood, SGD": partial(descend, loss="likelihood", optimiser="sgd"),
     "likelihood, Adam": partial(descend, loss="likelihood", optimiser="adam"),
-    "EM, hard": partial(random, noise="held", hard=True),
-    "EM, hard, best of 20": partial(random, noise="held", hard=True, starts=MANY),
-    "EM, sigma held": partial(random, noise="held"),
-    "EM, sigma held, best of 20": partial(random, noise="held", starts=MANY),
+    "EM, hard": partial(random, noise="held", hard=True, scale=SHORT),
+    "EM, hard, best of 20": partial(random, noise="held", hard=True, starts=MANY, scale=SHORT),
+    "EM, sigma held": partial(random, noise="held", scale=SHORT),
+    "EM, sigma held, best of 20": partial(random, noise="held", starts=MANY, scale=SHORT),
     "EM, sigma lowered by hand": cooled,
     "EM, sigma learned": partial(random, noise="one"),
     "EM, sigma learned, 20 raced": raced,
@@ -226,16 +229,23 @@ class Contest:
 
 
 def trial(contest: Contest, seed: int) -> dict[str, float]:
-    """E_reg and E_gate (NaN without gates), passes over the samples, 1 where no start was found."""
+    """E_reg and E_gate (NaN without gates), passes over the samples, the log-likelihood per sample
+    in nats at the fit's own sigma, 1 where no start was found."""
     problem = draw(contest.setting, seed)
     try:
         fit = METHODS[contest.method](problem)
     except NoStartError:
-        return {"error": 1.0, "gate_error": math.nan, "iterations": 0.0, "no_start": 1.0}
+        none = {"gate_error": math.nan, "iterations": 0.0, "log_likelihood": math.nan}
+        return {"error": 1.0, **none, "no_start": 1.0}
     error, gate_error = errors(fit, problem.truth)
     return {
         "error": error,
         "gate_error": gate_error if problem.gated else math.nan,
         "iterations": float(fit.iterations),
+        "log_likelihood": -float(
+            log_loss(
+                fit.gating, fit.regressors, fit.sigma, problem.x, problem.y, problem.nonlinearity
+            )
+        ),
         "no_start": 0.0,
     }

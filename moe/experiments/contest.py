@@ -36,6 +36,20 @@ def board(
     return [_row(trials) for trials in by_spec(sweep(trial, contests, seeds), runs)]
 
 
+def below_oracle(method: str, setting: Setting, runs: int, seed: int = 0) -> tuple[int, int]:
+    """Failed runs of ``method``, and how many of those end at a lower likelihood than the oracle's
+    end on the same data, each at its own sigma."""
+    pair = [Contest(method, setting), Contest("oracle", setting)]
+    trials = sweep(trial, pair, [1_000 * seed + run for run in range(runs)])
+    mine, oracles = by_spec(trials, runs)
+    lost = [
+        one.result["log_likelihood"] < best.result["log_likelihood"]
+        for one, best in zip(mine, oracles, strict=True)
+        if one.result["error"] >= SUCCESS
+    ]
+    return len(lost), sum(lost)
+
+
 def _row(trials: Sequence[Trial]) -> Row:
     def median(name: str) -> float:
         values = [one.result[name] for one in trials]

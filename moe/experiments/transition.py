@@ -145,7 +145,7 @@ def panels(large: bool) -> list[Panel]:
     What is slow, or is hopeless early, runs at fewer k.
     """
     alike: Any = {"cap": 20_000} if large else {"cap": 150, "runs": 3, "allowed": 0}
-    crowds = (2, 3, 4, 6, 8, 12, 16) if large else (2, 4)
+    crowds = (2, 3, 4, 6, 8, 12, 16, 24, 32) if large else (2, 4)
     plain = Panel(
         "no gates, random experts",
         tuple(Setting(k, k, 0) for k in crowds),
@@ -155,9 +155,9 @@ def panels(large: bool) -> list[Panel]:
             ("EM, sigma lowered by hand", crowds[:4]),
             ("EM, sigma learned", crowds[:6]),
             ("EM, sigma learned, 20 raced", crowds[:5]),
-            ("EM, a sigma each", crowds),
+            ("EM, a sigma each", crowds[:8]),
             ("L_4, then EM", crowds[:5]),
-            ("T_3, then EM", crowds),
+            ("T_3, then EM", crowds[:7]),
             ("recover", crowds),
         ),
         **alike,

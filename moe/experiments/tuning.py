@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from moe.experiments.baselines import Noise, random
 from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend
@@ -29,8 +30,8 @@ class Start:
 
     setting: Setting
     noise: Noise
-    scale: float
     spread: float
+    scale: float
 
 
 def trial(choice: Descent | Start, seed: int) -> dict[str, float]:
@@ -49,10 +50,22 @@ def trial(choice: Descent | Start, seed: int) -> dict[str, float]:
     return {"error": errors(fit, problem.truth)[0]}
 
 
-def shares(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Share]:
-    """Share of success of each choice, on data that no table of the chapter uses."""
+@dataclass(frozen=True)
+class Outcome:
+    """share of success and median E_reg of one choice."""
+
+    share: Share
+    error: float
+
+    def show(self) -> str:
+        return f"{self.share.successes} of {self.share.trials} ({self.error:.1g})"
+
+
+def outcomes(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Outcome]:
+    """What each choice comes to, on data that no table of the chapter uses."""
     seeds = [1_000 * seed + 500 + run for run in range(runs)]
-    return [
-        Share(sum(one.result["error"] < SUCCESS for one in mine), runs)
-        for mine in by_spec(sweep(trial, choices, seeds), runs)
-    ]
+    ends = []
+    for mine in by_spec(sweep(trial, choices, seeds), runs):
+        found = [one.result["error"] for one in mine]
+        ends.append(Outcome(Share(sum(e < SUCCESS for e in found), runs), median(found)))
+    return ends

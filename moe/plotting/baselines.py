@@ -217,7 +217,8 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
                     markersize=5,
                     label=rf"{start}, $\sigma$ {'learned' if noise == 'one' else noise}",
                 )
-        ratios = sorted({c.spec.setting.n / (k * c.spec.setting.d) for c in cells})
+        here = [cell.spec.setting for cell in cells if cell.spec.setting.k == k]
+        ratios = sorted({setting.n / (k * setting.d) for setting in here})
         axis.set(title=f"{k} mixtures", xscale="log", xlabel="samples per weight $n/(kd)$")
         axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axis.xaxis.set_minor_locator(NullLocator())
