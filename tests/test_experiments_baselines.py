@@ -36,7 +36,9 @@ def test_every_contestant_runs_and_only_those_that_cannot_are_far_from_the_truth
     method: str,
 ) -> None:
     result = trial(Contest(method, EASY), 0)
-    assert set(result) == {"error", "gate_error", "iterations", "no_start"}
+    assert set(result) == {"error", "gate_error", "iterations", "log_likelihood", "no_start"}
+    best = trial(Contest("oracle", EASY), 0)["log_likelihood"]
+    assert result["log_likelihood"] < best + 1e-6, "the maximum near the truth is the highest"
     if "squared" in method or "held" in method or "hard" in method:
         assert 0 <= result["error"] <= 1
     else:
@@ -48,6 +50,23 @@ def test_all_that_maximise_the_likelihood_meet_at_one_point() -> None:
     names = ("EM, a sigma each", "T_3, then EM", "L_4, then EM", "recover", "oracle")
     found = [trial(Contest(name, EASY), 1)["error"] for name in names]
     assert max(found) == pytest.approx(min(found), rel=0.01)
+
+
+def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
+    hard = Setting(4, 4, 64)
+    trials = [
+        [trial(Contest(name, hard), s) for name in ("EM, sigma held", "oracle")] for s in range(4)
+    ]
+    failed = [pair for pair in trials if pair[0]["error"] >= 0.05]
+    below = sum(mine["log_likelihood"] < best["log_likelihood"] for mine, best in failed)
+    assert failed and contest.below_oracle("EM, sigma held", hard, 4) == (len(failed), below)
+    problem = draw(hard, 0)
+    fit = METHODS["oracle"](problem)
+    densities = [
+        torch.distributions.Normal(problem.x @ row, fit.sigma).log_prob(problem.y).exp() / 4
+        for row in fit.regressors
+    ]
+    assert trials[0][1]["log_likelihood"] == pytest.approx(float(sum(densities).log().mean()))
 
 
 def test_a_threshold_is_the_first_size_with_enough_successes_and_a_bad_size_is_left_early() -> None:
