@@ -25,7 +25,7 @@ from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.results import Recovery, Stage
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.l4 import L4Fit, L4Moments, NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.restarts import race
+from moe.solvers.restarts import agree, race
 from moe.solvers.spectral import spectral_start
 
 _SUBSAMPLE = 4_000
@@ -65,7 +65,9 @@ def recover(
     100 (2k - 1) d samples, where such tests see little), up to ``restarts`` random starts of EM,
     annealed expert by expert, are raced on a subsample (``moe.solvers.restarts``), after the start
     from third moments where M can be trusted (``moe.solvers.spectral``). The highest likelihood
-    wins, and ``reason`` says which start it was.
+    wins, and ``reason`` says which start it was. Where they are raced, the answer must have been
+    reached from two starts or more: one that a single start reached may be wrong, and
+    ``converged`` is then False.
 
     gated: False where the weights are known to be equal and constant, W = 0, which is then held.
 
@@ -100,9 +102,10 @@ def recover(
     l4: L4Fit | None = None
     fit: EMResult | None = None
     proportions = x.new_full((k,), math.nan)
+    lonely = False
 
     def follow(start: Tensor, level: Tensor) -> tuple[EMResult, EMResult]:
-        """L_log, then the joint likelihood, on the subset; the best of S starts (S, k, d)."""
+        """L_log, then the joint likelihood, on the subset, of S starts (S, k, d)."""
         zero = torch.zeros_like(start)
         gates = expectation_maximisation(
             *few, start, zero, level, g, learn=("sigma", *gating), tolerance=_LOOSE
@@ -117,7 +120,7 @@ def recover(
             iterations=iterations,
             tolerance=_LOOSE if refine else _TIGHT,
         )
-        return gates, joint.best
+        return gates, joint
 
     def doubtful(fit: EMResult) -> bool:
         return not bool(fit.converged) or bool(doubts(_model(fit, g), *few, level=_SUSPICIOUS))
@@ -150,11 +153,13 @@ def recover(
         size = max(_SUBSAMPLE, 40 * k * x.shape[1])
         ahead = race(few[0][:size], few[1][:size], k, g, generator, starts=restarts)
         _, raced = follow(ahead.regressors, ahead.sigma.square().mean(1).sqrt())
-        if fit is None or _ahead(raced, fit):
+        found = [*raced.regressors, *(fit.regressors if fit else ())]
+        if fit is None or _ahead(raced.best, fit):
             notes.append("a random annealed start won")
             if fit is not None:
-                proportions = proportions[match(fit.regressors[0], raced.regressors[0])]
-            fit = raced
+                proportions = proportions[match(fit.regressors[0], raced.best.regressors[0])]
+            fit = raced.best
+        lonely = sum(agree(fit.regressors[0], other) for other in found) < 2
     runs, data = [fit], [few]
     if refine:
         fit = expectation_maximisation(
@@ -173,6 +178,8 @@ def recover(
     stages.append(_stage("likelihood", runs, data, clock.lap()))
 
     against = doubts(model, x, y)
+    if lonely:
+        against.append("of all starts only one reached the highest likelihood found")
     if not bool(fit.converged):
         against.insert(0, f"joint EM had not converged after {iterations} iterations")
     reason = "; ".join(against + notes) or "joint EM converged and the fit is calibrated"

@@ -1,10 +1,11 @@
-"""Random starts of EM, annealed expert by expert, in batches until one has found the truth."""
+"""Random starts of EM, annealed expert by expert, in batches until two agree on the best end."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from moe.metrics import regressor_error_of
 from moe.nonlinearity import Nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
 
@@ -12,6 +13,7 @@ _BATCH = 4
 _ROUND = 20
 _ALIKE, _SMALL = 2.0, 0.15
 _FINALISTS = 4
+_PAIR, _SAME = 2, 0.02
 
 
 def race(
@@ -34,25 +36,36 @@ def race(
     book, chapter 8). The weights are held equal, which makes an iteration cheap; gates come later.
 
     The truth has one sigma. So a start that has converged with its sigma_i alike (within a factor
-    of 2) and small (0.15 of y's spread) has arrived, and the race ends: starts advance together in
-    batches of 4, 8, ..., every 20 iterations the worse half of those still running is dropped, and
-    the next batch is drawn only if nobody has arrived. Where the noise is large all sigma_i are
+    of 2) and small (0.15 of y's spread) has arrived. With few samples a wrong end can look so too;
+    but wrong ends are many, and two starts seldom meet in one of them. The race ends when the best
+    start has arrived and a second one ``agrees`` with it: starts advance together in batches of 4,
+    8, ..., every 20 iterations the worse half of those still running is dropped, down to two, and
+    the next batch is drawn only if there is no such pair. Where the noise is large all sigma_i are
     alike anyway, nobody is seen to arrive, and all ``starts`` are run.
 
-    x (n, d), y (n,). Returned are the S = 1 start that has arrived or else the S <= 4 best ends,
-    best first: sigma (S, k), gating zero.
+    x (n, d), y (n,). Returned are the S <= 4 best ends, best first: sigma (S, k), gating zero.
     """
     d, spent, size = x.shape[1], 0, _BATCH
     ends: list[EMResult] = []
-    while spent < starts:
+    while spent < starts and not _settled(ends, y):
         size = min(size, starts - spent)
         rows = torch.randn(size, k, d, generator=generator, dtype=x.dtype) / d**0.5
-        ends += _heat(x, y, rows, nonlinearity, iterations, tolerance)
-        ends.sort(key=lambda end: float(end.log_likelihood), reverse=True)
-        if arrived(ends[0].sigma[0], y):
-            return ends[0]
+        ends = _heat(x, y, rows, nonlinearity, iterations, tolerance, ends)
         spent, size = spent + size, 2 * size
     return _together(ends[:_FINALISTS])
+
+
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two fits' regressors (k, d) are the same up to order: 1 - |cos| < 0.02 for all."""
+    return regressor_error_of(one, other) < _SAME
+
+
+def _settled(ends: list[EMResult], y: Tensor) -> bool:
+    """Whether the first of ``ends``, best first, has arrived, and another agrees with it."""
+    if len(ends) < 2 or not arrived(ends[0].sigma[0], y):
+        return False
+    best, *others = (end.regressors[0] for end in ends)
+    return any(agree(best, other) for other in others)
 
 
 def arrived(sigmas: Tensor, y: Tensor) -> bool:
@@ -69,10 +82,11 @@ def _heat(
     nonlinearity: Nonlinearity,
     iterations: int,
     tolerance: float,
+    ends: list[EMResult],
 ) -> list[EMResult]:
-    """The ends of one batch: rounds of 20 iterations until one has arrived or all have ended."""
+    """``ends`` and those of one batch, best first: rounds of 20 iterations until all is settled or
+    all have ended."""
     sigma = y.std().expand(regressors.shape[:2])
-    ended: list[EMResult] = []
     for spent in range(0, iterations, _ROUND):
         fit = expectation_maximisation(
             x,
@@ -85,16 +99,17 @@ def _heat(
             iterations=min(_ROUND, iterations - spent),
             tolerance=tolerance,
         )
-        ended += [fit[[index]] for index in fit.converged.nonzero()[:, 0].tolist()]
-        running = (~fit.converged).nonzero()[:, 0]
-        if len(running) == 0 or any(arrived(end.sigma[0], y) for end in ended):
+        last = spent + _ROUND >= iterations
+        ended = fit.converged | last
+        ends = ends + [fit[[index]] for index in ended.nonzero()[:, 0].tolist()]
+        ends.sort(key=lambda end: float(end.log_likelihood), reverse=True)
+        running = (~ended).nonzero()[:, 0]
+        if len(running) == 0 or _settled(ends, y):
             break
         order = fit.log_likelihood[running].argsort(descending=True)
-        running = running[order[: (len(running) + 1) // 2]]
+        running = running[order[: max(_PAIR, (len(running) + 1) // 2)]]
         regressors, sigma = fit.regressors[running], fit.sigma[running]
-    else:
-        ended.append(fit.best)
-    return ended
+    return ends
 
 
 def _together(ends: list[EMResult]) -> EMResult:
