@@ -69,6 +69,13 @@ def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
     assert trials[0][1]["log_likelihood"] == pytest.approx(float(sum(densities).log().mean()))
 
 
+def test_trust_counts_every_answer_once() -> None:
+    easy, hard = contest.trust([Setting(3, 6, 600), Setting(6, 6, 144)], 4)
+    assert (easy.right, easy.wrong) == (4, 0)
+    assert hard.right + hard.right_doubted + hard.wrong_doubted + hard.wrong == 4
+    assert hard.wrong_doubted >= 1
+
+
 def test_a_threshold_is_the_first_size_with_enough_successes_and_a_bad_size_is_left_early() -> None:
     calls: list[tuple[int, int]] = []
 

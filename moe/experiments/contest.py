@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from moe.experiments.baselines import Contest, trial
-from moe.experiments.problems import SUCCESS, Setting
+from moe.experiments.problems import SUCCESS, Setting, draw
 from moe.experiments.random_starts import Share
 from moe.experiments.sweep import Trial, by_spec, sweep
+from moe.metrics import regressor_error_of
+from moe.recovery import recover
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,38 @@ def below_oracle(method: str, setting: Setting, runs: int, seed: int = 0) -> tup
         if one.result["error"] >= SUCCESS
     ]
     return len(lost), sum(lost)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What ``recover``, not told sigma, says of its answers: ``converged`` or not, by outcome."""
+
+    setting: Setting
+    right: int
+    right_doubted: int
+    wrong_doubted: int
+    wrong: int
+
+
+def answer(setting: Setting, seed: int) -> dict[str, float]:
+    """E_reg of ``recover``, and 1 where it says that it has converged."""
+    problem = draw(setting, seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="recover: converged is False")
+        fit = recover(problem.x, problem.y, problem.k, gated=problem.gated)
+    error = regressor_error_of(fit.model.regressors, problem.truth.regressors)
+    return {"error": error, "converged": float(fit.converged)}
+
+
+def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
+    """How far ``converged`` can be relied on, at every setting."""
+    trials = sweep(answer, settings, [1_000 * seed + run for run in range(runs)])
+    ends = []
+    for setting, mine in zip(settings, by_spec(trials, runs), strict=True):
+        count = Counter((t.result["error"] < SUCCESS, t.result["converged"] == 1) for t in mine)
+        order = ((True, True), (True, False), (False, False), (False, True))
+        ends.append(Trust(setting, *(count[key] for key in order)))
+    return ends
 
 
 def _row(trials: Sequence[Trial]) -> Row:
