@@ -74,17 +74,18 @@ def cells(seeds: int = 40) -> Iterator[Row]:
     listed = [dict(d=d, k=k, sigma=s, n=n, gate_norm=1.0) for d, k, s, n in GATED]
     listed += [dict(d=k, k=k, sigma=0.05, n=n, gate_norm=0.0) for k, n in UNGATED]
     for cell in listed:
-        worse, both = 0, 0
+        worse, both, said = 0, 0, 0
         for seed in range(seeds):
             options: dict[str, Any] = {**cell}
             truth, x, y = problem(seed, options.pop("n"), **options)
             fit, reference = recover(x, y, truth.k, seed=seed), oracle(truth, x, y)
             found = regressor_error(fit.model, truth) < FOUND
             best = regressor_error_of(reference.regressors[0], truth.regressors) < FOUND
-            worse, both = worse + (best and not found), both + found
+            worse, both, said = worse + (best and not found), both + found, said + fit.converged
         name = ", ".join(f"{key} = {value}" for key, value in cell.items())
         yield Row(f"recover found, {name}", both / seeds, "the oracle's")
         yield Row("  data sets where only the oracle found the truth", worse, "0")
+        yield Row("  answers that recover calls converged", said / seeds, "")
 
 
 def accuracy(seeds: int = 20) -> Iterator[Row]:
