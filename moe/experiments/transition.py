@@ -155,10 +155,10 @@ def panels(large: bool) -> list[Panel]:
             ("EM, sigma lowered by hand", crowds[:4]),
             ("EM, sigma learned", crowds[:6]),
             ("EM, sigma learned, 20 raced", crowds[:5]),
-            ("EM, a sigma each", crowds[:8]),
+            ("EM, a sigma each", crowds[:7]),
             ("L_4, then EM", crowds[:5]),
             ("T_3, then EM", crowds[:7]),
-            ("recover", crowds),
+            ("recover", crowds[:7]),
         ),
         **alike,
     )
