@@ -23,8 +23,8 @@ class EStep:
 
     gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
     the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating; sigma (S, k); load (S, k): sums of r_i, where each expert
-    has its own sigma; squares (S, k): of r_i e_i^2.
+    in the gating; sigma (S, k); load (S, k): sums of r_i, where each expert has its own sigma;
+    squares (S, k): of r_i e_i^2.
     """
 
     regressors: Tensor
