@@ -56,7 +56,7 @@ def race(
 
 
 def agree(one: Tensor, other: Tensor) -> bool:
-    """Whether two fits' regressors (k, d) are the same up to order, sign and length: 1 - |cos| < 0.02."""
+    """Whether regressors (k, d) are the same up to order, sign and length: 1 - |cos| < 0.02."""
     return regressor_error_of(one, other) < _SAME
 
 
