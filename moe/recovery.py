@@ -25,7 +25,8 @@ from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.results import Recovery, Stage
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.l4 import L4Fit, L4Moments, NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.restarts import agree, race
+from moe.solvers.recombination import agree
+from moe.solvers.restarts import race
 from moe.solvers.spectral import spectral_start
 
 _SUBSAMPLE = 4_000
@@ -47,7 +48,7 @@ def recover(
     lam: float | None = None,
     gated: bool = True,
     starts: int = 32,
-    restarts: int = 24,
+    restarts: int = 300,
     iterations: int = 500,
 ) -> Recovery:
     """The parameters of a mixture of k experts, from samples x (n, d) and y (n,).
@@ -62,12 +63,12 @@ def recover(
 
     If the moments cannot be trusted (M's k-th eigenvalue lies within its noise, or L_4 has no
     minimum), or the fit is in doubt (``moe.diagnostics.doubts`` at p < 1e-3, or fewer than
-    100 (2k - 1) d samples, where such tests see little), up to ``restarts`` random starts of EM,
-    annealed expert by expert, are raced on a subsample (``moe.solvers.restarts``), after the start
-    from third moments where M can be trusted (``moe.solvers.spectral``). The highest likelihood
-    wins, and ``reason`` says which start it was. Where they are raced, the answer must have been
-    reached from two starts or more: one that a single start reached may be wrong, and
-    ``converged`` is then False.
+    100 (2k - 1) d samples, where such tests see little), EM is started at random, annealed expert
+    by expert, on a subsample (``moe.solvers.restarts``), after the start from third moments where M
+    can be trusted (``moe.solvers.spectral``). Where a few such starts disagree they are recombined,
+    up to ``restarts`` starts in all (``moe.solvers.recombination``). The highest likelihood wins,
+    and ``reason`` says which start it was. It must then have been reached twice, by ways that have
+    nothing in common: otherwise it may be wrong, and ``converged`` is False.
 
     gated: False where the weights are known to be equal and constant, W = 0, which is then held.
 

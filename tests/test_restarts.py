@@ -10,8 +10,9 @@ from moe.metrics import regressor_error_of
 from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
 from moe.solvers import restarts
-from moe.solvers.em import expectation_maximisation
-from moe.solvers.restarts import agree, arrived, race
+from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.recombination import agree, recombine
+from moe.solvers.restarts import arrived, race
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -60,28 +61,28 @@ def test_one_sigma_for_each_expert_succeeds_where_one_for_all_fails() -> None:
     assert arrived["sigmas"] >= 5 and arrived["sigma"] <= 3
 
 
-def test_the_next_batch_is_drawn_only_if_no_two_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_starts_are_recombined_only_if_no_two_of_the_first_four_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     truth, x, y = samples(3, 6, 1000, 0, sigma=0.1)
-    sizes: list[int] = []
+    budgets: list[int] = []
 
-    def em(x: Tensor, y: Tensor, rows: Tensor, *rest: Any, **options: Any) -> Any:
-        if not sizes or len(rows) > sizes[-1]:
-            sizes.append(len(rows))
-        return expectation_maximisation(x, y, rows, *rest, **options)
+    def bred(*arguments: Any, starts: int, **options: Any) -> EMResult:
+        budgets.append(starts)
+        return recombine(*arguments, starts=starts, **options)
 
-    monkeypatch.setattr(restarts, "expectation_maximisation", em)
-    race(x, y, 3, truth.nonlinearity, generator())
-    assert sizes == [4]
-    sizes.clear()
+    monkeypatch.setattr(restarts, "recombine", bred)
+    pair = race(x, y, 3, truth.nonlinearity, generator())
+    assert not budgets and len(pair.regressors) == 2 and agree(*pair.regressors)
     monkeypatch.setattr(restarts, "agree", lambda one, other: False)
-    race(x, y, 3, truth.nonlinearity, generator(), starts=12)
-    assert sizes == [4, 8]
+    alone = race(x, y, 3, truth.nonlinearity, generator(), starts=5)
+    assert not budgets and len(alone.regressors) >= 2, "one more start could not be paired"
+    race(x, y, 3, truth.nonlinearity, generator(), starts=30)
     monkeypatch.undo()
-    monkeypatch.setattr(restarts, "expectation_maximisation", em)
-    sizes.clear()
+    monkeypatch.setattr(restarts, "recombine", bred)
     monkeypatch.setattr(restarts, "arrived", lambda sigmas, y: False)
-    race(x, y, 3, truth.nonlinearity, generator(), starts=24)
-    assert sizes == [4, 8, 12]
+    race(x, y, 3, truth.nonlinearity, generator(), starts=40)
+    assert budgets == [26, 36]
 
 
 def test_arrived_means_alike_and_small() -> None:
@@ -95,11 +96,3 @@ def test_a_race_out_of_time_returns_the_best_and_says_it_has_not_converged() -> 
     raced = race(x, y, 3, as_nonlinearity("linear"), generator(), starts=4, iterations=1,
                  tolerance=1e-9)  # fmt: skip
     assert raced.regressors.shape == (4, 3, 6) and not bool(raced.converged.any())
-
-
-def test_fits_agree_up_to_order_and_sign_only() -> None:
-    rows = torch.eye(3, 4, dtype=torch.float64)
-    turned = torch.tensor([0.0, 0.0, 1.0, 0.25], dtype=torch.float64)  # 1 - cos = 0.03
-    assert agree(rows, -2 * rows.flip(0))
-    assert not agree(rows, torch.stack([rows[0], rows[1], turned]))
-    assert not agree(rows, torch.stack([rows[0], rows[1], rows[1]]))

@@ -211,6 +211,7 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "EM, a sigma each": partial(random, noise="each"),
     "L_4 alone, plain moments": partial(alone, start=partial(l4_regressors, method="average")),
     "L_4 alone": partial(alone, start=l4_regressors),
+    "L_4, plain moments, then EM": partial(refined, start=partial(l4_regressors, method="average")),
     "L_4, then EM": partial(refined, start=l4_regressors),
     "T_3 alone": partial(alone, start=t3_regressors),
     "T_3, then EM, one sigma": partial(refined, start=t3_regressors, noise="one"),

@@ -35,7 +35,7 @@ class EMResult:
     trace: Tensor
     path: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
-    def __getitem__(self, starts: Tensor | list[int]) -> EMResult:
+    def __getitem__(self, starts: Tensor | list[int] | slice) -> EMResult:
         """Only these starts, in this order, without the path."""
         return EMResult(
             self.regressors[starts],

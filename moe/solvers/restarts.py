@@ -1,19 +1,18 @@
-"""Random starts of EM, annealed expert by expert, in batches until two agree on the best end."""
+"""Random starts of EM, annealed expert by expert: a few, and if these disagree, many recombined."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from moe.metrics import regressor_error_of
 from moe.nonlinearity import Nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.recombination import agree, joined, random_rows, recombine
 
 _BATCH = 4
 _ROUND = 20
 _ALIKE, _SMALL = 2.0, 0.15
-_FINALISTS = 4
-_PAIR, _SAME = 2, 0.02
+_LAST = 2
 
 
 def race(
@@ -23,11 +22,11 @@ def race(
     nonlinearity: Nonlinearity,
     generator: torch.Generator,
     *,
-    starts: int = 24,
+    starts: int = 300,
     iterations: int = 300,
     tolerance: float = 1.0,
 ) -> EMResult:
-    """The best of up to ``starts`` random starts of EM in which each expert has its own noise.
+    """The best of up to ``starts`` starts of EM in which each expert has its own noise.
 
     Every sigma_i starts at the spread of y and is learned, so that the responsibilities are broad
     at first and sharp later: annealing. With ONE sigma for all experts it falls only as fast as the
@@ -37,35 +36,33 @@ def race(
 
     The truth has one sigma. So a start that has converged with its sigma_i alike (within a factor
     of 2) and small (0.15 of y's spread) has arrived. With few samples a wrong end can look so too;
-    but wrong ends are many, and two starts seldom meet in one of them. The race ends when the best
-    start has arrived and a second one ``agrees`` with it: starts advance together in batches of 4,
-    8, ..., every 20 iterations the worse half of those still running is dropped, down to two, and
-    the next batch is drawn only if there is no such pair. Where the noise is large all sigma_i are
-    alike anyway, nobody is seen to arrive, and all ``starts`` are run.
+    but wrong ends are many, and two starts seldom meet in one of them. Four random starts advance
+    together; every 20 iterations the worse half of those still running is dropped, down to two. If
+    the best of them has arrived and a second one agrees with it, that is all. Otherwise they and
+    further random starts are recombined (``recombination.recombine``) until two populations agree.
 
-    x (n, d), y (n,). Returned are the S <= 4 best ends, best first: sigma (S, k), gating zero.
+    x (n, d), y (n,). Returned are two ends or more, best first, no two of one lineage: if two of
+    them agree they have found the same thing apart. sigma (S, k), gating zero.
     """
-    d, spent, size = x.shape[1], 0, _BATCH
-    ends: list[EMResult] = []
-    while spent < starts and not _settled(ends, y):
-        size = min(size, starts - spent)
-        rows = torch.randn(size, k, d, generator=generator, dtype=x.dtype) / d**0.5
-        ends = _heat(x, y, rows, nonlinearity, iterations, tolerance, ends)
-        spent, size = spent + size, 2 * size
-    return _together(ends[:_FINALISTS])
+    count = min(_BATCH, starts)
+    rows = random_rows(count, k, x.shape[1], generator, x.dtype)
+    ends = _heat(x, y, rows, nonlinearity, iterations, tolerance)
+    if pair := _pair(ends, y):
+        return ends[pair]
+    if starts < count + 2:
+        return ends
+    return recombine(
+        x, y, k, nonlinearity, generator, ends, starts=starts - count, tolerance=tolerance
+    )
 
 
-def agree(one: Tensor, other: Tensor) -> bool:
-    """Whether regressors (k, d) are the same up to order, sign and length: 1 - |cos| < 0.02."""
-    return regressor_error_of(one, other) < _SAME
-
-
-def _settled(ends: list[EMResult], y: Tensor) -> bool:
-    """Whether the first of ``ends``, best first, has arrived, and another agrees with it."""
-    if len(ends) < 2 or not arrived(ends[0].sigma[0], y):
-        return False
-    best, *others = (end.regressors[0] for end in ends)
-    return any(agree(best, other) for other in others)
+def _pair(ends: EMResult, y: Tensor) -> list[int]:
+    """The first of ``ends``, best first, and the next that agrees with it; empty unless the first
+    has arrived and there is such a one."""
+    if len(ends.sigma) == 0 or not arrived(ends.sigma[0], y):
+        return []
+    best, *others = ends.regressors
+    return next(([0, i] for i, other in enumerate(others, 1) if agree(best, other)), [])
 
 
 def arrived(sigmas: Tensor, y: Tensor) -> bool:
@@ -82,11 +79,10 @@ def _heat(
     nonlinearity: Nonlinearity,
     iterations: int,
     tolerance: float,
-    ends: list[EMResult],
-) -> list[EMResult]:
-    """``ends`` and those of one batch, best first: rounds of 20 iterations until all is settled or
-    all have ended."""
-    sigma = y.std().expand(regressors.shape[:2])
+) -> EMResult:
+    """The ends of one batch, best first: rounds of 20 iterations until it is settled or all have
+    ended."""
+    sigma, ended = y.std().expand(regressors.shape[:2]), []
     for spent in range(0, iterations, _ROUND):
         fit = expectation_maximisation(
             x,
@@ -99,27 +95,12 @@ def _heat(
             iterations=min(_ROUND, iterations - spent),
             tolerance=tolerance,
         )
-        last = spent + _ROUND >= iterations
-        ended = fit.converged | last
-        ends = ends + [fit[[index]] for index in ended.nonzero()[:, 0].tolist()]
-        ends.sort(key=lambda end: float(end.log_likelihood), reverse=True)
-        running = (~ended).nonzero()[:, 0]
-        if len(running) == 0 or _settled(ends, y):
+        done = fit.converged | (spent + _ROUND >= iterations)
+        ended.append(fit[done.nonzero()[:, 0]])
+        running = (~done).nonzero()[:, 0]
+        if len(running) == 0 or _pair(joined(ended), y):
             break
         order = fit.log_likelihood[running].argsort(descending=True)
-        running = running[order[: max(_PAIR, (len(running) + 1) // 2)]]
+        running = running[order[: max(_LAST, (len(running) + 1) // 2)]]
         regressors, sigma = fit.regressors[running], fit.sigma[running]
-    return ends
-
-
-def _together(ends: list[EMResult]) -> EMResult:
-    """Single ends as the starts of one result, without their traces."""
-    return EMResult(
-        torch.cat([end.regressors for end in ends]),
-        torch.cat([end.gating for end in ends]),
-        torch.cat([end.sigma for end in ends]),
-        torch.cat([end.log_likelihood for end in ends]),
-        torch.cat([end.iterations for end in ends]),
-        torch.cat([end.converged for end in ends]),
-        torch.stack([end.trace[-1] for end in ends], dim=1),
-    )
+    return joined(ended)

@@ -1,0 +1,129 @@
+"""Ends of EM bred with one another, in two populations that must come to the same answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moe.metrics import regressor_error_of
+from moe.nonlinearity import Nonlinearity
+from moe.solvers.em import EMResult, expectation_maximisation
+
+_POPULATION, _CHILDREN = 12, 6
+_NEAR, _KEEP = 0.15, 0.5
+_SAME = 0.02
+
+
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Whether regressors (k, d) are the same up to order, sign and length: 1 - |cos| < 0.02."""
+    return regressor_error_of(one, other) < _SAME
+
+
+def joined(results: list[EMResult]) -> EMResult:
+    """The starts of all results as the starts of one, best first, without their traces."""
+    log_likelihood = torch.cat([result.log_likelihood for result in results])
+    order = log_likelihood.argsort(descending=True, stable=True)
+    return EMResult(
+        torch.cat([result.regressors for result in results])[order],
+        torch.cat([result.gating for result in results])[order],
+        torch.cat([result.sigma for result in results])[order],
+        log_likelihood[order],
+        torch.cat([result.iterations for result in results])[order],
+        torch.cat([result.converged for result in results])[order],
+        torch.cat([result.trace[-1] for result in results])[order][None],
+    )
+
+
+def recombine(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    nonlinearity: Nonlinearity,
+    generator: torch.Generator,
+    ends: EMResult,
+    *,
+    starts: int,
+    iterations: int = 60,
+    tolerance: float = 1.0,
+) -> EMResult:
+    """Two populations of ends of EM, bred apart until their best ends agree: those two, best first.
+
+    A wrong end has some of its experts right, and which ones differs from end to end. Where two
+    ends share an expert it is probably right, since wrong experts are many. So a child of two ends
+    keeps what they share (``offspring``), draws the rest anew, and runs EM, which has fewer
+    experts left to find. The 12 highest likelihoods of a population survive; 6 children a
+    generation. (Derived, in the manner of genetic EM: Pernkopf and Bouchaffra 2005; book, chapter
+    8.)
+
+    Relatives may agree on what is wrong. The two populations never mix, so if their best ends agree
+    (``agree``) that is evidence as good as that of two independent starts. Without it breeding ends
+    when ``starts`` starts are spent, and the best end of each population is returned.
+
+    x (n, d), y (n,); each expert has its own sigma and the weights are equal, as in
+    ``restarts.race``, whose ``ends`` are dealt out to the populations.
+    """
+    spread = y.std()
+    shape = (k, x.shape[1])
+
+    def develop(rows: Tensor, sigma: Tensor) -> EMResult:
+        return expectation_maximisation(
+            x,
+            y,
+            rows,
+            torch.zeros_like(rows),
+            sigma,
+            nonlinearity,
+            learn=("regressors", "sigmas"),
+            iterations=iterations,
+            tolerance=tolerance,
+        )
+
+    size = max(1, min(_POPULATION, starts // 2))
+    born = develop(random_rows(2 * size, *shape, generator, x.dtype), spread.expand(2 * size, k))
+    populations = [joined([ends[i::2], born[i::2]])[:_POPULATION] for i in (0, 1)]
+    spent = 2 * size
+    while not agree(*(each.regressors[0] for each in populations)):
+        spent += 2 * _CHILDREN
+        if spent > starts:
+            break
+        litters = [offspring(each, _CHILDREN, spread, generator) for each in populations]
+        rows, sigma = (torch.cat(parts) for parts in zip(*litters, strict=True))
+        grown = develop(rows, sigma)
+        halves = grown[:_CHILDREN], grown[_CHILDREN:]
+        populations = [
+            joined([each, half])[:_POPULATION]
+            for each, half in zip(populations, halves, strict=True)
+        ]
+    return joined([each[:1] for each in populations])
+
+
+def random_rows(
+    count: int, k: int, d: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """Regressors (count, k, d) ~ N(0, I/d): rows of length about one."""
+    return torch.randn(count, k, d, generator=generator, dtype=dtype) / d**0.5
+
+
+def offspring(
+    ends: EMResult, count: int, spread: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Regressors (count, k, d) and sigmas (count, k) where children of ``ends``, best first, begin.
+
+    Two ends are drawn, the better the likelier: rank floor(S u^2), u uniform. Of the better one
+    the child keeps each expert that the other has too (within 0.15 of its length), and with
+    probability one half each of its sharper half. All other rows are random, with the spread of
+    y. Twins, which share everything, have a child that is random throughout.
+    """
+    size, k, d = ends.regressors.shape
+    draws = torch.rand(count, 2, generator=generator, dtype=spread.dtype).square()
+    first, second = (draws[:, 0] * size).long(), (draws[:, 1] * (size - 1)).long()
+    second = second + (second >= first).long()
+    better, worse = torch.minimum(first, second), torch.maximum(first, second)
+    rows, sigma = ends.regressors[better], ends.sigma[better]
+    distance = torch.cdist(rows, ends.regressors[worse]).amin(2)
+    shared = distance < _NEAR * rows.norm(dim=2)
+    lucky = torch.rand(count, k, generator=generator, dtype=spread.dtype) < _KEEP
+    sharp = sigma <= sigma.median(1, keepdim=True).values
+    kept = (shared | (sharp & lucky)) & ~shared.all(1, keepdim=True)
+    fresh = random_rows(count, k, d, generator, rows.dtype)
+    return torch.where(kept[..., None], rows, fresh), torch.where(kept, sigma, spread)
