@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from moe.experiments import annealing, contest, em_and_spectral, gridlock, transition, tuning
+from moe.experiments import (
+    annealing,
+    contest,
+    em_and_spectral,
+    gridlock,
+    transition,
+    tuning,
+    wrong_ends,
+)
 from moe.experiments.baselines import METHODS, Contest, trial
 from moe.experiments.problems import Fit, Setting, draw, errors
 from moe.experiments.random_starts import Share
@@ -119,7 +127,7 @@ def test_holding_sigma_needs_more_samples_than_a_sigma_each() -> None:
     assert ends["recover"].smallest <= ends["EM, a sigma each"].smallest
     assert ends["EM, a sigma each"].smallest < ends["EM, sigma held"].smallest
     text = tables.smallest(list(ends.values()))
-    assert "recover" in text and "$k = 4$" in text
+    assert "recover" in text and "| 4 |" in text
     assert len(figures.thresholds({"small": list(ends.values())}).axes) >= 1
 
 
@@ -169,3 +177,14 @@ def test_tuning_uses_data_of_its_own() -> None:
     ends = tuning.outcomes([step, tuning.Start(Setting(2, 3, 300), "one", 1.0, 1.0)], 2)
     assert [end.share.trials for end in ends] == [2, 2]
     assert all(0 <= end.error <= 1 for end in ends)
+
+
+def test_what_two_wrong_ends_share_is_mostly_right() -> None:
+    spec = wrong_ends.Spec(Setting(6, 6, 144), starts=8)
+    (record,) = wrong_ends.run([spec], 3)
+    counts = [wrong_ends.trial(spec, seed) for seed in range(3)]
+    totals = {name: sum(count[name] for count in counts) for name in counts[0]}
+    assert all(count["experts"] % 6 == 0 and count["experts"] <= 48 for count in counts)
+    assert record.right == totals["right"] / totals["experts"]
+    assert record.right_of_shared == totals["right_of_shared"] / totals["shared"]
+    assert record.right_of_shared > record.right + 0.3

@@ -209,6 +209,7 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "EM, sigma learned": partial(random, noise="one"),
     "EM, sigma learned, 20 raced": raced,
     "EM, a sigma each": partial(random, noise="each"),
+    "EM, a sigma each, best of 100": partial(random, noise="each", starts=100),
     "L_4 alone, plain moments": partial(alone, start=partial(l4_regressors, method="average")),
     "L_4 alone": partial(alone, start=l4_regressors),
     "L_4, plain moments, then EM": partial(refined, start=partial(l4_regressors, method="average")),

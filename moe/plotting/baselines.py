@@ -29,6 +29,7 @@ STYLES: dict[str, Style] = {
     "EM, sigma learned": {"color": COLOURS["orange"], "linestyle": "-.", "marker": "^"},
     "EM, sigma learned, 20 raced": {"color": COLOURS["orange"], "linestyle": "-", "marker": "v"},
     "EM, a sigma each": {"color": COLOURS["green"], "linestyle": "-", "marker": "o"},
+    "EM, a sigma each, best of 100": {"color": COLOURS["green"], "linestyle": ":", "marker": "v"},
     "L_4, then EM": {"color": COLOURS["purple"], "linestyle": "--", "marker": "P"},
     "T_3, then EM": {"color": COLOURS["sky"], "linestyle": "--", "marker": "X"},
     "recover": {"color": COLOURS["blue"], "linestyle": "-", "marker": "*"},
@@ -53,7 +54,9 @@ def thresholds(records: Mapping[str, Sequence[Threshold]]) -> Figure:
             _threshold_line(axis, [end for end in ends if end.search.method == name], shift)
             used[name] = STYLES[name]
         crowds = sorted({end.search.setting.k for end in ends})
+        top = 2.2 * max(size for end in ends for size in end.search.sizes)
         axis.set(title=title, xscale="log", yscale="log", xlabel="experts $k$")
+        axis.set_ylim(top=top)
         axis.set_xticks(crowds, [str(k) for k in crowds])
         axis.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("smallest sufficient $n$")
@@ -74,29 +77,30 @@ def _threshold_line(axis: Axes, ends: Sequence[Threshold], shift: int) -> None:
             axis.plot([k], [cap], marker=style["marker"], color=style["color"], markersize=5)
             axis.annotate(
                 "",
-                (k, cap * 1.7),
+                (k, cap * 1.9),
                 (k, cap),
                 arrowprops={"arrowstyle": "->", "color": style["color"]},
             )
 
 
 def shares(rows: Sequence[Row]) -> Figure:
-    """Share of success over n/(k d) with 95 % Wilson intervals, one panel a dimension."""
-    dimensions = sorted({row.setting.d for row in rows})
-    figure, axes = _panels(len(dimensions), height=2.9, sharey=True)
+    """Share of success over n/(k d) with 95 % Wilson intervals, one panel for each (k, d)."""
+    kinds = sorted({(row.setting.k, row.setting.d) for row in rows})
+    figure, axes = _panels(len(kinds), height=2.9, sharey=True)
     names = [name for name in STYLES if any(row.method == name for row in rows)]
-    for axis, d in zip(axes, dimensions, strict=False):
+    for axis, (k, d) in zip(axes, kinds, strict=False):
+        here = [row for row in rows if (row.setting.k, row.setting.d) == (k, d)]
         for shift, name in enumerate(names):
-            mine = [row for row in rows if row.setting.d == d and row.method == name]
-            ratios = [row.setting.n / (row.setting.k * d) * 1.025 ** (shift - 2) for row in mine]
+            mine = [row for row in here if row.method == name]
+            ratios = [row.setting.n / (k * d) * 1.025 ** (shift - 2) for row in mine]
             _share_line(axis, ratios, [row.share for row in mine], STYLES[name])
-        axis.set(title=f"$d = {d}$", xscale="log", xlabel="samples per weight $n/(kd)$")
-        ticks = sorted({row.setting.n // (row.setting.k * d) for row in rows if row.setting.d == d})
+        axis.set(title=f"$k = {k}$, $d = {d}$", xscale="log", xlabel="samples per weight $n/(kd)$")
+        ticks = sorted({row.setting.n // (k * d) for row in here})
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_ylim(-0.04, 1.04)
     axes[0].set_ylabel("share that recovers (1)")
-    axes[len(dimensions) - 1].set_ylabel("share that recovers (1)")
+    axes[len(kinds) - 1].set_ylabel("share that recovers (1)")
     _legend(axes[-1], names)
     plt.close(figure)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from moe.experiments.contest import Row
 from moe.experiments.random_starts import Share
@@ -37,22 +37,13 @@ def smallest(ends: Sequence[Threshold]) -> str:
     lines = [
         [label(method), *(_size(by_cell.get((method, k))) for k in crowds)] for method in methods
     ]
-    return markdown(["method", *(f"$k = {k}$" for k in crowds)], lines)
+    return markdown(["method, $k$ =", *(f"{k}" for k in crowds)], lines)
 
 
 def _size(end: Threshold | None) -> str:
     if end is None:
         return "–"
     return f"{end.smallest:,.0f}" if math.isfinite(end.smallest) else f"> {end.search.sizes[-1]:,}"
-
-
-def shares(names: Sequence[str], columns: Mapping[str, Sequence[Share]], first: str) -> str:
-    """Rows of shares: one a name, one column each."""
-    lines = [
-        [name, *(f"{several[i].successes} of {several[i].trials}" for several in columns.values())]
-        for i, name in enumerate(names)
-    ]
-    return markdown([first, *columns], lines)
 
 
 def interval(share: Share) -> str:

@@ -9,8 +9,8 @@ from moe.metrics import regressor_error_of
 from moe.nonlinearity import Nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
 
-_POPULATION, _CHILDREN = 12, 6
-_NEAR, _KEEP = 0.15, 0.5
+POPULATION, CHILDREN = 12, 6
+NEAR, KEEP = 0.15, 0.5
 _SAME = 0.02
 
 
@@ -43,10 +43,11 @@ def recombine(
     ends: EMResult,
     *,
     starts: int,
+    patience: int = 0,
     iterations: int = 60,
     tolerance: float = 1.0,
 ) -> EMResult:
-    """Two populations of ends of EM, bred apart until their best ends agree: those two, best first.
+    """Two populations of ends of EM, bred apart until their best ends agree; these, better first.
 
     A wrong end has some of its experts right, and which ones differs from end to end. Where two
     ends share an expert it is probably right, since wrong experts are many. So a child of two ends
@@ -56,8 +57,8 @@ def recombine(
     8.)
 
     Relatives may agree on what is wrong. The two populations never mix, so if their best ends agree
-    (``agree``) that is evidence as good as that of two independent starts. Without it breeding ends
-    when ``starts`` starts are spent, and the best end of each population is returned.
+    (``agree``) that is evidence as good as that of two independent starts. Breeding ends when they
+    have agreed for ``patience`` further generations, or when ``starts`` starts are spent.
 
     x (n, d), y (n,); each expert has its own sigma and the weights are equal, as in
     ``restarts.race``, whose ``ends`` are dealt out to the populations.
@@ -78,23 +79,29 @@ def recombine(
             tolerance=tolerance,
         )
 
-    size = max(1, min(_POPULATION, starts // 2))
+    size = max(1, min(POPULATION, starts // 2))
     born = develop(random_rows(2 * size, *shape, generator, x.dtype), spread.expand(2 * size, k))
-    populations = [joined([ends[i::2], born[i::2]])[:_POPULATION] for i in (0, 1)]
-    spent = 2 * size
-    while not agree(*(each.regressors[0] for each in populations)):
-        spent += 2 * _CHILDREN
-        if spent > starts:
+    populations = [joined([ends[i::2], born[i::2]])[:POPULATION] for i in (0, 1)]
+    spent, settled = 2 * size, 0
+    while spent + 2 * CHILDREN <= starts:
+        settled = settled + 1 if agree(*(each.regressors[0] for each in populations)) else 0
+        if settled > patience:
             break
-        litters = [offspring(each, _CHILDREN, spread, generator) for each in populations]
+        spent += 2 * CHILDREN
+        litters = [offspring(each, CHILDREN, spread, generator) for each in populations]
         rows, sigma = (torch.cat(parts) for parts in zip(*litters, strict=True))
         grown = develop(rows, sigma)
-        halves = grown[:_CHILDREN], grown[_CHILDREN:]
+        halves = grown[:CHILDREN], grown[CHILDREN:]
         populations = [
-            joined([each, half])[:_POPULATION]
+            joined([each, half])[:POPULATION]
             for each, half in zip(populations, halves, strict=True)
         ]
     return joined([each[:1] for each in populations])
+
+
+def shared(rows: Tensor, others: Tensor) -> Tensor:
+    """(..., k): which of the experts (..., k, d) the others have, within 0.15 of their length."""
+    return torch.cdist(rows, others).amin(-1) < NEAR * rows.norm(dim=-1)
 
 
 def random_rows(
@@ -120,10 +127,9 @@ def offspring(
     second = second + (second >= first).long()
     better, worse = torch.minimum(first, second), torch.maximum(first, second)
     rows, sigma = ends.regressors[better], ends.sigma[better]
-    distance = torch.cdist(rows, ends.regressors[worse]).amin(2)
-    shared = distance < _NEAR * rows.norm(dim=2)
-    lucky = torch.rand(count, k, generator=generator, dtype=spread.dtype) < _KEEP
+    common = shared(rows, ends.regressors[worse])
+    lucky = torch.rand(count, k, generator=generator, dtype=spread.dtype) < KEEP
     sharp = sigma <= sigma.median(1, keepdim=True).values
-    kept = (shared | (sharp & lucky)) & ~shared.all(1, keepdim=True)
+    kept = (common | (sharp & lucky)) & ~common.all(1, keepdim=True)
     fresh = random_rows(count, k, d, generator, rows.dtype)
     return torch.where(kept[..., None], rows, fresh), torch.where(kept, sigma, spread)

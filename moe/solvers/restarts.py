@@ -9,10 +9,11 @@ from moe.nonlinearity import Nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.recombination import agree, joined, random_rows, recombine
 
-_BATCH = 4
+BATCH = 4
 _ROUND = 20
 _ALIKE, _SMALL = 2.0, 0.15
 _LAST = 2
+_SCARCE, _PATIENCE = 10, 3
 
 
 def race(
@@ -38,21 +39,32 @@ def race(
     of 2) and small (0.15 of y's spread) has arrived. With few samples a wrong end can look so too;
     but wrong ends are many, and two starts seldom meet in one of them. Four random starts advance
     together; every 20 iterations the worse half of those still running is dropped, down to two. If
-    the best of them has arrived and a second one agrees with it, that is all. Otherwise they and
-    further random starts are recombined (``recombination.recombine``) until two populations agree.
+    the best of them has arrived, a second one agrees with it, and there are ten samples a weight,
+    that is all. Otherwise they and further random starts are recombined
+    (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
+    for three generations more.
 
     x (n, d), y (n,). Returned are two ends or more, best first, no two of one lineage: if two of
     them agree they have found the same thing apart. sigma (S, k), gating zero.
     """
-    count = min(_BATCH, starts)
-    rows = random_rows(count, k, x.shape[1], generator, x.dtype)
+    count, d = min(BATCH, starts), x.shape[1]
+    rows = random_rows(count, k, d, generator, x.dtype)
     ends = _heat(x, y, rows, nonlinearity, iterations, tolerance)
-    if pair := _pair(ends, y):
-        return ends[pair]
     if starts < count + 2:
         return ends
+    scarce = len(y) < _SCARCE * k * d
+    if (pair := _pair(ends, y)) and not scarce:
+        return ends[pair]
     return recombine(
-        x, y, k, nonlinearity, generator, ends, starts=starts - count, tolerance=tolerance
+        x,
+        y,
+        k,
+        nonlinearity,
+        generator,
+        ends,
+        starts=starts - count,
+        patience=_PATIENCE if scarce else 0,
+        tolerance=tolerance,
     )
 
 
