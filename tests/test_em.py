@@ -191,6 +191,21 @@ def test_annealed_starts_reach_what_the_truth_reaches() -> None:
     assert regressor_error(end, truth) < 1e-3
 
 
+@pytest.mark.parametrize("learn", [("regressors",), ("regressors", "sigmas")])
+def test_equal_weights_give_what_the_softmax_of_nothing_gives(learn: tuple[str, ...]) -> None:
+    """Weights that are equal and held are not computed sample by sample."""
+    _, x, y, starts = problem()
+    ends = [
+        expectation_maximisation(
+            x, y, starts, torch.full_like(starts, entry), torch.tensor([0.5]).expand(4, 3),
+            as_nonlinearity("linear"), learn=learn, iterations=20,
+        )
+        for entry in (0.0, 1e-300)
+    ]  # fmt: skip
+    torch.testing.assert_close(ends[0].trace, ends[1].trace, rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(ends[0].regressors, ends[1].regressors)
+
+
 def test_running_out_of_iterations_is_reported() -> None:
     truth, x, y, starts = problem()
     fit = expectation_maximisation(

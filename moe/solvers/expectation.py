@@ -79,10 +79,13 @@ def expectation(
         sigma,
         *(regressors.new_zeros(starts, *shape) for shape in _sum_shapes(k, d)),
     )
+    flat = "gating" not in data.learn and not bool(gating.any())
+    log_gate = -regressors.new_tensor(float(k)).log()
     for x, y, grams in data:
         eta = regressors @ x.T
         residual = y - g(eta)
-        log_gate = torch.log_softmax(gating @ x.T, dim=1)
+        if not flat:
+            log_gate = torch.log_softmax(gating @ x.T, dim=1)
         joint = log_gate + gaussian_log_density(residual, sigma[:, :, None])
         if data.hard:
             log_density, winner = joint.max(dim=1)
