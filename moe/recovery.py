@@ -80,8 +80,8 @@ def recover(
     from N(0, I) draw a warning; the likelihood stage does not need any of these.
     Works in float64. Where L_4 has no minimum the stages "L4" and "L_log" are missing.
 
-    Raises TypeError or ValueError for data, k, sigma, mu or lam that cannot be used, naming the
-    argument. Non-convergence is never raised: see ``converged`` and ``reason``.
+    Raises TypeError or ValueError for an argument that cannot be used, naming it. Non-convergence
+    is never raised: see ``converged`` and ``reason``.
     """
     x, y = (part.double() for part in as_samples(x, y))
     k = check_experts(k, x.shape[1])
@@ -90,6 +90,10 @@ def recover(
     for name, weight in (("mu", mu), ("lam", lam)):
         if weight is not None:
             check_positive(weight, name)
+    efforts = {"starts": starts, "restarts": restarts, "iterations": iterations}
+    for name, count in efforts.items():
+        if count < 1:
+            raise ValueError(f"{name}: expected at least 1, got {count}")
     _check_data(x, y, k)
     warn_unless_standard_gaussian(x)
 

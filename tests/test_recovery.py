@@ -308,6 +308,8 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "sigma is text": (dict(sigma="small"), TypeError, "sigma: expected a positive number"),
     "mu is zero": (dict(mu=0.0), ValueError, "mu: expected a positive finite number"),
     "lam is infinite": (dict(lam=float("inf")), ValueError, "lam: expected a positive finite"),
+    "no restarts": (dict(restarts=0), ValueError, "restarts: expected at least 1, got 0"),
+    "no starts": (dict(starts=0), ValueError, "starts: expected at least 1, got 0"),
     "g is unknown": (dict(nonlinearity="cubic"), ValueError, "cubic.*linear"),
 }  # fmt: skip
 

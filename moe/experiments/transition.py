@@ -158,7 +158,7 @@ def panels(large: bool) -> list[Panel]:
             ("EM, a sigma each", crowds),
             ("L_4, plain moments, then EM", crowds[:4]),
             ("L_4, then EM", crowds[:5]),
-            ("T_3, then EM", crowds[:7]),
+            ("T_3, then EM", crowds),
             ("recover", crowds[:7]),
         ),
         **alike,

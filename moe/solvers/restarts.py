@@ -44,8 +44,8 @@ def race(
     (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
     for three generations more.
 
-    x (n, d), y (n,). Returned are two ends or more, best first, no two of one lineage: if two of
-    them agree they have found the same thing apart. sigma (S, k), gating zero.
+    x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
+    they have found the same thing apart. sigma (S, k), gating zero.
     """
     count, d = min(BATCH, starts), x.shape[1]
     rows = random_rows(count, k, d, generator, x.dtype)
