@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moe.model import MoE, random_moe
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.recombination import random_rows
 
 T = TypeVar("T")
 
@@ -69,6 +70,5 @@ def oracle(truth: MoE, x: Tensor, y: Tensor) -> EMResult:
 def annealed(truth: MoE, x: Tensor, y: Tensor, seed: int, starts: int = 1) -> EMResult:
     """Joint EM from random starts with ONE sigma learned from the spread of y, gates learned."""
     generator = torch.Generator().manual_seed(1_000 + seed)
-    shape = (starts, truth.k, truth.d)
-    rows = torch.randn(shape, generator=generator, dtype=x.dtype) / truth.d**0.5
+    rows = random_rows(starts, truth.k, truth.d, generator, x.dtype)
     return expectation_maximisation(x, y, rows, torch.zeros_like(rows), y.std(), truth.nonlinearity)

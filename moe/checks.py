@@ -65,6 +65,12 @@ def check_experts(k: SupportsIndex, d: int) -> int:
     return count
 
 
+def check_at_least(value: int, least: int, name: str) -> None:
+    """Raises ValueError where the count called ``name`` is below ``least``."""
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+
 def check_positive(value: Any, name: str) -> float:
     """``value`` as a finite float > 0. Raises TypeError, ValueError."""
     try:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moe.checks import (
     as_samples,
+    check_at_least,
     check_experts,
     check_positive,
     warn_unless_standard_gaussian,
@@ -92,8 +93,7 @@ def recover(
             check_positive(weight, name)
     efforts = {"starts": starts, "restarts": restarts, "iterations": iterations}
     for name, count in efforts.items():
-        if count < 1:
-            raise ValueError(f"{name}: expected at least 1, got {count}")
+        check_at_least(count, 1, name)
     _check_data(x, y, k)
     warn_unless_standard_gaussian(x)
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from moe.checks import as_samples
+from moe.checks import as_samples, check_at_least
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.recovery import recover
 from moe.solvers.l4 import noise_edge, noise_level, robust_moment
@@ -63,9 +63,8 @@ def choose_k(
     """
     x, y = (part.double() for part in as_samples(x, y))
     g = as_nonlinearity(nonlinearity)
-    for name, value, least in (("max_experts", max_experts, 1), ("folds", folds, 2)):
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    check_at_least(max_experts, 1, "max_experts")
+    check_at_least(folds, 2, "folds")
     top = min(max_experts, x.shape[1])
     transform = output_transform(g, noise_level(float(y.var()), g), 2)
     eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor).flip(0)

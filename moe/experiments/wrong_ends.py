@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from moe.experiments.baselines import em
 from moe.experiments.problems import SUCCESS, Setting, draw
 from moe.experiments.sweep import by_spec, sweep
+from moe.metrics import regressor_error_of
 from moe.solvers.recombination import shared
 
 _RIGHT = 0.98
@@ -43,9 +43,9 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     rows = problem.starts(spec.starts)
     ends = em(problem, rows, problem.y.std(), "each", iterations=spec.iterations).regressors
     truth = problem.truth.regressors
-    cosine = (torch.nn.functional.normalize(ends, dim=2) @ truth.T).abs()
-    wrong = ends[1 - cosine.amax(1).amin(1) >= SUCCESS]
-    right = _right(wrong, truth)
+    wrong = ends[[regressor_error_of(rows, truth) >= SUCCESS for rows in ends]]
+    cosine = (torch.nn.functional.normalize(wrong, dim=2) @ truth.T).abs()
+    right = cosine.amax(2) > _RIGHT
     first, second = (~torch.eye(len(wrong), dtype=torch.bool)).nonzero().T
     common = shared(wrong[first], wrong[second])
     return {
@@ -54,11 +54,6 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         "shared": float(common.sum()),
         "right_of_shared": float((common & right[first]).sum()),
     }
-
-
-def _right(rows: Tensor, truth: Tensor) -> Tensor:
-    cosine = (torch.nn.functional.normalize(rows, dim=2) @ truth.T).abs()
-    return cosine.amax(2) > _RIGHT
 
 
 def run(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Record]:

@@ -64,23 +64,12 @@ def recombine(
     ``restarts.race``, whose ``ends`` are dealt out to the populations.
     """
     spread = y.std()
-    shape = (k, x.shape[1])
-
-    def develop(rows: Tensor, sigma: Tensor) -> EMResult:
-        return expectation_maximisation(
-            x,
-            y,
-            rows,
-            torch.zeros_like(rows),
-            sigma,
-            nonlinearity,
-            learn=("regressors", "sigmas"),
-            iterations=iterations,
-            tolerance=tolerance,
-        )
-
     size = max(1, min(POPULATION, starts // 2))
-    born = develop(random_rows(2 * size, *shape, generator, x.dtype), spread.expand(2 * size, k))
+    rows, sigma = (
+        random_rows(2 * size, k, x.shape[1], generator, x.dtype),
+        spread.expand(2 * size, k),
+    )
+    born = anneal(x, y, rows, sigma, nonlinearity, iterations, tolerance)
     populations = [joined([ends[i::2], born[i::2]])[:POPULATION] for i in (0, 1)]
     spent, settled = 2 * size, 0
     while spent + 2 * CHILDREN <= starts:
@@ -90,13 +79,36 @@ def recombine(
         spent += 2 * CHILDREN
         litters = [offspring(each, CHILDREN, spread, generator) for each in populations]
         rows, sigma = (torch.cat(parts) for parts in zip(*litters, strict=True))
-        grown = develop(rows, sigma)
+        grown = anneal(x, y, rows, sigma, nonlinearity, iterations, tolerance)
         halves = grown[:CHILDREN], grown[CHILDREN:]
         populations = [
             joined([each, half])[:POPULATION]
             for each, half in zip(populations, halves, strict=True)
         ]
     return joined([each[:1] for each in populations])
+
+
+def anneal(
+    x: Tensor,
+    y: Tensor,
+    regressors: Tensor,
+    sigma: Tensor,
+    nonlinearity: Nonlinearity,
+    iterations: int,
+    tolerance: float,
+) -> EMResult:
+    """EM from regressors (S, k, d) in which each expert has its own sigma (S, k); equal weights."""
+    return expectation_maximisation(
+        x,
+        y,
+        regressors,
+        torch.zeros_like(regressors),
+        sigma,
+        nonlinearity,
+        learn=("regressors", "sigmas"),
+        iterations=iterations,
+        tolerance=tolerance,
+    )
 
 
 def shared(rows: Tensor, others: Tensor) -> Tensor:

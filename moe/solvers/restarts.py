@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from moe.nonlinearity import Nonlinearity
-from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import agree, joined, random_rows, recombine
+from moe.solvers.em import EMResult
+from moe.solvers.recombination import agree, anneal, joined, random_rows, recombine
 
 BATCH = 4
 _ROUND = 20
@@ -96,17 +96,8 @@ def _heat(
     ended."""
     sigma, ended = y.std().expand(regressors.shape[:2]), []
     for spent in range(0, iterations, _ROUND):
-        fit = expectation_maximisation(
-            x,
-            y,
-            regressors,
-            torch.zeros_like(regressors),
-            sigma,
-            nonlinearity,
-            learn=("regressors", "sigmas"),
-            iterations=min(_ROUND, iterations - spent),
-            tolerance=tolerance,
-        )
+        left = min(_ROUND, iterations - spent)
+        fit = anneal(x, y, regressors, sigma, nonlinearity, left, tolerance)
         done = fit.converged | (spent + _ROUND >= iterations)
         ended.append(fit[done.nonzero()[:, 0]])
         running = (~done).nonzero()[:, 0]
