@@ -23,6 +23,7 @@ _PUBLIC = {
     "recover": "moe.recovery",
     "regressor_error": "moe.metrics",
     "standard_errors": "moe.efficiency",
+    "stream": "moe.randomness",
     "stream_l4_moments": "moe.streaming",
 }
 

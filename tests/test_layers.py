@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
-    ["checks", "nonlinearity", "hermite", "grams", "slices", "passes"],
+    ["randomness", "checks", "nonlinearity", "hermite", "grams", "slices", "passes"],
     ["transforms", "model", "least_squares"],
     ["moments", "losses", "likelihood", "metrics"],
     ["efficiency", "diagnostics", "solvers", "landscape"],
