@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.recombination import random_rows
 
@@ -55,9 +56,8 @@ def peak_mib() -> float:
 
 def problem(seed: int, n: int, **options: Any) -> tuple[MoE, Tensor, Tensor]:
     """A random mixture (``moe.random_moe``) and n samples of it."""
-    generator = torch.Generator().manual_seed(seed)
-    truth = random_moe(generator=generator, **options)
-    return truth, *truth.sample(n, generator)
+    truth = random_moe(generator=stream("truth", seed), **options)
+    return truth, *truth.sample(n, stream("data", seed))
 
 
 def oracle(truth: MoE, x: Tensor, y: Tensor) -> EMResult:
@@ -69,6 +69,5 @@ def oracle(truth: MoE, x: Tensor, y: Tensor) -> EMResult:
 
 def annealed(truth: MoE, x: Tensor, y: Tensor, seed: int, starts: int = 1) -> EMResult:
     """Joint EM from random starts with ONE sigma learned from the spread of y, gates learned."""
-    generator = torch.Generator().manual_seed(1_000 + seed)
-    rows = random_rows(starts, truth.k, truth.d, generator, x.dtype)
+    rows = random_rows(starts, truth.k, truth.d, stream("starts", seed), x.dtype)
     return expectation_maximisation(x, y, rows, torch.zeros_like(rows), y.std(), truth.nonlinearity)

@@ -12,6 +12,7 @@ from benchmarks.measure import Row, annealed, oracle, peak_mib, problem, seconds
 from moe.experiments import efficiency as bound
 from moe.metrics import gating_error, regressor_error, regressor_error_of
 from moe.model import MoE
+from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.quartic import minimise_quartic, random_starts
@@ -152,7 +153,7 @@ def l4() -> Iterator[Row]:
             truth, x, y = problem(seed, n, k=3, d=10, **options)
             try:
                 moments = l4_moments_of(x, y, 3, truth.nonlinearity)
-                fit = minimise_l4(moments, y @ x / n, torch.Generator().manual_seed(seed))
+                fit = minimise_l4(moments, y @ x / n, stream("starts", seed))
                 errors.append(regressor_error_of(fit.regressors, truth.regressors))
             except NoMinimumError:
                 errors.append(1.0)
@@ -165,7 +166,7 @@ def search(starts: int = 1_000, k: int = 8) -> Iterator[Row]:
     tensor = torch.zeros(k, k, k, k, dtype=torch.float64)
     index = torch.arange(k)
     tensor[index, index, index, index] = float(k)
-    points = random_starts(starts, k, torch.Generator().manual_seed(0))
+    points = random_starts(starts, k, stream("starts"))
     torch.set_num_threads(2)
     batch, solution = seconds(lambda: minimise_quartic(tensor, 0.5, 1.5 * k, points), 3)
     few = points[: starts // 10]

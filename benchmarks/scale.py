@@ -21,6 +21,7 @@ from moe.experiments.sweep import sweep
 from moe.metrics import regressor_error, regressor_error_of
 from moe.model import MoE, random_moe
 from moe.moments import Method, score_moment
+from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import minimise_l4
 from moe.streaming import stream_l4_moments, stream_moments
@@ -30,11 +31,11 @@ CHUNK = 100_000
 
 
 def truth(d: int, k: int = 3) -> MoE:
-    return random_moe(k=k, d=d, sigma=0.1, generator=torch.Generator().manual_seed(0))
+    return random_moe(k=k, d=d, sigma=0.1, generator=stream("truth"))
 
 
-def chunk(model: MoE, seed: int, n: int = CHUNK) -> tuple[Tensor, Tensor]:
-    return model.sample(n, torch.Generator().manual_seed(seed))
+def chunk(model: MoE, index: int, n: int = CHUNK) -> tuple[Tensor, Tensor]:
+    return model.sample(n, stream("data", 0, index))
 
 
 def moments() -> list[Row]:
@@ -56,7 +57,7 @@ def streaming(n: int = 2_000_000) -> list[Row]:
     """One pass of fourth moments over chunks that are made where they are used; two idle cores."""
     quartic, model = output_transform("linear", 0.1, 4), truth(20)
     basis = torch.linalg.qr(model.regressors.T).Q
-    source = [partial(chunk, model, seed) for seed in range(n // CHUNK)]
+    source = [partial(chunk, model, index) for index in range(n // CHUNK)]
     one, two = interleaved(
         partial(stream_moments, source, quartic, basis=basis),
         partial(stream_moments, source, quartic, basis=basis, workers=2),
@@ -74,9 +75,8 @@ class Recovered:
 
 def recovered(spec: Recovered, seed: int) -> dict[str, float]:
     """A trial like those of chapters 8 and 9."""
-    generator = torch.Generator().manual_seed(seed)
-    model = random_moe(k=spec.k, d=spec.d, sigma=0.1, generator=generator)
-    fit = recover(*model.sample(spec.n, generator), spec.k, seed=seed)
+    model = random_moe(k=spec.k, d=spec.d, sigma=0.1, generator=stream("truth", seed))
+    fit = recover(*model.sample(spec.n, stream("data", seed)), spec.k, seed=seed)
     return {"error": regressor_error(fit.model, model)}
 
 
@@ -91,14 +91,14 @@ def sweeping(trials: int = 16) -> list[Row]:
     return [Row(name, one / two, ">= 1.7")]
 
 
-def stream(n: int, workers: int = 1) -> dict[str, float]:
+def streamed(n: int, workers: int = 1) -> dict[str, float]:
     """n samples at d = 20, k = 3 through M and T, and L_4's minimum; two passes, nothing kept."""
     model = truth(20)
-    source = [partial(chunk, model, seed) for seed in range(n // CHUNK)]
+    source = [partial(chunk, model, index) for index in range(n // CHUNK)]
     start = time.perf_counter()
     found, first = stream_l4_moments(source, 3, method="average", workers=workers)
     seconds = time.perf_counter() - start
-    fit = minimise_l4(found, first, torch.Generator().manual_seed(0))
+    fit = minimise_l4(found, first, stream("starts"))
     return {
         "samples": found.second.count,
         "seconds": seconds,
@@ -122,4 +122,4 @@ def memory(n: int = 2_000_000) -> list[Row]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(stream(int(sys.argv[1]))))
+    print(json.dumps(streamed(int(sys.argv[1]))))

@@ -14,6 +14,7 @@ _PUBLIC = {
     "MoERegressor": "moe.estimator",
     "Nonlinearity": "moe.nonlinearity",
     "Recovery": "moe.results",
+    "align": "moe.metrics",
     "choose_k": "moe.selection",
     "cramer_rao": "moe.efficiency",
     "gating_error": "moe.metrics",

@@ -15,14 +15,10 @@ from torch import Tensor
 def as_floating(value: Any, name: str) -> Tensor:
     """``value`` as a finite floating-point tensor (float64 unless it already is floating point).
 
-    Raises TypeError for data that are not numbers, ValueError for NaN or infinite entries.
+    Arrays may have any strides and byte order, be read-only, long double, or hold Python numbers.
+    Raises TypeError for data that are not numbers, ValueError for NaN, infinite or masked entries.
     """
-    try:
-        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"{name}: expected an array or tensor of numbers, got {type(value).__name__} ({error})"
-        ) from error
+    tensor = value.detach() if isinstance(value, Tensor) else _from_array(value, name)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name}: expected real numbers, got dtype {tensor.dtype}")
     if not tensor.is_floating_point():
@@ -31,6 +27,31 @@ def as_floating(value: Any, name: str) -> Tensor:
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or infinite entries")
     return tensor
+
+
+def _from_array(value: Any, name: str) -> Tensor:
+    """A tensor of anything numpy can read, float64 where torch has no such type."""
+    wrong = f"{name}: expected an array or tensor of numbers, got {type(value).__name__}"
+    if np.ma.isMaskedArray(value) and np.ma.is_masked(value):
+        masked = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(
+            f"{name}: expected no masked entries, got {masked}: leave those samples out, or fill "
+            "them (numpy.ma.compress_rows, .filled)"
+        )
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "O":
+            if any(isinstance(entry, (str, bytes)) for entry in array.flat):
+                raise TypeError(f"{wrong} that holds text")
+            array = array.astype(np.float64)
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
+        native = array.dtype.newbyteorder("=")
+        return torch.from_numpy(np.require(array, dtype=native, requirements=["C", "W"]))
+    except (TypeError, ValueError, RuntimeError) as error:
+        if str(error).startswith(wrong):
+            raise
+        raise TypeError(f"{wrong} ({error})") from error
 
 
 def as_samples(x: Any, y: Any) -> tuple[Tensor, Tensor]:
@@ -65,10 +86,17 @@ def check_experts(k: SupportsIndex, d: int) -> int:
     return count
 
 
-def check_at_least(value: int, least: int, name: str) -> None:
-    """Raises ValueError where the count called ``name`` is below ``least``."""
-    if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
+def check_at_least(value: Any, least: int, name: str) -> int:
+    """The count called ``name`` as an int, at least ``least``. Raises TypeError, ValueError."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if count < least:
+        raise ValueError(f"{name}: expected at least {least}, got {count}")
+    return count
 
 
 def check_positive(value: Any, name: str) -> float:
@@ -82,31 +110,35 @@ def check_positive(value: Any, name: str) -> float:
     return number
 
 
-def warn_unless_standard_gaussian(x: Tensor) -> None:
-    """Warn when the inputs' mean, covariance or kurtosis is far from N(0, I)'s.
+def warn_unless_gaussian(x: Tensor) -> None:
+    """Warn when the inputs are far from Gaussian and centred, whatever their covariance.
 
-    Each statistic is compared with its sampling spread at this n: mean entries have standard
-    deviation n^-1/2, covariance entries at most (2/n)^1/2, fourth moments (96/n)^1/2. A warning
-    wants an excess over six of those and over 0.1 (mean, covariance) or 0.3 (kurtosis).
+    Each column is judged in units of its own spread by statistics with a known sampling spread at
+    this n: the mean has standard deviation n^-1/2, the fourth moment (96/n)^1/2. A warning wants an
+    excess over six of those and over 0.1 or 0.3. A constant column draws one too.
     """
-    n, d = x.shape
-    mean = float(x.mean(0).abs().max())
-    centred = x - x.mean(0)
-    covariance = centred.T @ centred / n
-    deviation = float((covariance - torch.eye(d, dtype=x.dtype)).abs().max())
-    scale = covariance.diagonal().clamp_min(torch.finfo(x.dtype).tiny).sqrt()
-    kurtosis = (centred / scale).pow(4).mean(0)
-    excess = float((kurtosis - 3).abs().max())
+    n = len(x)
+    unit = x / x.abs().amax(0).clamp_min(torch.finfo(x.dtype).tiny)
+    varies = unit.std(0) > 1e-12
+    centred = unit[:, varies] - unit[:, varies].mean(0)
+    spread = centred.square().mean(0).sqrt()
+    mean = (unit[:, varies].mean(0) / spread).abs()
+    kurtosis = (centred / spread).pow(4).mean(0)
     far = [
-        mean > max(0.1, 6 / n**0.5),
-        deviation > max(0.1, 6 * (2 / n) ** 0.5),
-        excess > max(0.3, 6 * (96 / n) ** 0.5),
+        bool((mean > max(0.1, 6 / n**0.5)).any()),
+        bool(((kurtosis - 3).abs() > max(0.3, 6 * (96 / n) ** 0.5)).any()),
+        not bool(varies.all()),
     ]
     if any(far):
+        seen = [f"{int((~varies).sum())} constant columns"] * far[2]
+        if bool(varies.any()):
+            seen.append(
+                f"max |mean| = {float(mean.max()):.2f} standard deviations, kurtosis between "
+                f"{float(kurtosis.min()):.2f} and {float(kurtosis.max()):.2f} (3 for a Gaussian)"
+            )
         warnings.warn(
-            f"x: expected inputs close to N(0, I), got max |mean| = {mean:.2f}, "
-            f"max |covariance - I| = {deviation:.2f}, kurtosis between {float(kurtosis.min()):.2f} "
-            f"and {float(kurtosis.max()):.2f} (3 for a Gaussian). The moment stages assume the "
-            "standard Gaussian; standardise x, or trust the likelihood stage only",
+            "x: expected inputs close to Gaussian with mean zero, got "
+            + ", ".join(seen)
+            + ". The moment stages assume that; the likelihood stage does not",
             stacklevel=3,
         )

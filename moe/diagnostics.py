@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from scipy.stats import chi2, kstest
 from torch import Tensor
 
-from moe.metrics import absolute_cosines
 from moe.model import MoE
+from moe.solvers.expectation import sigma_floor
 
 _TESTED = 100_000
 _TAIL = 1e-12
+_ALIKE = 0.01
 
 
 def probability_transform(model: MoE, x: Tensor, y: Tensor) -> Tensor:
@@ -61,11 +64,29 @@ def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
     return float(chi2.sf(float(statistic), len(a)))
 
 
+def noiseless(model: MoE, y: Tensor) -> bool:
+    """Whether sigma lies at the floor below which EM does not learn it (``sigma_floor``): every
+    sample is then fitted exactly, up to rounding."""
+    return model.sigma <= 1.01 * sigma_floor(y)
+
+
+def separation(model: MoE, x: Tensor, load: Tensor, i: int, j: int) -> float:
+    """m mean (g(<a_i, x>) - g(<a_j, x>))^2 / sigma^2, 1/m = 1/load_i + 1/load_j (derived).
+
+    About chi-squared with d degrees of freedom, were both fits of one expert, each to its own
+    ``load`` (k,) of the samples x (n, d). Does not depend on the units of x or y.
+    """
+    means = model.nonlinearity(x @ model.regressors[[i, j]].T)
+    shared = 1.0 / float(load[[i, j]].clamp_min(_TAIL).reciprocal().sum())
+    return shared * float((means[:, 0] - means[:, 1]).square().mean()) / model.sigma**2
+
+
 def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str]:
     """Why the fit should not be trusted, in words; empty when nothing speaks against it.
 
-    Looked for: an expert with fewer than d effective samples, two experts alike (both |cos| above
-    0.999 and a norm within 5 %), and a predictive distribution that fails calibration at ``level``.
+    Looked for: an expert with fewer than d effective samples, two experts alike (``separation``
+    within the 99 % point of chi-squared), and a predictive distribution that fails calibration at
+    ``level`` (outputs without noise leave nothing to calibrate: ``noiseless``).
     """
     found = []
     load = model.responsibilities(x, y).sum(0)
@@ -74,13 +95,14 @@ def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str
             f"expert {expert} has collapsed: it answers for {float(load[expert]):.1f} samples, "
             f"fewer than its d = {model.d} weights"
         )
-    norms = model.regressors.norm(dim=1)
-    cosines = absolute_cosines(model.regressors, model.regressors)
-    for i, j in torch.combinations(torch.arange(model.k)).tolist() if model.k > 1 else []:
-        alike = bool((norms[i] / norms[j]).log().abs() < 0.05)
-        if float(cosines[i, j]) > 0.999 and alike:
-            found.append(f"experts {i} and {j} are alike: |cos| = {float(cosines[i, j]):.4f}")
-    p_value = calibration_p_value(model, x, y)
+    for i, j in combinations(range(model.k), 2):
+        apart = separation(model, x, load, i, j)
+        if apart < chi2.isf(_ALIKE, model.d):
+            found.append(
+                f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
+                f"of one expert would, chi-squared {apart:.1f} with d = {model.d}"
+            )
+    p_value = 1.0 if noiseless(model, y) else calibration_p_value(model, x, y)
     if p_value < level:
         found.append(
             "the fitted model does not describe the data: its predictive distribution is not "

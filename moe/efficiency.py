@@ -11,6 +11,7 @@ from torch import Tensor
 from moe.checks import as_samples
 from moe.likelihood import information
 from moe.model import MoE
+from moe.randomness import stream
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,19 @@ class ParameterErrors:
 def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) -> ParameterErrors:
     k, d = model.k, model.d
     kept = matrix[:-1, :-1] if sigma_known else matrix
-    factor, failed = torch.linalg.cholesky_ex(kept)
+    root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
+    unit = kept / root / root[:, None]  # columns of any unit
+    factor, failed = torch.linalg.cholesky_ex(unit)
     if int(failed):
-        smallest = float(torch.linalg.eigvalsh(kept)[0])
+        smallest = float(torch.linalg.eigvalsh(unit)[0])
         raise ValueError(
             f"{name}: expected a positive definite information matrix, got smallest eigenvalue "
-            f"{smallest:.3g}: the parameters are not identified here (two experts alike, an expert "
-            "without samples, or not a maximum of the likelihood)"
+            f"{smallest:.3g} once its diagonal is one: the parameters are not identified here (two "
+            "experts alike, an expert without samples, or not a maximum of the likelihood)"
         )
     covariance = torch.zeros_like(matrix)
     size = len(kept)
-    covariance[:size, :size] = torch.cholesky_inverse(factor)
+    covariance[:size, :size] = torch.cholesky_inverse(factor) / root / root[:, None]
     deviation = covariance.diagonal().sqrt()
     gating = torch.zeros_like(model.gating)
     gating[:-1] = deviation[k * d : -1].reshape(k - 1, d)
@@ -67,7 +70,7 @@ def fisher_information(
     By Monte Carlo over ``samples`` draws from the model itself (seed 0 unless a generator is
     given). theta = (A, W without its last row, log sigma). Derived.
     """
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = generator or stream("information", 0)
     x, y = model.sample(samples, generator)
     return information(model, x, y, "outer")[2] / samples
 

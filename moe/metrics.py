@@ -88,14 +88,7 @@ def regressor_error(estimate: MoE, truth: MoE) -> float:
 
 def align(estimate: MoE, truth: MoE) -> MoE:
     """``estimate`` with its experts in the truth's order, its gates relative to the last one."""
-    order = match(estimate.regressors, truth.regressors)
-    gating = estimate.gating[order]
-    return MoE(
-        estimate.regressors[order],
-        gating - gating[-1],
-        estimate.sigma,
-        estimate.nonlinearity,
-    )
+    return estimate.reordered(match(estimate.regressors, truth.regressors))
 
 
 def gating_error(estimate: MoE, truth: MoE) -> float:

@@ -83,6 +83,11 @@ class MoE:
         """Dimension of the inputs."""
         return self.regressors.shape[1]
 
+    def reordered(self, order: Tensor) -> MoE:
+        """The same mixture with its experts in this order (k,), gates relative to the last one."""
+        gating = self.gating[order]
+        return MoE(self.regressors[order], gating - gating[-1], self.sigma, self.nonlinearity)
+
     def _inputs(self, x: Any) -> Tensor:
         inputs = as_floating(x, "x").to(self.regressors.dtype)
         if inputs.ndim != 2 or inputs.shape[1] != self.d:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,8 +53,8 @@ def gelu(z: Tensor) -> Tensor:
 
 def _derivative(function: ElementwiseFunction, z: Tensor, order: int) -> Tensor:
     keep_graph = torch.is_grad_enabled() and z.requires_grad
-    with torch.enable_grad():
-        point = z if keep_graph else z.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():  # where autograd is off, it is needed
+        point = z if keep_graph else z.detach().clone().requires_grad_()
         value = function(point)
         for remaining in reversed(range(order)):
             if not value.requires_grad:
@@ -143,15 +144,33 @@ class Nonlinearity:
 
     def derivative(self, z: Tensor) -> Tensor:
         """g'(z), elementwise; differentiable when z requires a gradient and gradients are on."""
-        if self.function is linear:
+        if self.is_linear:
             return torch.ones_like(z)
         return _derivative(self.function, z, order=1)
 
     def second_derivative(self, z: Tensor) -> Tensor:
         """g''(z), elementwise; zero where g' does not depend on z (kinks included)."""
-        if self.function is linear:
+        if self.is_linear:
             return torch.zeros_like(z)
         return _derivative(self.function, z, order=2)
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether g(z) = z, whatever it is called."""
+        return self._is_at(_probe(), _probe())
+
+    @cached_property
+    def is_homogeneous(self) -> bool:
+        """Whether g(c z) = c g(z) for c > 0 and g is not zero: two half-lines that meet at 0."""
+        z = _probe()
+        with torch.no_grad():
+            value = self.function(z)
+        scales = all(self._is_at(c * z, c * value) for c in (0.125, 2.0))
+        return scales and bool(value.any())
+
+    def _is_at(self, z: Tensor, value: Tensor) -> bool:
+        with torch.no_grad():
+            return bool(torch.allclose(self.function(z), value, rtol=1e-12, atol=1e-14))
 
     @property
     def is_even(self) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import joblib
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,7 +123,7 @@ def _apply(function: Callable[[Tensor, Tensor], R], number: int, chunk: Any) -> 
             "source: expected chunks (x, y), or functions without arguments that return one, got "
             f"{type(pair).__name__} as chunk {number}"
         )
-    x, y = (_writable(array) for array in pair)
+    x, y = pair
     if hasattr(x, "shape") and x.shape[0] == 0:
         return None
     try:
@@ -137,12 +136,6 @@ def _apply(function: Callable[[Tensor, Tensor], R], number: int, chunk: Any) -> 
 def _apply_alone(*job: Any) -> Any:
     torch.set_num_threads(1)
     return _apply(*job)
-
-
-def _writable(array: Any) -> Any:
-    """A copy of what cannot be written to, which torch would warn of."""
-    read_only = isinstance(array, np.ndarray) and not array.flags.writeable
-    return np.array(array) if read_only else array
 
 
 def _merged(parts: Iterable[R | None]) -> R | None:

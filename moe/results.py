@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
 from moe.efficiency import ParameterErrors, standard_errors
 from moe.model import MoE
+
+
+class Origin(StrEnum):
+    """Where the start that won came from."""
+
+    FOURTH_MOMENTS = "L4"
+    THIRD_MOMENTS = "T3"
+    SEARCH = "annealed"
+
+
+_WON = {
+    Origin.THIRD_MOMENTS: "the start from third moments won",
+    Origin.SEARCH: "a random annealed start won",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +51,15 @@ class Stage:
 class Recovery:
     """What ``recover`` found.
 
-    model: the fitted MoE; proportions (k,): estimates of E[p_i(x)] from the moments, in the
-    model's order (NaN where they gave no start); stages in order; log_likelihood: summed over
-    samples, in nats; mu, lam: the weights L_4 was minimised with; converged: the likelihood stage
-    converged and nothing speaks against the fit; reason: in words.
+    model: the fitted MoE, its experts by falling share of the samples; proportions (k,): estimates
+    of E[p_i(x)] from the moments, in the model's order (NaN where they gave no start); stages in
+    order; log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised
+    with; origin: where the start that won came from; supporters: how many ways that have nothing in
+    common ended where it did, its own included; doubts: what speaks against the fit, in words, or
+    says that EM had not converged; refusals: why a way gave no start; noiseless: sigma is at its
+    floor, 1e-7 of the outputs, and every sample is fitted exactly.
+
+    Pickles hold the standard errors, where there are any, instead of the samples.
     """
 
     model: MoE
@@ -46,10 +68,28 @@ class Recovery:
     log_likelihood: float
     mu: float
     lam: float
-    converged: bool
-    reason: str
-    _samples: tuple[Tensor, Tensor] = field(repr=False)
+    origin: Origin
+    supporters: int
+    doubts: tuple[str, ...]
+    refusals: tuple[str, ...]
+    noiseless: bool
+    _samples: tuple[Tensor, Tensor] | None = field(repr=False)
     _sigma_known: bool = field(repr=False)
+
+    @property
+    def converged(self) -> bool:
+        """The likelihood stage converged and nothing speaks against the fit."""
+        return not self.doubts
+
+    @property
+    def reason(self) -> str:
+        """All of it in words."""
+        said = [*self.doubts, *(f"L_4 gave no start: {why}" for why in self.refusals[:1])]
+        if self.noiseless:
+            said.append("the outputs have no noise: sigma is at its floor, 1e-7 of their size")
+        if self.origin in _WON:
+            said.append(_WON[self.origin])
+        return "; ".join(said) or "joint EM converged and the fit is calibrated"
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises KeyError naming the stages there are."""
@@ -60,5 +100,18 @@ class Recovery:
 
     @cached_property
     def standard_errors(self) -> ParameterErrors:
-        """Standard errors of the fitted parameters, from the observed Fisher information."""
+        """Standard errors of the fitted parameters, from the observed Fisher information.
+
+        Raises ValueError where that is not positive definite.
+        """
+        if self._samples is None:
+            raise ValueError(
+                "standard_errors: expected a positive definite information matrix, which this fit "
+                "did not have when it was pickled"
+            )
         return standard_errors(self.model, *self._samples, sigma_known=self._sigma_known)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with suppress(ValueError):
+            _ = self.standard_errors
+        return {**self.__dict__, "_samples": None}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from moe.checks import as_samples, check_at_least
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import as_seed, child_seed
 from moe.recovery import recover
 from moe.solvers.l4 import noise_edge, noise_level, robust_moment
 from moe.transforms import output_transform
@@ -46,7 +47,7 @@ def choose_k(
     max_experts: int = 8,
     folds: int = 4,
     every: bool = False,
-    seed: int = 0,
+    seed: Any = 0,
 ) -> Choice:
     """The number of experts that predicts held-out samples best, x (n, d), y (n,).
 
@@ -58,19 +59,21 @@ def choose_k(
 
     ``every`` tries all k and not only those on the way, for a plot of ``held_out``. Fits with the
     wrong k are not waited for: 100 iterations, 8 random starts. k is at most
-    min(max_experts, d). Raises TypeError or ValueError for data that cannot be used,
-    as ``recover`` does.
+    min(max_experts, d). seed: see ``moe.randomness.as_seed``. Raises TypeError or ValueError for
+    data that cannot be used, as ``recover`` does.
     """
     x, y = (part.double() for part in as_samples(x, y))
     g = as_nonlinearity(nonlinearity)
     check_at_least(max_experts, 1, "max_experts")
     check_at_least(folds, 2, "folds")
+    seed = as_seed(seed)
     top = min(max_experts, x.shape[1])
     transform = output_transform(g, noise_level(float(y.var()), g), 2)
     eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor).flip(0)
     noise = noise_edge(x, y, transform)
     distinct = int((eigenvalues > noise).sum())
-    split = list(KFold(folds, shuffle=True, random_state=seed).split(x))
+    folding = KFold(folds, shuffle=True, random_state=child_seed(seed, "split") % 2**32)
+    split = list(folding.split(x))
     densities: dict[int, Tensor] = {}
     gains: dict[int, tuple[float, float]] = {}
 

@@ -2,21 +2,19 @@
 
 import pytest
 import torch
+from helpers import samples
 
 import moe
 from moe.efficiency import cramer_rao, fisher_information, standard_errors
 from moe.likelihood import pack, unpack
 from moe.metrics import align
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def test_one_linear_expert_has_the_bound_of_least_squares() -> None:
-    truth = random_moe(1, 4, sigma=0.3, generator=generator())
+    truth = random_moe(1, 4, sigma=0.3, generator=stream("truth", 0))
     bound = cramer_rao(truth, 100, samples=200_000)
     expected = torch.full((1, 4), 0.3 / 10, dtype=torch.float64)
     torch.testing.assert_close(bound.regressors, expected, rtol=0.01, atol=0)
@@ -25,9 +23,7 @@ def test_one_linear_expert_has_the_bound_of_least_squares() -> None:
 
 
 def test_fisher_information_is_minus_the_mean_hessian() -> None:
-    rng = generator(1)
-    truth = random_moe(2, 3, sigma=0.4, nonlinearity="tanh", generator=rng)
-    x, y = truth.sample(20_000, rng)
+    truth, x, y = samples(2, 3, 20_000, 1, sigma=0.4, nonlinearity="tanh")
 
     def mean_log_density(theta: torch.Tensor) -> torch.Tensor:
         a, w = theta[:6].reshape(2, 3), torch.cat([theta[6:9], theta.new_zeros(3)]).reshape(2, 3)
@@ -42,7 +38,7 @@ def test_fisher_information_is_minus_the_mean_hessian() -> None:
 
 
 def test_pack_and_unpack_are_inverse() -> None:
-    truth = random_moe(3, 5, sigma=0.2, generator=generator())
+    truth = random_moe(3, 5, sigma=0.2, generator=stream("truth", 0))
     again = unpack(pack(truth), truth)
     torch.testing.assert_close(again.regressors, truth.regressors)
     torch.testing.assert_close(again.gating, truth.gating)
@@ -50,11 +46,10 @@ def test_pack_and_unpack_are_inverse() -> None:
 
 
 def test_standard_errors_match_the_spread_of_maximum_likelihood_over_data_sets() -> None:
-    rng = generator(2)
-    truth = random_moe(2, 3, sigma=0.2, generator=rng)
+    truth, data = random_moe(2, 3, sigma=0.2, generator=stream("truth", 2)), stream("data", 2)
     fits, errors = [], []
     for _ in range(150):
-        x, y = truth.sample(400, rng)
+        x, y = truth.sample(400, data)
         end = expectation_maximisation(
             x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
         )
@@ -70,8 +65,7 @@ def test_standard_errors_match_the_spread_of_maximum_likelihood_over_data_sets()
 
 
 def test_recovery_carries_its_standard_errors() -> None:
-    truth = random_moe(2, 5, generator=generator(3))
-    x, y = truth.sample(5000, generator(4))
+    truth, x, y = samples(2, 5, 5000, 3)
     fit = moe.recover(x, y, 2)
     errors = fit.standard_errors
     assert errors.regressors.shape == errors.gating.shape == (2, 5)

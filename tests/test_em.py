@@ -12,28 +12,24 @@ from moe.losses import log_loss
 from moe.metrics import regressor_error
 from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.solvers import expectation as expectation_module
 from moe.solvers.em import expectation_maximisation
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def problem(
     nonlinearity: str = "linear", n: int = 1500, seed: int = 0
 ) -> tuple[MoE, Tensor, Tensor, Tensor]:
-    rng = generator(seed)
-    truth = random_moe(3, 6, sigma=0.2, nonlinearity=nonlinearity, generator=rng)
-    x, y = truth.sample(n, rng)
-    starts = torch.randn(4, 3, 6, generator=rng, dtype=torch.float64) / 6**0.5
+    truth = random_moe(3, 6, sigma=0.2, nonlinearity=nonlinearity, generator=stream("truth", seed))
+    x, y = truth.sample(n, stream("data", seed))
+    starts = torch.randn(4, 3, 6, generator=stream("starts", seed), dtype=torch.float64) / 6**0.5
     return truth, x, y, starts
 
 
 @pytest.mark.parametrize("d", [3, 70])
 def test_grams_equal_the_obvious_sum(d: int) -> None:
-    x = torch.randn(40, d, generator=generator(), dtype=torch.float64)
-    weights = torch.randn(5, 40, generator=generator(1), dtype=torch.float64)
+    x = torch.randn(40, d, generator=stream("inputs", 0), dtype=torch.float64)
+    weights = torch.randn(5, 40, generator=stream("weights", 0), dtype=torch.float64)
     obvious = torch.einsum("mn,na,nb->mab", weights, x, x)
     torch.testing.assert_close(Grams(x)(weights), obvious)
 

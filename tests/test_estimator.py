@@ -12,9 +12,8 @@ from sklearn.preprocessing import StandardScaler
 import moe
 from moe.metrics import regressor_error_of
 
-GENERATOR = torch.Generator().manual_seed(0)
-TRUTH = moe.random_moe(2, 5, generator=GENERATOR)
-X, Y = (part.numpy() for part in TRUTH.sample(2000, GENERATOR))
+TRUTH = moe.random_moe(2, 5, generator=moe.stream("truth", 0))
+X, Y = (part.numpy() for part in TRUTH.sample(2000, moe.stream("data", 0)))
 
 
 def test_fit_recovers_and_predicts_the_conditional_mean() -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows
 
 from moe.efficiency import cramer_rao
 from moe.experiments import efficiency
 from moe.plotting.efficiency import efficiency_figure
 
-SPEC = efficiency.Spec(k=2, d=4, sigma=0.2, n=2_000, oracle=True, bound_samples=100_000)
+SPEC = efficiency.Spec(
+    k=2, d=4, sigma=0.2, n=2_000, oracle=True, bound_samples=100_000, truth_seed=1
+)
 KNOWN = replace(SPEC, sigma_known=True)
 RECORDS = efficiency.run([SPEC, KNOWN], range(40), workers=1)
 
@@ -49,7 +51,7 @@ def test_a_trial_depends_on_its_spec_and_seed_alone() -> None:
     del first["oracle_distance"], second["oracle_distance"]
     assert first == second
     assert first["regressors"] == float(RECORDS[0].values["regressors"][5])
-    assert efficiency.trial(replace(spec, truth_seed=1), 5)["regressors"] != first["regressors"]
+    assert efficiency.trial(replace(spec, truth_seed=2), 5)["regressors"] != first["regressors"]
 
 
 def test_means_leave_out_nans_and_have_intervals_of_the_central_limit_theorem() -> None:
@@ -68,6 +70,8 @@ def test_gates_come_out_too_long_in_small_samples() -> None:
 
 def test_the_figure_draws() -> None:
     records = [*RECORDS, efficiency.Record(replace(SPEC, n=500), RECORDS[0].values)]
-    figure = efficiency_figure(records)
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
+    louder = [replace(record, spec=replace(record.spec, sigma=0.5)) for record in records]
+    figure = efficiency_figure([*records, *louder])
+    assert_shows(figure, r"$\sigma = 0.2$", r"$\sigma = 0.5$")
+    low, high = figure.axes[0].get_ylim()
+    assert low < RECORDS[0].mean("regressors").value < high

@@ -6,24 +6,21 @@ import math
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal
 
 from moe.experiments import gates, twins
 from moe.metrics import gating_error, regressor_error
 from moe.model import MoE, random_moe
 from moe.plotting import gates as pictures
 from moe.plotting import twins as twin_pictures
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from moe.randomness import global_stream, stream
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gru_is_a_row_of_two_expert_mixtures(seed: int) -> None:
-    torch.manual_seed(seed)
-    cell = torch.nn.GRUCell(3, 4).double()
-    x, h = torch.randn(6, 3).double(), torch.randn(6, 4).double()
+    with global_stream("weights", seed):
+        cell = torch.nn.GRUCell(3, 4).double()
+    x, h = normal(6, 3, seed=seed, purpose="inputs"), normal(6, 4, seed=seed, purpose="states")
     gate, experts = gates.gru_as_mixtures(cell, x, h)
     assert gate.shape == experts.shape == (6, 4, 2)
     torch.testing.assert_close((gate * experts).sum(-1), cell(x, h), rtol=1e-12, atol=1e-12)
@@ -34,7 +31,7 @@ def test_a_gru_is_a_row_of_two_expert_mixtures(seed: int) -> None:
 def test_the_planar_gates_are_three_equal_sectors_of_the_given_norm() -> None:
     model = gates.planar_moe(5.0)
     torch.testing.assert_close(model.gating[:2].norm(dim=1), torch.full((2,), 5.0).double())
-    proportions = model.mixing_proportions(100_000, generator=generator())
+    proportions = model.mixing_proportions(100_000, generator=stream("proportions", 0))
     torch.testing.assert_close(proportions, torch.full((3,), 1 / 3).double(), rtol=0, atol=0.01)
 
 
@@ -45,7 +42,7 @@ def test_a_gate_map_holds_gate_and_mean_at_its_grid_points() -> None:
     torch.testing.assert_close(drawn.gate[1, 4], model.gate(point)[0])
     torch.testing.assert_close(drawn.mean[1, 4], model.mean(point)[0])
     with pytest.raises(ValueError, match="model: expected d = 2"):
-        gates.gate_map(random_moe(2, 3, generator=generator()))
+        gates.gate_map(random_moe(2, 3, generator=stream("truth", 0)))
 
 
 def test_a_gate_hardens_with_its_norm() -> None:
@@ -64,8 +61,8 @@ def test_entropy_of_a_hard_gate_of_two_follows_its_limit() -> None:
 
 
 def test_a_labelled_sample_has_the_law_of_the_model() -> None:
-    model = random_moe(3, 5, sigma=0.1, gate_norm=2.0, generator=generator())
-    sample = gates.labelled_sample(model, 20_000, generator(1))
+    model = random_moe(3, 5, sigma=0.1, gate_norm=2.0, generator=stream("truth", 0))
+    sample = gates.labelled_sample(model, 20_000, stream("data", 0))
     own = model.expert_means(sample.x).gather(1, sample.expert[:, None])[:, 0]
     assert float((sample.y - own).std()) == pytest.approx(0.1, rel=0.05)
     gate = model.gate(sample.x)
@@ -106,7 +103,7 @@ def test_twin_prediction_errors_agree_with_samples() -> None:
     record = twins.run(twins.TwinSpec(norms=(2.0,), overlap=0.2, n=1_000, trials=1))
     truth = twins.two_experts(0.2, 2.0, 0.1)
     twin = twins.exchange_twin(truth)
-    x, y = truth.sample(300_000, generator())
+    x, y = truth.sample(300_000, stream("data", 0))
     noise = (y - truth.mean(x)).square()
     excess = (truth.mean(x) - twin.mean(x)).square()
     for values, exact in ((noise, record.noise), (excess, record.excess)):
@@ -124,8 +121,8 @@ def test_twin_excess_follows_the_sixth_power_law() -> None:
 @pytest.mark.parametrize(
     ("message", "model"),
     [
-        ("k = 2", random_moe(3, 5, generator=generator())),
-        ("not zero", random_moe(2, 5, gate_norm=0.0, generator=generator())),
+        ("k = 2", random_moe(3, 5, generator=stream("truth", 0))),
+        ("not zero", random_moe(2, 5, gate_norm=0.0, generator=stream("truth", 0))),
         ("not zero", MoE(torch.ones(2, 3), torch.eye(2, 3) - torch.eye(2, 3), 0.1)),
     ],
 )
@@ -141,16 +138,18 @@ def test_two_experts_refuses_parallel_regressors() -> None:
 
 def test_figures_draw() -> None:
     maps = [gates.gate_map(gates.planar_moe(norm), points=41) for norm in (1.0, 8.0)]
-    model = random_moe(3, 5, sigma=0.2, generator=generator())
-    sample = gates.labelled_sample(model, 100, generator())
+    model = random_moe(3, 5, sigma=0.2, generator=stream("truth", 0))
+    sample = gates.labelled_sample(model, 100, stream("data", 0))
     soft = gates.sharpness(gates.SharpnessSpec(n=200, trials=2))
     record = twins.run(twins.TwinSpec(norms=(0.5, 1.0, 2.0), n=300, trials=2))
-    for figure in (
-        pictures.gate_regions(maps),
-        pictures.mean_surfaces(maps),
-        pictures.softness(soft),
-        pictures.samples_by_expert(model, sample, gates.undecided_input(model, sample.x)),
-        twin_pictures.twins(record),
-    ):
-        assert isinstance(figure, Figure)
-        figure.canvas.draw()
+    regions, surfaces = pictures.gate_regions(maps), pictures.mean_surfaces(maps)
+    for figure in (regions, surfaces):
+        assert_shows(figure)
+        assert [axes.get_title() for axes in figure.axes[:2]] == ["gate norm 1", "gate norm 8"]
+    assert {text.get_text() for text in regions.axes[0].texts} == {"1", "2", "3"}
+    assert_shows(pictures.softness(soft), *(f"$k = {k}$" for k in soft.spec.experts))
+    by_expert = pictures.samples_by_expert(model, sample, gates.undecided_input(model, sample.x))
+    assert_shows(by_expert, "expert 1", "expert 2", "expert 3")
+    assert_shows(
+        twin_pictures.twins(record), "exact (quadrature)", r"$|w|^6\,|\delta|^2/48$, small gates"
+    )

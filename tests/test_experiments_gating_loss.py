@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal, samples
 
 from moe.experiments import gating_loss, gating_rates, gating_transfer
 from moe.experiments.twins import two_experts
@@ -15,10 +15,7 @@ from moe.likelihood import information
 from moe.losses import log_loss
 from moe.model import MoE, random_moe
 from moe.plotting import gating_loss as pictures
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from moe.randomness import stream
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +50,7 @@ def transfer() -> gating_transfer.TransferRecord:
 
 
 def test_best_gates_have_zero_gradient_and_positive_curvature() -> None:
-    truth = random_moe(3, 5, sigma=0.2, nonlinearity="tanh", generator=generator())
-    x, y = truth.sample(2_000, generator(1))
+    truth, x, y = samples(3, 5, 2_000, sigma=0.2, nonlinearity="tanh")
     best = gating_loss.best_gates(truth, x, y)
     assert information(best, x, y)[1][15:25].abs().max() < 1e-9 * len(y)
     assert torch.linalg.eigvalsh(gating_loss.gate_information(best, x, y).observed)[0] > 0
@@ -82,7 +78,7 @@ def test_two_expert_information_agrees_with_samples(gate_norm: float, noise: flo
     model = two_experts(overlap, gate_norm, sigma, d=4)
     batches = []
     for seed in range(20):
-        sampled = gating_loss.gate_information(model, *model.sample(5_000, generator(seed)))
+        sampled = gating_loss.gate_information(model, *model.sample(5_000, stream("data", seed)))
         batches.append(torch.stack([sampled.complete, sampled.missing]))
     values = torch.stack(batches)[..., [2, 1, 3], :][..., [2, 1, 3]]
     error = values.std(0) / len(batches) ** 0.5
@@ -104,7 +100,7 @@ def test_responsibilities_depend_on_separation_over_sigma_alone() -> None:
     parts = []
     for overlap in (-0.3, 0.8):
         model = two_experts(overlap, 1.0, 0.3 * (2 - 2 * overlap) ** 0.5)
-        parts.append(gating_loss.gate_information(model, *model.sample(500, generator())))
+        parts.append(gating_loss.gate_information(model, *model.sample(500, stream("data", 0))))
     torch.testing.assert_close(parts[0].missing, parts[1].missing, rtol=1e-9, atol=1e-12)
 
 
@@ -121,7 +117,7 @@ def test_rates_do_not_depend_on_the_dimension(dimension: gating_rates.DimensionR
 
 
 def test_information_splits_off_the_directions_outside_the_span() -> None:
-    model = random_moe(2, 3, sigma=0.3, generator=generator())
+    model = random_moe(2, 3, sigma=0.3, generator=stream("truth", 0))
     wide = MoE(
         torch.nn.functional.pad(model.regressors, (0, 2)),
         torch.nn.functional.pad(model.gating, (0, 2)),
@@ -129,7 +125,7 @@ def test_information_splits_off_the_directions_outside_the_span() -> None:
     )
     values = torch.stack(
         [
-            gating_loss.gate_information(wide, *wide.sample(5_000, generator(seed))).missing
+            gating_loss.gate_information(wide, *wide.sample(5_000, stream("data", seed))).missing
             for seed in range(20)
         ]
     )
@@ -140,11 +136,10 @@ def test_information_splits_off_the_directions_outside_the_span() -> None:
 
 
 def test_l_log_is_bounded_in_the_gates() -> None:
-    truth = random_moe(3, 5, sigma=0.3, generator=generator())
-    x, y = truth.sample(500, generator())
+    truth, x, y = samples(3, 5, 500, sigma=0.3)
     bumps = truth.log_joint(x, y) - truth.gate(x).log()
     for size in (1.0, 100.0, 1e4):
-        gating = size * torch.randn(50, 3, 5, generator=generator(1), dtype=torch.float64)
+        gating = size * normal(50, 3, 5, purpose="gates")
         loss = log_loss(gating, truth.regressors, 0.3, x, y, truth.nonlinearity)
         assert bool((loss <= -bumps.amin(1).mean()).all())
         assert bool((loss >= -bumps.amax(1).mean()).all())
@@ -160,10 +155,9 @@ def test_l_log_is_not_convex_and_em_finds_one_minimum(
 
 
 def test_gate_response_is_the_derivative_of_the_minimiser() -> None:
-    truth = random_moe(3, 4, sigma=0.3, nonlinearity="tanh", generator=generator())
-    x, y = truth.sample(1_000, generator(1))
+    truth, x, y = samples(3, 4, 1_000, sigma=0.3, nonlinearity="tanh")
     best = gating_loss.best_gates(truth, x, y)
-    direction = torch.randn(3, 4, generator=generator(2), dtype=torch.float64)
+    direction = normal(3, 4, purpose="direction")
     h = 1e-5
     ends = [
         gating_loss.best_gates(
@@ -203,12 +197,21 @@ def test_figures_draw(
     convexity: gating_loss.ConvexityRecord,
     transfer: gating_transfer.TransferRecord,
 ) -> None:
-    for figure in (
+    assert_shows(
         pictures.convergence(convergence),
-        pictures.separation(separation),
-        pictures.dimension(dimension),
-        pictures.curvature(convexity),
-        pictures.transfer(transfer),
+        "to the minimiser",
+        "to the true gates",
+        "predicted slope",
+    )
+    measured = [
+        f"EM measured, $|a_1 - a_2| = {gap:.2f}$" for gap in separation.separations.tolist()
+    ]
+    quadrature = [f"{name}, by quadrature" for name in ("EM", "gradient descent")]
+    assert_shows(pictures.separation(separation), *measured, *quadrature)
+    names = ("measured", "information of the sample", "Hessian of the sample", "population")
+    assert_shows(pictures.dimension(dimension), *names)
+    for figure, sigmas in (
+        (pictures.curvature(convexity), convexity.spec.sigmas),
+        (pictures.transfer(transfer), transfer.spec.sigmas),
     ):
-        assert isinstance(figure, Figure)
-        figure.canvas.draw()
+        assert_shows(figure, *(rf"$\sigma = {sigma:g}$" for sigma in sigmas))

@@ -1,6 +1,7 @@
 """moe.experiments.headline and stages: the recovery chapter's claims, small."""
 
 import torch
+from helpers import assert_shows
 
 from moe.experiments import headline, stages
 from moe.plotting import headline as figures
@@ -44,11 +45,14 @@ def test_recovery_ends_at_the_oracle_at_every_size() -> None:
 
 
 def test_figures_draw_with_labelled_axes() -> None:
-    for figure in (
-        figures.headline(RECORD),
-        figures.runs(RECORD),
-        figures.slides(),
-        figures.stages(stages.run(STAGES)),
+    gates = [r"$L_{\log}$, experts from $L_4$", r"$L_{\log}$, true experts"]
+    methods = ["squared loss", "$L_4$", *gates]
+    ends = ["$L_4$ alone", "recover", "oracle", r"$L_4$, then $L_{\log}$"]
+    for figure, names in (
+        (figures.headline(RECORD), methods),
+        (figures.runs(RECORD), []),
+        (figures.slides(), methods),
+        (figures.stages(stages.run(STAGES)), ends),
     ):
+        assert_shows(figure, *names)
         assert all(axes.get_xlabel() for axes in figure.axes)
-        figure.canvas.draw()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal
 from torch import Tensor
 
 from moe.experiments import (
@@ -30,6 +30,7 @@ from moe.plotting import landscape as figures
 from moe.plotting import landscape_paths as paths
 from moe.plotting import landscape_tables as tables
 from moe.plotting.surface import surface_html
+from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic
 
 CHROMIUM = next(
@@ -126,8 +127,7 @@ def test_above_mu_two_the_lowest_minimum_may_be_wrong() -> None:
     ("mu", "lam", "p"), [(0.5, 2.5, 0.5), (2.0, 9.0, 0.5), (2.0, 5.0, 0.5), (0.7, 4.0, 0.3)]
 )
 def test_the_torus_shows_the_minimum_over_lengths(mu: float, lam: float, p: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    angles = math.pi * torch.rand(12, 2, generator=generator, dtype=torch.float64)
+    angles = math.pi * torch.rand(12, 2, generator=stream("angles", 0), dtype=torch.float64)
     shares = torch.tensor([p, 1 - p], dtype=torch.float64)
     q = torch.stack([angles.cos(), angles.sin()], -1).square()
     lengths = torch.linspace(0, 12, 241, dtype=torch.float64)
@@ -149,7 +149,10 @@ def test_the_lowest_points_of_the_torus_are_the_truths() -> None:
         turned = (record.angles[i] - record.angles[j]).abs()
         assert float(turned) == pytest.approx(math.pi / 2)
     assert bool(record.values[3].isinf().any())
-    assert isinstance(figures.torus(record), Figure)
+    figure = figures.torus(record)
+    assert_shows(figure)
+    kinds = ["benign", "benign", "spurious minima", "unbounded"]
+    assert [axes.get_title().split("\n")[1] for axes in figure.axes] == kinds
 
 
 def test_random_starts_end_where_the_lines_say() -> None:
@@ -161,7 +164,8 @@ def test_random_starts_end_where_the_lines_say() -> None:
     spurious = record.other[record.where("spurious minima")]
     assert len(spurious) > 0
     assert 0.05 < float(spurious.mean()) < 0.95
-    assert isinstance(figures.phases(record, (3, 0.5, 5.0)), Figure)
+    lines = (r"\lambda = \mu/\bar p_{\min}", r"\mu = 1", r"\lambda = (\mu+1)/\bar p_{\max}")
+    assert_shows(figures.phases(record, (3, 0.5, 5.0)), *(f"${line}$" for line in lines))
 
 
 def test_a_tolerance_that_is_proven_holds_in_random_directions() -> None:
@@ -171,12 +175,11 @@ def test_a_tolerance_that_is_proven_holds_in_random_directions() -> None:
     assert float(record.survived.min()) > 10 * record.tolerance
     assert bool((record.best[:, 1] <= record.condition.min(1).values * (1 + 1e-9)).all())
     assert int(record.escape.argmax()) == 1
-    assert isinstance(figures.conditioning(record), Figure)
+    assert_shows(figures.conditioning(record), *(rf"$\mu = {mu}$" for mu in (0.1, 0.33, 0.8)))
 
 
 def test_intercepts_set_the_proportions() -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(5_000, 3, generator=generator, dtype=torch.float64)
+    logits = normal(5_000, 3)
     p = landscape.skewed_proportions(3, 4.0)
     c = landscape_samples.intercepts(logits, p)
     torch.testing.assert_close((logits + c).softmax(-1).mean(0), p, atol=1e-9, rtol=1e-9)
@@ -184,7 +187,7 @@ def test_intercepts_set_the_proportions() -> None:
 
 def test_drawn_samples_have_the_second_moments_of_the_model() -> None:
     spec = landscape_samples.Spec(skew=2.0, sigma=0.3)
-    regressors, x, y = landscape_samples.draw(spec, 50_000, torch.Generator().manual_seed(2))
+    regressors, x, y = landscape_samples.draw(spec, 50_000, stream("data", 0))
     torch.testing.assert_close(regressors.norm(dim=1), torch.ones(3, dtype=torch.float64))
     p = landscape.skewed_proportions(3, 2.0)
     terms = x * y[:, None]
@@ -204,8 +207,8 @@ def test_the_minimum_moves_as_the_first_order_says(samples: landscape_samples.Re
 
 def test_a_small_margin_loses_the_minimum(samples: landscape_samples.Record) -> None:
     assert bool((samples.lost[:, 0] > samples.lost[:, 1] + 0.2).all())
-    assert isinstance(paths.moment_errors(samples, 0.03, (2.0, 6.0)), Figure)
-    assert isinstance(paths.two_aims(samples), Figure)
+    assert_shows(paths.moment_errors(samples, 0.03, (2.0, 6.0)), "$n = 1,000$", "$n = 20,000$")
+    assert_shows(paths.two_aims(samples), r"$\mu = 0.33$", r"$\mu = 0.8$")
 
 
 def test_moments_without_k_positive_directions_count_as_lost() -> None:
@@ -229,8 +232,10 @@ def test_paths_wait_at_saddles_and_arrive(film: landscape_escape.Record) -> None
     assert abs(float(film.values[nearest.step]) - nearest.saddle_value) < 0.1 * drop
     late = film.arrival >= film.arrival.quantile(0.8)
     assert float(film.closest[late].median()) < float(film.closest[~late].median())
-    assert isinstance(paths.strip(film), Figure)
-    assert isinstance(paths.waiting(film), Figure)
+    strip = paths.strip(film)
+    assert_shows(strip)
+    assert strip.axes[2].get_title() == "start" and strip.axes[-1].get_title() == "end"
+    assert_shows(paths.waiting(film))
 
 
 def test_tables_and_pictures_show_every_group(lists: landscape.Record) -> None:
@@ -238,7 +243,7 @@ def test_tables_and_pictures_show_every_group(lists: landscape.Record) -> None:
     assert len(table.splitlines()) == 2 + len(lists.cases[2].groups)
     assert "| 2 | the truth | truth |" in table
     assert len(tables.searches(lists).splitlines()) == 2 + 3
-    assert isinstance(figures.complete_list(lists), Figure)
+    assert_shows(figures.complete_list(lists), "truth", "strict saddle", "maximum")
 
 
 def test_the_surface_refuses_weights_outside_its_sliders() -> None:
@@ -288,7 +293,6 @@ def test_the_interactive_surface_is_the_same_function() -> None:
 def test_no_local_minimum_hides_from_the_solver_where_the_regime_is_benign() -> None:
     p: Tensor = landscape.skewed_proportions(2, 1.5)
     mu, lam = 0.9, 30.0
-    generator = torch.Generator().manual_seed(3)
-    starts = 3 * torch.randn(200, 2, 2, generator=generator, dtype=torch.float64)
+    starts = 3 * normal(200, 2, 2, purpose="starts")
     end = minimise_quartic(population_tensor(p), mu, lam, starts)
     assert bool(landscape_phase.at_truth(end).all())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal
 
 from moe.experiments import l4_ambient, l4_descent, l4_weights, three_forms
 from moe.experiments.gaussian_integrals import (
@@ -21,6 +21,7 @@ from moe.losses import l4_moments
 from moe.model import random_moe
 from moe.nonlinearity import as_nonlinearity
 from moe.plotting import regressor_loss as pictures
+from moe.randomness import stream
 from moe.transforms import output_transform
 
 
@@ -34,14 +35,13 @@ def test_quadratures_integrate_polynomials_and_kinks() -> None:
 
 
 def test_exact_proportions_agree_with_monte_carlo() -> None:
-    generator = torch.Generator().manual_seed(0)
-    model = random_moe(3, 6, gate_norm=2.0, generator=generator)
-    x = torch.randn(200_000, 6, generator=generator, dtype=torch.float64)
+    model = random_moe(3, 6, gate_norm=2.0, generator=stream("truth", 0))
+    x = normal(200_000, 6, purpose="inputs")
     gate = model.gate(x)
     error = gate.std(0) / len(x) ** 0.5
     assert bool(((gate.mean(0) - exact_proportions(model)).abs() < 4 * error).all())
     with pytest.raises(ValueError, match="at most 4 experts"):
-        exact_proportions(random_moe(5, 9, generator=generator))
+        exact_proportions(random_moe(5, 9, generator=stream("truth", 0)))
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -56,7 +56,7 @@ def test_noise_average_agrees_with_a_fine_rule(power: int) -> None:
 @pytest.mark.parametrize("name", ["linear", "tanh"])
 def test_the_gates_drop_out_of_the_fourth_moment(name: str) -> None:
     """Theorem "The gates drop out" by quadrature over R^3."""
-    model = random_moe(2, 3, nonlinearity=name, generator=torch.Generator().manual_seed(1))
+    model = random_moe(2, 3, nonlinearity=name, generator=stream("truth", 0))
     x, weight = grid_rule(3, nodes=40)
     transform = output_transform(name, model.sigma, 4)
     z = x @ model.regressors.T
@@ -139,7 +139,7 @@ def test_descent_finds_the_experts_from_every_start() -> None:
 
 
 def test_skewed_regressors_have_the_cosine() -> None:
-    rows = l4_descent.skewed_regressors(4, 6, 0.3, torch.Generator().manual_seed(0))
+    rows = l4_descent.skewed_regressors(4, 6, 0.3, stream("truth", 0))
     expected = torch.full((4, 4), 0.3, dtype=torch.float64).fill_diagonal_(1.0)
     torch.testing.assert_close(rows @ rows.T, expected)
     dual = l4_descent.dual_basis(rows)
@@ -161,11 +161,9 @@ def test_projection_is_necessary(ambient: l4_ambient.Record) -> None:
 
 
 def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
-    generator = torch.Generator().manual_seed(5)
-    second = torch.randn(4, 4, generator=generator, dtype=torch.float64)
-    pair = torch.randn(16, 16, generator=generator, dtype=torch.float64)
+    second, pair = normal(4, 4, purpose="second"), normal(16, 16, purpose="fourth")
     fourth = (pair + pair.T).reshape(4, 4, 4, 4)
-    e = torch.randn(4, generator=generator, dtype=torch.float64)
+    e = normal(4, purpose="direction")
     factor = l4_ambient.quartic_coefficient(e, second, fourth, 0.5, 10.0)
     rows = torch.zeros(2, 4, dtype=torch.float64)
     rows[0] = 1e3 * e / e.norm()
@@ -174,10 +172,15 @@ def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
 
 
 def test_figures_draw(forms: three_forms.Record, ambient: l4_ambient.Record) -> None:
-    for figure in (
-        pictures.forms_figure(forms),
-        pictures.ambient_figure(ambient),
-        pictures.descent_figure(l4_descent.run(replace(SMALL, iterations=20, every=10))),
+    space = r"in $\mathbb{R}^d$"
+    descent = l4_descent.run(replace(SMALL, iterations=20, every=10))
+    for figure, names in (
+        (
+            pictures.forms_figure(forms),
+            ("one data set: median, 10-90 %", "root mean square", r"slope $-1/2$"),
+        ),
+        (pictures.ambient_figure(ambient), (space, rf"{space}, $\delta = 1$", "projected")),
+        (pictures.descent_figure(descent), ("median",)),
     ):
-        assert isinstance(figure, Figure)
+        assert_shows(figure, *names)
         assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal, rotation
 from torch import Tensor
 
 from moe.efficiency import cramer_rao
@@ -22,32 +22,32 @@ from moe.metrics import absolute_cosines, match
 from moe.model import MoE, random_moe
 from moe.moments import Method, score_moment, whiten
 from moe.plotting import sample_complexity as pictures
+from moe.randomness import global_stream, stream
 from moe.solvers.l4 import L4Moments, minimise_l4
 from moe.transforms import output_transform
 
 SPEC = Spec(k=2, d=6, nonlinearity="tanh", sizes=(500, 2_000, 20_000), methods=METHODS)
 
 
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def scaled_down_angles(model: MoE, method: Method, repeats: int, n: int, eps: float) -> Tensor:
     """n theta_i^2 / eps^2 of L_4's actual minimum at population moments + eps times sample noise,
     (repeats, k): first order in eps, so no limit n -> infinity is involved."""
-    truth, p = model.regressors, model.mixing_proportions(400_000, generator=rng(1))
+    truth, p = (
+        model.regressors,
+        model.mixing_proportions(400_000, generator=stream("proportions", 0)),
+    )
     second = torch.einsum("m,ma,mb->ab", p, truth, truth)
     quadratic, quartic = (output_transform(model.nonlinearity, model.sigma, m) for m in (2, 4))
     angles = []
     for repeat in range(repeats):
-        x, y = model.sample(n, rng(100 + repeat))
+        x, y = model.sample(n, stream("data", repeat))
         noise = score_moment(x, y, quadratic, method).tensor - second
         whitening = whiten(second + eps * noise, model.k)
         exact = torch.einsum("m,ma,mb,mc,md->abcd", p, *[truth @ whitening.basis] * 4)
         found = score_moment(x, y, quartic, method, basis=whitening.basis)
         tensor = whitening.apply(exact + eps * (found.tensor - exact))
         moments = L4Moments(model.sigma, found, found, whitening, tensor)
-        fit = minimise_l4(moments, truth.sum(0), rng(repeat), starts=4)
+        fit = minimise_l4(moments, truth.sum(0), stream("starts", repeat), starts=4)
         order = match(fit.regressors, truth)
         cosines = absolute_cosines(fit.regressors, truth)[order, torch.arange(model.k)]
         angles.append(2 * (1 - cosines) * n / eps**2)
@@ -56,7 +56,7 @@ def scaled_down_angles(model: MoE, method: Method, repeats: int, n: int, eps: fl
 
 @pytest.mark.parametrize("method", ["average", "least_squares"])
 def test_the_law_of_l4_is_the_first_order_of_its_minimiser(method: Method) -> None:
-    model = random_moe(3, 5, nonlinearity="tanh", gate_norm=2.0, generator=rng(3))
+    model = random_moe(3, 5, nonlinearity="tanh", gate_norm=2.0, generator=stream("truth", 3))
     angles = scaled_down_angles(model, method, repeats=120, n=2_000, eps=1e-2)
     error = angles.std(0) / math.sqrt(len(angles))
     expected = l4_law(model, method).squared_angles
@@ -94,20 +94,20 @@ def test_squared_angles_are_affine_in_the_dimension(name: str) -> None:
 
 def test_the_law_does_not_depend_on_the_axes() -> None:
     reference = reference_mixture(3, 7, nonlinearity="sigmoid")
-    turn = torch.linalg.qr(torch.randn(7, 7, generator=rng(), dtype=torch.float64)).Q
+    turn = rotation(7)
     turned = MoE(reference.regressors @ turn, reference.gating @ turn, 0.1, reference.nonlinearity)
     torch.testing.assert_close(l4_law(turned).squared_angles, l4_law(reference).squared_angles)
     assert span_of(turned).shape == (7, 5)
 
 
 def test_the_bound_in_few_dimensions_is_the_bound_in_all() -> None:
-    truth = random_moe(2, 6, sigma=0.3, generator=rng(5))
+    truth = random_moe(2, 6, sigma=0.3, generator=stream("truth", 5))
     truth = MoE(1.7 * truth.regressors, truth.gating, truth.sigma)  # norms need not be one
     law = bound_law(truth, samples=300_000)
     covariance = cramer_rao(truth, 1, sigma_known=False, samples=300_000).covariance[:12, :12]
     draws = torch.distributions.MultivariateNormal(torch.zeros(12).double(), covariance)
-    torch.manual_seed(0)
-    moved = truth.regressors + 1e-4 * draws.sample(torch.Size([20_000])).view(-1, 2, 6)
+    with global_stream("errors", 0):
+        moved = truth.regressors + 1e-4 * draws.sample(torch.Size([20_000])).view(-1, 2, 6)
     cosines = torch.nn.functional.cosine_similarity(moved, truth.regressors, dim=-1)
     errors = 2e8 * (1 - cosines)
     torch.testing.assert_close(errors.mean(0), law.squared_angles, rtol=0.04, atol=0)
@@ -126,7 +126,7 @@ def test_laws_are_refused_where_the_theory_does_not_hold() -> None:
     with pytest.raises(ValueError, match="at most 5 experts"):
         l4_law(reference_mixture(6, 11))
     with pytest.raises(ValueError, match="gates orthogonal"):
-        l4_law(random_moe(3, 5, gates_in_span=True, generator=rng()))
+        l4_law(random_moe(3, 5, gates_in_span=True, generator=stream("truth", 0)))
     with pytest.raises(ValueError, match="d: expected at least 2k - 1 = 5"):
         reference_mixture(3, 4)
 
@@ -138,7 +138,7 @@ def test_low_rank_needs_fewer_samples_than_features_and_beats_the_average() -> N
     assert n < feature_count(60, 2)
     lost = []
     for seed in range(5):
-        x, y = truth.sample(n, rng(seed))
+        x, y = truth.sample(n, stream("data", seed))
         plain = score_moment(x, y, quadratic, "average").tensor
         found = low_rank_moment(x, y, quadratic, 2)
         torch.testing.assert_close(found, found.T)
@@ -150,7 +150,7 @@ def test_low_rank_needs_fewer_samples_than_features_and_beats_the_average() -> N
 
 def test_low_rank_comes_to_a_fixed_point_with_the_error_of_least_squares() -> None:
     truth, quadratic = reference_mixture(3, 8), output_transform("linear", 0.1, 2)
-    x, y = truth.sample(20_000, rng())
+    x, y = truth.sample(20_000, stream("data", 0))
     one, many, more = (low_rank_moment(x, y, quadratic, 3, sweeps) for sweeps in (1, 40, 41))
     torch.testing.assert_close(many, more, rtol=0, atol=1e-9)
     q = quadratic(y) / quadratic.normaliser
@@ -164,7 +164,7 @@ def test_low_rank_comes_to_a_fixed_point_with_the_error_of_least_squares() -> No
 
 def test_prefixes_of_one_sample_have_the_moments_of_separate_samples() -> None:
     quadratic = output_transform("tanh", SPEC.sigma, 2)
-    x, y = reference_mixture(2, 6, nonlinearity="tanh").sample(20_000, rng())
+    x, y = reference_mixture(2, 6, nonlinearity="tanh").sample(20_000, stream("data", 0))
     found = samples.second_moments(x, y, SPEC)
     for index, n in enumerate(SPEC.sizes):
         part = x[:n], y[:n], quadratic
@@ -176,7 +176,7 @@ def test_prefixes_of_one_sample_have_the_moments_of_separate_samples() -> None:
         for method in METHODS:
             torch.testing.assert_close(found[method][index], expected[method])
     wide = replace(SPEC, d=20, sizes=(600, 900))
-    x, y = reference_mixture(2, 20, nonlinearity="tanh").sample(900, rng())
+    x, y = reference_mixture(2, 20, nonlinearity="tanh").sample(900, stream("data", 0))
     few, many = samples.second_moments(x, y, wide)["least_squares"]  # F = 231: 600 are too few
     torch.testing.assert_close(few, score_moment(x[:600], y[:600], quadratic, "average").tensor)
     torch.testing.assert_close(many, score_moment(x, y, quadratic, "least_squares").tensor)
@@ -230,7 +230,7 @@ def test_slopes_of_powers_are_found_with_intervals_of_the_right_width() -> None:
     assert (exact.value, exact.low, exact.high) == pytest.approx((-0.8,) * 3)
     slopes, widths = [], []
     for seed in range(40):
-        noise = torch.randn(7, 25, generator=rng(seed), dtype=torch.float64)
+        noise = normal(7, 25, seed=seed, purpose="noise")
         found = scaling.slope(n, n[:, None] ** -1.0 * (0.5 * noise).exp())
         slopes.append(found.value)
         widths.append((found.high - found.low) / (2 * 1.96))
@@ -261,13 +261,14 @@ def test_estimates_show_significant_digits() -> None:
 
 def test_figures_draw_with_labelled_axes() -> None:
     end = samples.run([samples.around_parameters(SPEC, (10, 20))], range(1), workers=1)
-    for figure in (
-        pictures.errors_figure(CELLS),
-        pictures.dimension_figure(CELLS[:1], end),
-        pictures.experts_figure(CELLS, end),
-        pictures.noise_figure(CELLS[:1]),
-        pictures.transition_figure(CELLS),
+    methods = [f"$L_4$, {moments}" for moments in ("plain moments", "least squares", "low rank")]
+    both = [*methods, "recover; line: Cramér–Rao bound"]
+    for figure, names in (
+        (pictures.errors_figure(CELLS), methods),
+        (pictures.dimension_figure(CELLS[:1], end), both),
+        (pictures.experts_figure(CELLS, end), both),
+        (pictures.noise_figure(CELLS[:1]), methods),
+        (pictures.transition_figure(CELLS), []),
     ):
-        assert isinstance(figure, Figure)
-        figure.canvas.draw()
+        assert_shows(figure, *names)
         assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)

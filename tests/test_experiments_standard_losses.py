@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from helpers import assert_shows, normal
 
 from moe.experiments import random_starts, sigma_held, spurious_minima
 from moe.experiments.gaussian_integrals import line_rule
@@ -20,11 +21,8 @@ from moe.experiments.population_losses import (
 from moe.losses import log_loss, squared_loss
 from moe.model import MoE
 from moe.plotting import standard_losses as figures
+from moe.randomness import stream
 from moe.slices import path_values
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def losses() -> dict[str, Population]:
@@ -36,7 +34,7 @@ def losses() -> dict[str, Population]:
 
 def somewhere(loss: Population, seed: int = 0) -> torch.Tensor:
     size = (2 * loss.truth.k - 1) * loss.truth.d
-    return 0.7 * torch.randn(size, generator=generator(seed), dtype=torch.float64)
+    return 0.7 * normal(size, seed=seed, purpose="parameters")
 
 
 @pytest.mark.parametrize("name", ["squared", "log"])
@@ -67,7 +65,7 @@ def test_population_losses_are_the_expectations_of_the_sample_losses(name: str) 
     regressors, gating = unstack(theta, truth)
     batches = []
     for seed in range(40):
-        x, y = truth.sample(5_000, generator(seed))
+        x, y = truth.sample(5_000, stream("data", seed))
         if name == "squared":
             batches.append(squared_loss(regressors, gating, x, truth.mean(x), truth.nonlinearity))
         else:
@@ -124,9 +122,7 @@ def test_the_squared_loss_of_a_pair_has_a_certified_spurious_minimum(seed: int) 
     gate = unstack(point.theta, truth)[1][:1]
     profile = spurious_minima.gate_profile(truth, torch.cat([gate, truth.gating[:1]]))
     assert profile.tolist() == pytest.approx([point.excess, 0.0], abs=1e-9)
-    near = spurious_minima.gate_profile(
-        truth, gate + 0.05 * torch.randn(50, 2, generator=generator(), dtype=torch.float64)
-    )
+    near = spurious_minima.gate_profile(truth, gate + 0.05 * normal(50, 2))
     assert float(near.min()) > point.excess
 
 
@@ -243,19 +239,21 @@ def test_no_stuck_run_is_an_error_that_says_so() -> None:
 def test_figures_draw(held: sigma_held.Record) -> None:
     axis = torch.linspace(-1, 1, 4, dtype=torch.float64)
     marks = {name: [(0.5, 0.5)] for name in ("truth oblique", "spurious", "truth orthogonal")}
-    values = torch.rand(4, 4, generator=generator(), dtype=torch.float64)
+    values = normal(4, 4).square()
     hard = random_starts.Cell(4, 20, 0.05, 1000, datasets=1, starts=2)
     loss = squared_population(spurious_minima.oblique_pair(), 8)
     path = path_values(loss.values, somewhere(loss), somewhere(loss, 1), 5)
-    drawn = [
-        figures.gate_profiles(axis, values, values, marks),
-        figures.squared_paths(path, path),
-        figures.held_slices(held),
-        figures.held_paths(held),
-        figures.stuck_paths(random_starts.stuck_paths(hard, (1.0, 0.05), 2000)),
-        figures.em_shares(
-            {"a": [random_starts.em_shares(hard)] * 2, "b": [random_starts.em_shares(hard)]}
-        ),
-        figures.annealing(random_starts.anneal(hard, 3)),
-    ]
-    assert all(figure.axes for figure in drawn)
+    paths = random_starts.stuck_paths(hard, (1.0, 0.05), 2000)
+    shares = [random_starts.em_shares(hard)]
+    starts = ("spurious minimum", "truth, experts swapped")
+    ways = [r"$\sigma$ held", r"$\sigma$ learned"]
+    for figure, names in (
+        (figures.gate_profiles(axis, values, values, marks), []),
+        (figures.squared_paths(path, path), [f"{start} → truth" for start in starts]),
+        (figures.held_slices(held), []),
+        (figures.held_paths(held), [rf"$\sigma$ held at {s}" for s in (1, 0.3, 0.1, 0.05)]),
+        (figures.stuck_paths(paths), [rf"$\sigma$ held at {s}" for s in (1, 0.05)]),
+        (figures.em_shares({"a": shares * 2, "b": shares}), ways),
+        (figures.annealing(random_starts.anneal(hard, 3)), ways),
+    ):
+        assert_shows(figure, *names)

@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from helpers import assert_shows, normal, samples
 
 from moe.experiments import moment_error, stein
 from moe.hermite import score_tensor
-from moe.model import random_moe
 from moe.plotting import stein as pictures
 from moe.transforms import learnability, output_transform
 
@@ -24,12 +23,11 @@ def test_the_parts_of_the_product_rule_add_up_to_the_moment(name: str, order: in
 
 
 def test_the_direct_moment_agrees_with_monte_carlo() -> None:
-    model = random_moe(2, 4, nonlinearity="relu", generator=torch.Generator().manual_seed(0))
+    model, x, y = samples(2, 4, 200_000, nonlinearity="relu")
     exact = stein.direct_moment(stein.power_transform(1), model, 3)
-    x, y = model.sample(200_000, torch.Generator().manual_seed(1))
-    samples = y[:, None, None, None] * score_tensor(x, 3)
-    error = samples.std(0) / math.sqrt(len(y))
-    assert float(((samples.mean(0) - exact).abs() / error).max()) < 4.5
+    products = y[:, None, None, None] * score_tensor(x, 3)
+    error = products.std(0) / math.sqrt(len(y))
+    assert float(((products.mean(0) - exact).abs() / error).max()) < 4.5
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -45,7 +43,7 @@ def test_the_gates_drop_out_for_q_3_and_not_for_y_or_its_cube(k: int) -> None:
 
 @pytest.mark.parametrize(("d", "order"), [(1, 4), (3, 2), (4, 3), (3, 4)])
 def test_mean_square_of_score_tensors(d: int, order: int) -> None:
-    x = torch.randn(400_000 // d, d, generator=torch.Generator().manual_seed(d)).double()
+    x = normal(400_000 // d, d)
     squares = score_tensor(x, order).flatten(1).square().sum(1)
     error = float(squares.std()) / math.sqrt(len(x))
     assert abs(float(squares.mean()) - moment_error.rising(d, order)) < 4 * error
@@ -56,9 +54,7 @@ def _squared_error_samples(
     name: str, d: int, degree: int, n: int = 400_000
 ) -> tuple[torch.Tensor, float, float, torch.Tensor]:
     """|Q_m(y) S_m(x)|^2 / c_m^2, |T|^2, <a_1, a_2>, and the same with the residual r for Q."""
-    generator = torch.Generator().manual_seed(d)
-    model = random_moe(2, d, gate_norm=2.0, nonlinearity=name, generator=generator)
-    x, y = model.sample(n, generator)
+    model, x, y = samples(2, d, n, 1, gate_norm=2.0, nonlinearity=name)
     transform = output_transform(name, model.sigma, degree)
     a = model.regressors
     cosine = float(a[0] @ a[1])
@@ -161,11 +157,15 @@ def test_a_sigmoid_must_be_neither_flat_nor_steep() -> None:
 
 def test_figures_draw(second: moment_error.Record, fourth: moment_error.Record) -> None:
     slopes = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    for figure in (
-        pictures.fourth_moment_figure(fourth),
-        pictures.second_moment_figure(second),
-        pictures.steepness_figure(slopes, (0.1, 0.3), moment_error.steepness(slopes, (0.1, 0.3))),
+    steepness = moment_error.steepness(slopes, (0.1, 0.3))
+    for figure, names in (
+        (pictures.fourth_moment_figure(fourth), ("tanh", "relu")),
+        (pictures.second_moment_figure(second), ("average", "least squares")),
+        (
+            pictures.steepness_figure(slopes, (0.1, 0.3), steepness),
+            (r"$\sigma = 0.1$", r"$\sigma = 0.3$"),
+        ),
     ):
-        assert isinstance(figure, Figure)
+        assert_shows(figure, *names)
         assert all(axes.get_xlabel() for axes in figure.axes)
         assert figure.axes[0].get_ylabel()

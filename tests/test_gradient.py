@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import normal
 from torch import Tensor
 
+from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
 
 CURVATURE = torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64)
@@ -18,8 +20,7 @@ def quadratic(point: Tensor) -> Tensor:
 
 
 def starts(count: int = 4) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    return normal(count, 3, purpose="starts")
 
 
 def test_one_step_is_the_rule() -> None:
@@ -93,7 +94,7 @@ def test_recorded_steps_are_every_and_the_last() -> None:
 
 def test_a_loss_with_fresh_noise_makes_the_descent_stochastic_and_reproducible() -> None:
     def ends(seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
+        generator = stream("noise", seed)
 
         def noisy(point: Tensor) -> Tensor:
             noise = torch.randn(3, generator=generator, dtype=point.dtype)

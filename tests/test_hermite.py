@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from helpers import normal
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import eval_hermitenorm
 from torch import Tensor
@@ -28,10 +29,6 @@ from moe.hermite import (
 )
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def gaussian_grid(dim: int, nodes: int) -> tuple[Tensor, Tensor]:
     """Product Gauss-Hermite rule: points (nodes^dim, dim), weights; exact to degree 2 nodes - 1."""
     z, weights = (torch.from_numpy(part) for part in hermegauss(nodes))
@@ -41,7 +38,7 @@ def gaussian_grid(dim: int, nodes: int) -> tuple[Tensor, Tensor]:
 
 
 def symmetric(dim: int, degree: int, seed: int) -> Tensor:
-    values = normal(len(multi_indices(dim, degree)), seed=seed)
+    values = normal(len(multi_indices(dim, degree)), seed=seed, purpose="tensor")
     return values[index_table(dim, degree)] if degree else values[0]
 
 
@@ -184,7 +181,7 @@ def test_other_orders_are_refused() -> None:
 
 @pytest.mark.parametrize("degree", [2, 3, 4])
 def test_hermite_moments_are_symmetric_to_the_last_bit(degree: int) -> None:
-    z = torch.randn(50, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = normal(50, 5)
     moment = hermite_from_powers(weighted_powers(z, z[:, 0] ** 2, degree))
     for axis in range(degree - 1):
         assert torch.equal(moment, moment.transpose(axis, axis + 1))

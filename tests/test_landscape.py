@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -28,6 +29,7 @@ from moe.landscape import (
     squares_loss,
     squares_matrix,
 )
+from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic, quartic_hessian, quartic_loss, random_starts
 
 HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64)
@@ -37,21 +39,8 @@ SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
 shares = st.lists(st.floats(0.2, 1.0), min_size=2, max_size=3)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-
-
 def as_proportions(weights: list[float]) -> Tensor:
     return torch.tensor(weights, dtype=torch.float64) / sum(weights)
-
-
-def random_rotation(k: int, seed: int) -> Tensor:
-    basis: Tensor = torch.linalg.qr(normal(k, k, seed=seed))[0]
-    return basis
 
 
 def only(points: CriticalPoints, pattern: str) -> list[int]:
@@ -113,10 +102,9 @@ def test_enumeration_agrees_with_a_loop_over_all_supports(
 
 
 def test_l4_is_quadratic_in_the_squared_coordinates() -> None:
-    rotation = random_rotation(3, seed=0)
-    rows = normal(6, 3, 3, seed=1)
-    squares = (rows @ rotation.T).square()
-    direct = quartic_loss(rows, population_tensor(SKEWED, rotation), 0.3, 4.0)
+    directions, rows = rotation(3), normal(6, 3, 3)
+    squares = (rows @ directions.T).square()
+    direct = quartic_loss(rows, population_tensor(SKEWED, directions), 0.3, 4.0)
     torch.testing.assert_close(squares_loss(squares, SKEWED, 0.3, 4.0), direct)
 
     def loss(u: Tensor) -> Tensor:
@@ -131,10 +119,10 @@ def test_l4_is_quadratic_in_the_squared_coordinates() -> None:
 
 def test_whitened_hessian_splits() -> None:
     points = critical_points(SKEWED, 0.1, 5.0)
-    rotation = random_rotation(3, seed=2)
-    signs = torch.randint(0, 2, points.squares.shape, generator=generator(3)) * 2 - 1
-    rows = signs * points.squares.sqrt() @ rotation
-    full = quartic_hessian(rows, population_tensor(SKEWED, rotation), 0.1, 5.0).view(-1, 9, 9)
+    directions = rotation(3)
+    signs = torch.randint(0, 2, points.squares.shape, generator=stream("signs", 0)) * 2 - 1
+    rows = signs * points.squares.sqrt() @ directions
+    full = quartic_hessian(rows, population_tensor(SKEWED, directions), 0.1, 5.0).view(-1, 9, 9)
     torch.testing.assert_close(torch.linalg.eigvalsh(full), points.curvatures)
     slopes = squares_gradient(points.squares, SKEWED, 0.1, 5.0).flatten(1)
     active = points.supports.flatten(1)
@@ -211,7 +199,7 @@ def test_mu_above_one_is_benign_below_a_second_line_in_lambda() -> None:
         assert only_truths(THIRDS, 3.0, lam) == benign
         spurious = critical_points(THIRDS, 3.0, lam).count("spurious minimum")
         assert (spurious == 0) == benign
-        share = benign_share(THIRDS, 3.0, lam, 200, generator(4))
+        share = benign_share(THIRDS, 3.0, lam, 200, stream("starts", 0))
         assert (share == 1.0) == benign
 
 
@@ -243,7 +231,7 @@ def test_search_finds_the_listed_points_and_no_others(
     proportions: Tensor, mu: float, lam: float, starts: int
 ) -> None:
     listed = critical_points(proportions, mu, lam)
-    found = search(proportions, mu, lam, starts, generator(5))
+    found = search(proportions, mu, lam, starts, stream("starts", 0))
     matches = match_points(found.points.squares, listed.squares).tolist()
     assert sorted(matches) == list(range(len(listed)))
     assert found.points.kinds == tuple(listed.kinds[i] for i in matches)
@@ -253,8 +241,8 @@ def test_search_finds_the_listed_points_and_no_others(
 @pytest.mark.parametrize(("k", "lam"), [(5, 8.0), (8, 14.0)])
 def test_search_beyond_enumeration_meets_no_spurious_minimum(k: int, lam: float) -> None:
     p = as_proportions([1 + 0.1 * m for m in range(k)])
-    assert benign_share(p, 0.5, lam, 500, generator(6)) == 1.0
-    found = search(p, 0.5, lam, 4000 // k**2, generator(6)).points
+    assert benign_share(p, 0.5, lam, 500, stream("starts", 0)) == 1.0
+    found = search(p, 0.5, lam, 4000 // k**2, stream("search", 0)).points
     assert set(found.kinds) <= {"truth", "strict saddle", "maximum"}
     assert len(found) > 20
     tensor = population_tensor(p)
@@ -266,7 +254,7 @@ def test_search_beyond_enumeration_meets_no_spurious_minimum(k: int, lam: float)
 def test_global_minimum_is_what_the_solver_finds() -> None:
     expected = global_minimum(THIRDS, 0.1, 10.0)
     assert expected.value == pytest.approx(-0.9278, abs=5e-5)
-    starts = random_starts(20, 3, generator(7))
+    starts = random_starts(20, 3, stream("starts", 0))
     solution = minimise_quartic(population_tensor(THIRDS), 0.1, 10.0, starts)
     torch.testing.assert_close(solution.values, torch.full_like(solution.values, expected.value))
     norms = solution.points.square().sum(-1)
@@ -275,9 +263,10 @@ def test_global_minimum_is_what_the_solver_finds() -> None:
 
 def test_benign_share_is_one_exactly_inside_the_benign_region() -> None:
     for p in (THIRDS, SKEWED):
-        assert benign_share(p, 0.5, 1.2 * 0.5 / float(p.min()), 100, generator(8)) == 1.0
-        assert benign_share(p, 0.5, 0.9 * 0.5 / float(p.min()), 100, generator(8)) == 0.0
-    falling = [benign_share(THIRDS, mu, 100.0, 400, generator(9)) for mu in (1.1, 1.5, 3.0)]
+        for margin, share in ((1.2, 1.0), (0.9, 0.0)):
+            lam = margin * 0.5 / float(p.min())
+            assert benign_share(p, 0.5, lam, 100, stream("starts", 0)) == share
+    falling = [benign_share(THIRDS, mu, 100.0, 400, stream("starts", 0)) for mu in (1.1, 1.5, 3.0)]
     assert falling == pytest.approx([0.92, 0.70, 0.43], abs=0.07)
 
 

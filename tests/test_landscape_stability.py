@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -28,15 +29,8 @@ SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
 
 
 def random_symmetric(k: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    tensor = torch.randn(k, k, k, k, generator=generator, dtype=torch.float64)
+    tensor = normal(k, k, k, k, seed=seed, purpose="tensor")
     return torch.stack([tensor.permute(*order) for order in permutations(range(4))]).mean(0)
-
-
-def random_rotation(k: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    basis: Tensor = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))[0]
-    return basis
 
 
 def truth_rows(p: Tensor, mu: float, lam: float, directions: Tensor) -> Tensor:
@@ -59,9 +53,9 @@ def moved_minimum(p: Tensor, mu: float, lam: float, error: Tensor, directions: T
 def test_curvatures_at_the_truth(weights: list[float], mu: float, margin: float) -> None:
     p = torch.tensor(weights, dtype=torch.float64) / sum(weights)
     k, lam = len(p), margin * mu / float(p.min())
-    rotation = random_rotation(k, seed=0)
-    rows = truth_rows(p, mu, lam, rotation)
-    hessian = quartic_hessian(rows, population_tensor(p, rotation), mu, lam).view(k * k, k * k)
+    directions = rotation(k)
+    rows = truth_rows(p, mu, lam, directions)
+    hessian = quartic_hessian(rows, population_tensor(p, directions), mu, lam).view(k * k, k * k)
     spectrum = torch.linalg.eigvalsh(hessian)
     explicit = curvatures_at_truth(p, mu, lam).flatten().sort().values
     torch.testing.assert_close(spectrum, explicit, rtol=1e-8, atol=1e-8)
@@ -122,7 +116,7 @@ def test_best_weights_are_nearly_the_best_of_a_grid() -> None:
 
 
 def test_first_order_displacement_is_the_derivative_of_the_minimum() -> None:
-    directions, error = random_rotation(3, seed=1), random_symmetric(3, seed=2)
+    directions, error = rotation(3), random_symmetric(3, seed=0)
     rows = truth_rows(SKEWED, 0.5, 6.0, directions)
     predicted = first_order_displacement(SKEWED, 0.5, 6.0, error, directions)
     residuals = []
@@ -163,18 +157,17 @@ def test_tolerance_is_where_the_proof_stops() -> None:
     assert tolerance.epsilon > 1e-3
     assert displacement_bound(SKEWED, 0.5, 6.0, 1.001 * tolerance.epsilon).radius == float("inf")
     small = displacement_bound(SKEWED, 0.5, 6.0, 1e-6)
-    error = random_symmetric(3, seed=3)
+    error = random_symmetric(3, seed=0)
     error = 1e-6 * error / error_norm(error)
     assert float(first_order_displacement(SKEWED, 0.5, 6.0, error).norm()) <= small.radius
 
 
 def test_error_norm_bounds_the_multilinear_norm() -> None:
-    error = random_symmetric(4, seed=4)
-    generator = torch.Generator().manual_seed(5)
-    vectors = torch.randn(4, 5000, 4, generator=generator, dtype=torch.float64)
+    error = random_symmetric(4, seed=0)
+    vectors = normal(4, 5000, 4)
     a, b, c, d = vectors / vectors.norm(dim=-1, keepdim=True)
     values = torch.einsum("abcd,na,nb,nc,nd->n", error, a, b, c, d)
     assert float(values.abs().max()) <= error_norm(error) <= float(error.norm())
-    direction = random_rotation(4, seed=6)[0]
+    direction = rotation(4)[0]
     rank_one = torch.einsum("a,b,c,d->abcd", *[direction] * 4)
     assert error_norm(-2 * rank_one) == pytest.approx(2.0)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
     ["randomness", "checks", "nonlinearity", "hermite", "grams", "slices", "passes"],
     ["transforms", "model", "least_squares"],
-    ["moments", "losses", "likelihood", "metrics"],
+    ["coordinates", "moments", "losses", "likelihood", "metrics"],
     ["efficiency", "diagnostics", "solvers", "landscape"],
     ["recovery", "results", "streaming"],
     ["estimator", "selection", "experiments"],

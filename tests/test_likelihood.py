@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from helpers import normal, samples
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -13,6 +14,7 @@ from moe import likelihood
 from moe.likelihood import em_rate, information, pack, unpack
 from moe.losses import log_loss
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
 NAMES = ["linear", "sigmoid", "tanh", "softplus", "gelu", "relu", "leaky_relu"]
@@ -20,10 +22,8 @@ NAMES = ["linear", "sigmoid", "tanh", "softplus", "gelu", "relu", "leaky_relu"]
 
 def problem(name: str, *, k: int = 3, d: int = 5, n: int = 60) -> tuple[MoE, Tensor, Tensor]:
     """A model away from the truth of its samples, so that neither score nor residuals are small."""
-    generator = torch.Generator().manual_seed(0)
-    truth = random_moe(k, d, sigma=0.4, nonlinearity=name, generator=generator)
-    x, y = truth.sample(n, generator)
-    other = random_moe(k, d, sigma=0.6, nonlinearity=name, generator=generator)
+    _, x, y = samples(k, d, n, sigma=0.4, nonlinearity=name)
+    other = random_moe(k, d, sigma=0.6, nonlinearity=name, generator=stream("another truth", 0))
     return other, x, y
 
 
@@ -95,12 +95,12 @@ def test_outer_is_the_sum_of_squared_scores() -> None:
 @pytest.mark.parametrize("name", ["linear", "sigmoid"])
 def test_information_identity_at_the_truth(name: str) -> None:
     """The means of outer products and of minus the Hessian agree, and the mean score is zero."""
-    generator = torch.Generator().manual_seed(1)
-    truth = random_moe(2, 3, sigma=0.3, nonlinearity=name, generator=generator)
+    truth = random_moe(2, 3, sigma=0.3, nonlinearity=name, generator=stream("truth", 1))
+    data = stream("data", 1)
     batches, n = 60, 2_000
     gaps, scores = [], []
     for _ in range(batches):
-        x, y = truth.sample(n, generator)
+        x, y = truth.sample(n, data)
         _, gradient, outer = information(truth, x, y, "outer")
         gaps.append((outer - information(truth, x, y, "observed")[2]) / n)
         scores.append(gradient / n)
@@ -115,9 +115,7 @@ def test_information_identity_at_the_truth(name: str) -> None:
 @pytest.mark.parametrize("learn", [("gating",), ("regressors", "gating")])
 def test_em_rate_equals_the_measured_rate_of_em(learn: tuple[str, ...]) -> None:
     """A step of EM from just off its fixed point, in the slowest direction, keeps that share."""
-    generator = torch.Generator().manual_seed(2)
-    truth = random_moe(3, 4, sigma=0.3, generator=generator)
-    x, y = truth.sample(2_000, generator)
+    truth, x, y = samples(3, 4, 2_000, 2, sigma=0.3)
 
     def em(start: MoE, iterations: int) -> MoE:
         fit = expectation_maximisation(
@@ -148,8 +146,7 @@ def test_em_rate_equals_the_measured_rate_of_em(learn: tuple[str, ...]) -> None:
 
 
 def test_em_rate_is_the_largest_eigenvalue_of_the_missing_share() -> None:
-    generator = torch.Generator().manual_seed(4)
-    root, part = torch.randn(2, 6, 6, generator=generator, dtype=torch.float64)
+    root, part = normal(2, 6, 6)
     missing = part @ part.T
     complete = missing + root @ root.T
     expected = torch.linalg.eigvals(torch.eye(6) - torch.linalg.solve(complete, complete - missing))
@@ -169,7 +166,7 @@ def test_chunks_do_not_change_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_unpack_inverts_pack(k: int) -> None:
-    model = random_moe(k, 5, sigma=0.7, generator=torch.Generator().manual_seed(5))
+    model = random_moe(k, 5, sigma=0.7, generator=stream("truth", 0))
     theta = pack(model)
     assert theta.shape == ((2 * k - 1) * 5 + 1,)
     back = unpack(theta, model)

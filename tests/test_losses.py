@@ -7,14 +7,16 @@ from functools import partial
 
 import pytest
 import torch
+from helpers import normal, rotation, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from moe.hermite import score_tensor
 from moe.losses import l4_moments, l4_population, l4_samples, log_loss, squared_loss
-from moe.model import MoE, random_moe
+from moe.model import random_moe
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.transforms import output_transform
 
 MU, LAM, DELTA = 0.5, 10.0, 0.3
@@ -23,18 +25,8 @@ LINEAR = as_nonlinearity("linear")
 SEEDS = st.integers(0, 10_000)
 
 
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _data(n: int = 60, k: int = 3, d: int = 4, seed: int = 0) -> tuple[MoE, Tensor, Tensor]:
-    generator = _generator(seed)
-    model = random_moe(k, d, generator=generator)
-    return model, *model.sample(n, generator)
-
-
-def _proportions(k: int, generator: torch.Generator) -> Tensor:
-    p = 0.3 + torch.rand(k, generator=generator, dtype=torch.float64)
+def _proportions(k: int, seed: int = 0) -> Tensor:
+    p = 0.3 + torch.rand(k, generator=stream("proportions", seed), dtype=torch.float64)
     return p / p.sum()
 
 
@@ -49,22 +41,13 @@ def _moments(truth: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return second, torch.einsum("m,ma,mb,mc,md->abcd", p, truth, truth, truth, truth)
 
 
-def _random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=_generator(seed), dtype=dtype)
-
-
-def _rotation(d: int, generator: torch.Generator) -> Tensor:
-    q: Tensor = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64)).Q
-    return q
-
-
 # --- the three forms of L_4 -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("delta", [0.0, DELTA])
 def test_samples_equal_moments_of_the_same_samples(delta: float) -> None:
-    _, x, y = _data()
-    rows = _random(3, 4, seed=1)
+    _, x, y = samples(3, 4, 60)
+    rows = normal(3, 4)
     sampled = l4_samples(rows, x, y, QUARTIC, QUADRATIC, MU, LAM, delta)
     momented = l4_moments(rows, *_empirical_moments(x, y), MU, LAM, delta)
     assert float(sampled) == pytest.approx(float(momented), rel=1e-11)
@@ -72,9 +55,7 @@ def test_samples_equal_moments_of_the_same_samples(delta: float) -> None:
 
 @pytest.mark.parametrize("delta", [0.0, DELTA])
 def test_moments_with_exact_tensors_equal_population(delta: float) -> None:
-    generator = _generator(2)
-    truth, p = _random(3, 5, seed=3), _proportions(3, generator)
-    rows = _random(7, 3, 5, seed=4)
+    truth, p, rows = normal(3, 5, purpose="truth"), _proportions(3), normal(7, 3, 5)
     exact = l4_moments(rows, *_moments(truth, p), MU, LAM, delta)
     torch.testing.assert_close(
         exact, l4_population(rows, truth, p, MU, LAM, delta), rtol=1e-11, atol=0
@@ -82,7 +63,7 @@ def test_moments_with_exact_tensors_equal_population(delta: float) -> None:
 
 
 def test_population_is_the_double_sum_of_the_definition() -> None:
-    truth, p, rows = _random(3, 3, seed=5), _proportions(3, _generator(6)), _random(3, 3, seed=7)
+    truth, p, rows = normal(3, 3, purpose="truth"), _proportions(3), normal(3, 3)
     s = [[float(rows[i] @ truth[m]) ** 2 for m in range(3)] for i in range(3)]
     value = sum(
         float(p[m]) * s[i][m] * s[j][m]
@@ -98,13 +79,13 @@ def test_population_is_the_double_sum_of_the_definition() -> None:
 
 
 def test_samples_tend_to_population_within_error_bars() -> None:
-    model = random_moe(2, 3, gate_norm=1.0, generator=_generator(8))
-    generator, rows = _generator(9), 0.5 * _random(2, 3, seed=10)
+    model = random_moe(2, 3, gate_norm=1.0, generator=stream("truth", 0))
+    data, rows = stream("data", 0), 0.5 * normal(2, 3)
     p = torch.tensor([0.5, 0.5], dtype=torch.float64)  # two gates without offset
     population = l4_population(rows, model.regressors, p, MU, LAM)
     batches = torch.stack(
         [
-            l4_samples(rows, *model.sample(20_000, generator), QUARTIC, QUADRATIC, MU, LAM)
+            l4_samples(rows, *model.sample(20_000, data), QUARTIC, QUADRATIC, MU, LAM)
             for _ in range(40)
         ]
     )
@@ -121,9 +102,8 @@ def test_samples_tend_to_population_within_error_bars() -> None:
 def test_known_optimum_has_known_value_zero_gradient_and_positive_curvature(
     k: int, orthonormal: bool
 ) -> None:
-    generator = _generator(k)
-    truth = random_moe(k, k, gate_norm=0.0, orthonormal=orthonormal, generator=generator).regressors
-    p, lam = _proportions(k, generator), 40.0
+    model = random_moe(k, k, gate_norm=0.0, orthonormal=orthonormal, generator=stream("truth", k))
+    truth, p, lam = model.regressors, _proportions(k), 40.0
     lengths = (lam / (lam - MU / p) / p).sqrt()
     rows = lengths[:, None] * torch.linalg.pinv(truth).mT
     if orthonormal:
@@ -141,8 +121,7 @@ def test_known_optimum_has_known_value_zero_gradient_and_positive_curvature(
 
 
 def test_squared_loss_at_the_truth_is_the_mean_conditional_variance() -> None:
-    model = random_moe(3, 5, sigma=0.3, generator=_generator(11))
-    x, y = model.sample(200_000, _generator(12))
+    model, x, y = samples(3, 5, 200_000, sigma=0.3)
     p, means = model.gate(x), model.expert_means(x)
     variance = model.sigma**2 + (p * means.square()).sum(-1) - model.mean(x).square()
     squares = (y - model.mean(x)).square()
@@ -152,8 +131,7 @@ def test_squared_loss_at_the_truth_is_the_mean_conditional_variance() -> None:
 
 
 def test_log_loss_has_zero_expected_gradient_at_the_truth() -> None:
-    model = random_moe(3, 5, sigma=0.3, generator=_generator(13))
-    x, y = model.sample(400, _generator(14))
+    model, x, y = samples(3, 5, 400, sigma=0.3)
     gating = model.gating.clone().requires_grad_()
 
     def one(w: Tensor, x_n: Tensor, y_n: Tensor) -> Tensor:
@@ -173,9 +151,8 @@ def test_log_loss_has_zero_expected_gradient_at_the_truth() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "sigmoid", "relu"])
 def test_squared_and_log_loss_equal_naive_loops(name: str) -> None:
-    generator, g = _generator(15), as_nonlinearity(name)
-    model = random_moe(3, 4, sigma=0.4, nonlinearity=name, generator=generator)
-    x, y = model.sample(25, generator)
+    model, x, y = samples(3, 4, 25, sigma=0.4, nonlinearity=name)
+    g = as_nonlinearity(name)
     squares = logs = 0.0
     for x_n, y_n in zip(x, y, strict=True):
         scores = [math.exp(float(w @ x_n)) for w in model.gating]
@@ -192,15 +169,14 @@ def test_squared_and_log_loss_equal_naive_loops(name: str) -> None:
 
 
 def test_log_loss_is_minus_the_mean_log_density() -> None:
-    model, x, y = _data()
+    model, x, y = samples(3, 4, 60)
     loss = log_loss(model.gating, model.regressors, model.sigma, x, y, model.nonlinearity)
     torch.testing.assert_close(loss, -model.log_density(x, y).mean())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_no_overflow_at_gate_norm_100(dtype: torch.dtype) -> None:
-    model = random_moe(3, 5, gate_norm=100.0, generator=_generator(16), dtype=dtype)
-    x, y = model.sample(500, _generator(17))
+    model, x, y = samples(3, 5, 500, gate_norm=100.0, dtype=dtype)
     gating = model.gating.clone().requires_grad_()
     regressors = model.regressors.clone().requires_grad_()
     for value in (
@@ -219,15 +195,14 @@ def test_no_overflow_at_gate_norm_100(dtype: torch.dtype) -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, k=st.integers(1, 4), extra=st.integers(0, 2))
 def test_l4_is_invariant_under_permutation_sign_and_rotation(seed: int, k: int, extra: int) -> None:
-    generator, d = _generator(seed), k + extra
-    truth = torch.randn(k, d, generator=generator, dtype=torch.float64)
-    rows = torch.randn(k, d, generator=generator, dtype=torch.float64)
-    p = _proportions(k, generator)
-    x = torch.randn(30, d, generator=generator, dtype=torch.float64)
-    y = torch.randn(30, generator=generator, dtype=torch.float64)
-    order = torch.randperm(k, generator=generator)
-    signs = 2.0 * torch.randint(0, 2, (k, 1), generator=generator) - 1.0
-    rotation = _rotation(d, generator)
+    d = k + extra
+    truth, rows = (normal(k, d, seed=seed, purpose=name) for name in ("truth", "rows"))
+    p = _proportions(k, seed)
+    x = normal(30, d, seed=seed, purpose="inputs")
+    y = normal(30, seed=seed, purpose="outputs")
+    order = torch.randperm(k, generator=stream("order", seed))
+    signs = 2.0 * torch.randint(0, 2, (k, 1), generator=stream("signs", seed)) - 1.0
+    turn = rotation(d, seed)
     second, fourth = _moments(truth, p)
 
     def values(a: Tensor, star: Tensor, q: Tensor, inputs: Tensor) -> Tensor:
@@ -242,7 +217,7 @@ def test_l4_is_invariant_under_permutation_sign_and_rotation(seed: int, k: int, 
     close = partial(torch.testing.assert_close, rtol=1e-8, atol=1e-8)
     close(values((signs * rows)[order], truth, p, x), plain)
     close(values(rows, truth[order], p[order], x), plain)
-    turned = values(rows @ rotation, truth @ rotation, p, x @ rotation)
+    turned = values(rows @ turn, truth @ turn, p, x @ turn)
     close(turned, plain)
     signed = l4_moments((signs * rows)[order], second, fourth, MU, LAM, DELTA)
     close(signed, plain[0])
@@ -251,12 +226,11 @@ def test_l4_is_invariant_under_permutation_sign_and_rotation(seed: int, k: int, 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, k=st.integers(1, 4))
 def test_squared_and_log_loss_invariances(seed: int, k: int) -> None:
-    generator, d = _generator(seed), 4
-    a, w = (torch.randn(k, d, generator=generator, dtype=torch.float64) for _ in range(2))
-    x = torch.randn(20, d, generator=generator, dtype=torch.float64)
-    y = torch.randn(20, generator=generator, dtype=torch.float64)
-    order, rotation = torch.randperm(k, generator=generator), _rotation(d, generator)
-    shift = torch.randn(d, generator=generator, dtype=torch.float64)
+    a, w = (normal(k, 4, seed=seed, purpose=name) for name in ("regressors", "gates"))
+    x = normal(20, 4, seed=seed, purpose="inputs")
+    y = normal(20, seed=seed, purpose="outputs")
+    order, turn = torch.randperm(k, generator=stream("order", seed)), rotation(4, seed)
+    shift = normal(4, seed=seed, purpose="shift")
 
     def values(a: Tensor, w: Tensor, x: Tensor) -> Tensor:
         return torch.stack([squared_loss(a, w, x, y, LINEAR), log_loss(w, a, 0.5, x, y, LINEAR)])
@@ -264,16 +238,16 @@ def test_squared_and_log_loss_invariances(seed: int, k: int) -> None:
     plain = values(a, w, x)
     torch.testing.assert_close(values(a[order], w[order], x), plain)
     torch.testing.assert_close(values(a, w + shift, x), plain)
-    torch.testing.assert_close(values(a @ rotation, w @ rotation, x @ rotation), plain)
+    torch.testing.assert_close(values(a @ turn, w @ turn, x @ turn), plain)
 
 
 # --- gradients, dtypes, batches ---------------------------------------------------------------
 
 
 def test_gradcheck_in_float64() -> None:
-    model, x, y = _data(n=12, k=2, d=3)
-    rows = (0.7 * _random(2, 2, 3, seed=18)).requires_grad_()
-    gating = _random(2, 2, 3, seed=19).requires_grad_()
+    model, x, y = samples(2, 3, 12)
+    rows = (0.7 * normal(2, 2, 3, purpose="rows")).requires_grad_()
+    gating = normal(2, 2, 3, purpose="gates").requires_grad_()
     p, g = torch.tensor([0.4, 0.6], dtype=torch.float64), as_nonlinearity("tanh")
     second, fourth = _moments(model.regressors, p)
     truth = model.regressors
@@ -286,8 +260,8 @@ def test_gradcheck_in_float64() -> None:
 
 
 def test_float32_stays_float32_and_agrees_with_float64() -> None:
-    model, x, y = _data()
-    rows, p = 0.5 * _random(3, 4, seed=20), _proportions(3, _generator(21))
+    model, x, y = samples(3, 4, 60)
+    rows, p = 0.5 * normal(3, 4), _proportions(3)
     second, fourth = _moments(model.regressors, p)
     gating = model.gating
 
@@ -310,11 +284,11 @@ def test_float32_stays_float32_and_agrees_with_float64() -> None:
 
 
 def test_batch_dimensions_agree_with_a_loop() -> None:
-    model, x, y = _data()
-    rows, gating = _random(2, 3, 3, 4, seed=22), _random(2, 3, 3, 4, seed=23)
-    p = _proportions(3, _generator(24))
+    model, x, y = samples(3, 4, 60)
+    rows, gating = (normal(2, 3, 3, 4, purpose=name) for name in ("rows", "gates"))
+    p = _proportions(3)
     second, fourth = _moments(model.regressors, p)
-    sigma = 0.2 + torch.rand(2, 3, generator=_generator(25), dtype=torch.float64)
+    sigma = 0.2 + torch.rand(2, 3, generator=stream("sigma", 0), dtype=torch.float64)
     batched = torch.stack(
         [
             l4_population(rows, model.regressors, p, MU, LAM, DELTA),
@@ -341,9 +315,9 @@ def test_batch_dimensions_agree_with_a_loop() -> None:
 
 
 def test_losses_accept_a_batch_of_data_sets() -> None:
-    _, x, y = _data(n=60)
+    _, x, y = samples(3, 4, 60)
     xs, ys = x.reshape(3, 20, 4), y.reshape(3, 20)
-    a, w = _random(3, 3, 4, seed=26), _random(3, 3, 4, seed=27)
+    a, w = (normal(3, 3, 4, purpose=name) for name in ("rows", "gates"))
     together = squared_loss(a, w, xs, ys, LINEAR), log_loss(w, a, 0.5, xs, ys, LINEAR)
     for s in range(3):
         torch.testing.assert_close(together[0][s], squared_loss(a[s], w[s], xs[s], ys[s], LINEAR))

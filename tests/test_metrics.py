@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 
 from moe.metrics import absolute_cosines, align, gating_error, match, regressor_error
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 
 seeds = st.integers(0, 2**31 - 1)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @given(seed=seeds, k=st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_match_attains_the_bottleneck_optimum_of_brute_force(seed: int, k: int) -> None:
-    rng = generator(seed)
+    rng = stream("rows", seed)
     estimate, truth = (torch.randn(k, 6, generator=rng, dtype=torch.float64) for _ in range(2))
     cosines = absolute_cosines(estimate, truth)
     best = max(
@@ -44,9 +41,8 @@ def test_match_can_differ_from_the_permutation_with_the_largest_sum() -> None:
 @given(seed=seeds, k=st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
 def test_errors_vanish_for_any_relabelling_and_any_signs(seed: int, k: int) -> None:
-    rng = generator(seed)
-    truth = random_moe(k, 8, generator=rng)
-    order = torch.randperm(k, generator=rng)
+    truth = random_moe(k, 8, generator=stream("truth", seed))
+    order = torch.randperm(k, generator=stream("order", seed))
     gating = truth.gating[order] - truth.gating[order][-1]
     relabelled = MoE(truth.regressors[order], gating, truth.sigma)
     assert regressor_error(relabelled, truth) < 1e-14
@@ -56,20 +52,20 @@ def test_errors_vanish_for_any_relabelling_and_any_signs(seed: int, k: int) -> N
 
 
 def test_gates_are_compared_under_the_regressors_permutation_only() -> None:
-    truth = random_moe(3, 8, generator=generator(0))
+    truth = random_moe(3, 8, generator=stream("truth", 0))
     swapped = truth.gating[[1, 0, 2]]
     assert gating_error(MoE(truth.regressors, swapped, 0.1), truth) > 0.5
 
 
 def test_regressor_error_of_a_known_angle() -> None:
-    truth = random_moe(2, 4, orthonormal=True, generator=generator(1))
+    truth = random_moe(2, 4, orthonormal=True, generator=stream("truth", 1))
     a, b = truth.regressors
     turned = MoE(torch.stack([a, (b + a) / 2**0.5]), truth.gating, 0.1)
     assert regressor_error(turned, truth) == pytest.approx(1 - 0.5**0.5, abs=1e-12)
 
 
 def test_align_puts_experts_in_the_truths_order() -> None:
-    truth = random_moe(4, 9, generator=generator(2))
+    truth = random_moe(4, 9, generator=stream("truth", 2))
     order = torch.tensor([2, 0, 3, 1])
     shuffled = MoE(truth.regressors[order], truth.gating[order] - truth.gating[order][-1], 0.1)
     aligned = align(shuffled, truth)
@@ -78,7 +74,7 @@ def test_align_puts_experts_in_the_truths_order() -> None:
 
 
 def test_gating_error_of_a_truth_without_gates_is_absolute() -> None:
-    truth = random_moe(2, 5, gate_norm=0.0, generator=generator(3))
+    truth = random_moe(2, 5, gate_norm=0.0, generator=stream("truth", 3))
     gating = torch.zeros(2, 5, dtype=torch.float64)
     gating[0, 0] = 0.25
     assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(0.25)
@@ -91,7 +87,7 @@ def test_shapes_that_differ_are_refused() -> None:
 
 @pytest.mark.parametrize("error", [regressor_error, gating_error])
 def test_a_truth_whose_experts_are_not_independent_is_named(error: Callable[..., float]) -> None:
-    estimate = random_moe(3, 5, generator=generator(4))
+    estimate = random_moe(3, 5, generator=stream("truth", 4))
     a, b, _ = estimate.regressors
     twins = MoE(torch.stack([a, b, -2 * a]), estimate.gating, 0.1)
     with pytest.raises(ValueError, match=r"truth: expected experts that differ.* 0 and 2"):

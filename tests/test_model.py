@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import normal, rotation, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,14 +16,11 @@ from torch import Tensor
 from moe.metrics import gating_error, regressor_error
 from moe.model import MoE, gaussian_log_density, log_gate, random_moe
 from moe.nonlinearity import NONLINEARITIES
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from moe.randomness import stream
 
 
 def example(seed: int = 0, *, k: int = 3, d: int = 6, **options: Any) -> MoE:
-    return random_moe(k, d, generator=generator(seed), **options)
+    return random_moe(k, d, generator=stream("truth", seed), **options)
 
 
 def naive_density(model: MoE, x: Tensor, y: Tensor) -> Tensor:
@@ -42,7 +40,7 @@ def naive_density(model: MoE, x: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", sorted(NONLINEARITIES))
 def test_density_integrates_to_one_over_y(name: str) -> None:
     model = example(nonlinearity=name, sigma=0.3, gate_norm=2.0)
-    x = torch.randn(5, model.d, generator=generator(1), dtype=torch.float64)
+    x = normal(5, model.d, purpose="inputs")
     y = torch.linspace(-12, 12, 4001, dtype=torch.float64)
     for point in x:
         density = model.log_density(point.expand(len(y), -1), y).exp()
@@ -54,7 +52,7 @@ def test_density_integrates_to_one_over_y(name: str) -> None:
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh"])
 def test_log_density_equals_the_naive_formula(name: str) -> None:
     model = example(nonlinearity=name, sigma=0.5, gate_norm=3.0)
-    x, y = model.sample(40, generator(2))
+    x, y = model.sample(40, stream("data", 0))
     torch.testing.assert_close(
         model.log_density(x, y).exp(), naive_density(model, x, y), rtol=1e-12, atol=0
     )
@@ -68,7 +66,7 @@ def test_gaussian_log_density_is_the_normal_density() -> None:
 
 def test_nothing_overflows_at_gate_norm_100_nor_far_from_the_experts() -> None:
     model = example(gate_norm=100.0, sigma=0.01)
-    x = 30 * torch.randn(500, model.d, generator=generator(3), dtype=torch.float64)
+    x = 30 * normal(500, model.d, purpose="inputs")
     y = torch.linspace(-1e4, 1e4, 500, dtype=torch.float64)
     for value in (
         model.log_density(x, y),
@@ -86,8 +84,8 @@ def test_nothing_overflows_at_gate_norm_100_nor_far_from_the_experts() -> None:
 
 
 def test_log_gate_of_a_batch_equals_one_at_a_time() -> None:
-    gating = torch.randn(4, 2, 3, 5, generator=generator(4), dtype=torch.float64)
-    x = torch.randn(7, 5, generator=generator(5), dtype=torch.float64)
+    gating = normal(4, 2, 3, 5, purpose="gates")
+    x = normal(7, 5, purpose="inputs")
     together = log_gate(gating, x)
     assert together.shape == (4, 2, 7, 3)
     torch.testing.assert_close(together[2, 1], log_gate(gating[2, 1], x))
@@ -96,7 +94,7 @@ def test_log_gate_of_a_batch_equals_one_at_a_time() -> None:
 def test_sample_moments_agree_with_mean_and_variance() -> None:
     model = example(sigma=0.4, gate_norm=2.0, nonlinearity="tanh")
     n = 200_000
-    x, y = model.sample(n, generator(6))
+    x, y = model.sample(n, stream("data", 0))
     gate, means = model.gate(x), model.expert_means(x)
     second = (gate * (means.square() + model.sigma**2)).sum(1)
     for residual in (
@@ -114,18 +112,16 @@ def test_sample_moments_agree_with_mean_and_variance() -> None:
 
 def test_samples_depend_on_the_generator_alone() -> None:
     model = example()
-    for one, other in zip(
-        model.sample(50, generator(7)), model.sample(50, generator(7)), strict=True
-    ):
-        assert torch.equal(one, other)
-    assert not torch.equal(model.sample(50, generator(7))[1], model.sample(50, generator(8))[1])
+    first, again, another = (model.sample(50, stream("data", seed)) for seed in (0, 0, 1))
+    for i in range(2):
+        assert torch.equal(first[i], again[i]) and not torch.equal(first[i], another[i])
 
 
 def test_mixing_proportions_are_the_mean_gate() -> None:
     model = example(gate_norm=3.0)
     n = 50_000
-    proportions = model.mixing_proportions(n, generator=generator(9))
-    x = torch.randn(n, model.d, generator=generator(10), dtype=torch.float64)
+    proportions = model.mixing_proportions(n, generator=stream("proportions", 0))
+    x = normal(n, model.d, purpose="inputs")
     gate = model.gate(x)
     assert proportions.sum() == pytest.approx(1.0)
     assert bool(((proportions - gate.mean(0)).abs() < 5 * (2 / n) ** 0.5 * gate.std(0)).all())
@@ -152,8 +148,7 @@ def test_random_moe_puts_gates_in_any_direction_on_request() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_is_kept(dtype: torch.dtype) -> None:
-    model = random_moe(2, 4, generator=generator(), dtype=dtype)
-    x, y = model.sample(10, generator())
+    model, x, y = samples(2, 4, 10, dtype=dtype)
     for value in (x, y, model.gate(x), model.mean(x), model.log_density(x, y)):
         assert value.dtype == dtype
 
@@ -222,7 +217,7 @@ def test_random_moe_refuses_bad_arguments_by_name(
     argument: str, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=argument):
-        random_moe(**{"k": 2, "d": 4, "generator": generator(), **options})
+        random_moe(**{"k": 2, "d": 4, "generator": stream("truth", 0), **options})
 
 
 seeds = st.integers(0, 10_000)
@@ -236,7 +231,7 @@ def test_one_permutation_of_experts_and_gates_changes_nothing(
     model = example(seed, k=4, nonlinearity=name)
     gating = model.gating[order]
     permuted = MoE(model.regressors[order], gating - gating[-1], model.sigma, model.nonlinearity)
-    x, y = model.sample(30, generator(seed))
+    x, y = model.sample(30, stream("data", seed))
     torch.testing.assert_close(permuted.log_density(x, y), model.log_density(x, y))
     torch.testing.assert_close(permuted.mean(x), model.mean(x))
     assert regressor_error(permuted, model) < 1e-12
@@ -247,8 +242,8 @@ def test_one_permutation_of_experts_and_gates_changes_nothing(
 @given(seeds, st.floats(0.0, 20.0))
 def test_a_shift_of_all_gates_changes_nothing(seed: int, size: float) -> None:
     model = example(seed)
-    shift = size * torch.randn(model.d, generator=generator(seed), dtype=torch.float64)
-    x, _ = model.sample(30, generator(seed))
+    shift = size * normal(model.d, seed=seed, purpose="shift")
+    x, _ = model.sample(30, stream("data", seed))
     torch.testing.assert_close(
         log_gate(model.gating + shift, x), log_gate(model.gating, x), rtol=1e-9, atol=1e-9
     )
@@ -258,11 +253,10 @@ def test_a_shift_of_all_gates_changes_nothing(seed: int, size: float) -> None:
 @given(seeds)
 def test_a_rotation_of_inputs_and_parameters_changes_nothing(seed: int) -> None:
     model = example(seed)
-    x, y = model.sample(30, generator(seed))
-    noise = torch.randn(model.d, model.d, generator=generator(seed), dtype=torch.float64)
-    rotation = torch.linalg.qr(noise).Q
-    rotated = MoE(model.regressors @ rotation.T, model.gating @ rotation.T, model.sigma)
-    torch.testing.assert_close(rotated.log_density(x @ rotation.T, y), model.log_density(x, y))
+    x, y = model.sample(30, stream("data", seed))
+    turn = rotation(model.d, seed)
+    rotated = MoE(model.regressors @ turn.T, model.gating @ turn.T, model.sigma)
+    torch.testing.assert_close(rotated.log_density(x @ turn.T, y), model.log_density(x, y))
 
 
 @settings(deadline=None, max_examples=20)
@@ -275,5 +269,5 @@ def test_an_even_nonlinearity_cannot_see_signs(seed: int, signs: list[float]) ->
         model.sigma,
         model.nonlinearity,
     )
-    x, y = model.sample(20, generator(seed))
+    x, y = model.sample(20, stream("data", seed))
     torch.testing.assert_close(flipped.log_density(x, y), model.log_density(x, y))

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 import torch
+from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,15 +17,12 @@ from moe import least_squares, moments
 from moe.hermite import hermite_features, index_table, root_factorials, score_tensor
 from moe.moments import Moments, ScoreMoment, score_moment, whiten
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.transforms import OutputTransform, output_transform
 
 DEGREES = (2, 3, 4)
 METHODS: tuple[moments.Method, ...] = ("average", "least_squares")
 SIGMA = 0.1
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def mixture(
@@ -33,11 +31,12 @@ def mixture(
     """x, y of two experts in the first two coordinates, gate along the last; A, E[p]."""
     a = torch.zeros(2, d).double()
     a[0, :2], a[1, :2] = torch.tensor([1.0, 0.0]), torch.tensor([0.6, 0.8])
-    x = normal(n, d, seed=seed)
+    x = normal(n, d, seed=seed, purpose="inputs")
     gate = torch.sigmoid(1.5 * x[:, -1])
-    first = torch.rand(n, generator=torch.Generator().manual_seed(seed + 1)) < gate
+    first = torch.rand(n, generator=stream("gate", seed)) < gate
     mean = as_nonlinearity(g)(torch.where(first, x @ a[0], x @ a[1]))
-    return x, mean + SIGMA * normal(n, seed=seed + 2), a, torch.tensor([0.5, 0.5]).double()
+    noise = SIGMA * normal(n, seed=seed, purpose="noise")
+    return x, mean + noise, a, torch.tensor([0.5, 0.5]).double()
 
 
 def transform(degree: int) -> OutputTransform:
@@ -163,10 +162,10 @@ def test_small_chunks_change_nothing(degree: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("degree", DEGREES)
 def test_rotating_the_inputs_rotates_the_moment(degree: int, method: moments.Method) -> None:
     x, y, _, _ = mixture(800, 3)
-    rotation = torch.linalg.qr(normal(3, 3, seed=5))[0]
+    turn = rotation(3)
     plain = score_moment(x, y, transform(degree), method).tensor
-    rotated = score_moment(x @ rotation, y, transform(degree), method).tensor
-    torch.testing.assert_close(rotated, rotate(plain, rotation), rtol=0, atol=1e-10)
+    rotated = score_moment(x @ turn, y, transform(degree), method).tensor
+    torch.testing.assert_close(rotated, rotate(plain, turn), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -175,7 +174,7 @@ def test_a_basis_gives_the_moment_of_the_projected_inputs(
     degree: int, method: moments.Method
 ) -> None:
     x, y, _, _ = mixture(800, 6)
-    basis = torch.linalg.qr(normal(6, 2, seed=7))[0]
+    basis = torch.linalg.qr(normal(6, 2))[0]
     inside = score_moment(x, y, transform(degree), method, basis=basis).tensor
     expected = score_moment(x @ basis, y, transform(degree), method).tensor
     torch.testing.assert_close(inside, expected, rtol=0, atol=1e-12)
@@ -189,7 +188,7 @@ def test_estimates_are_unbiased(degree: int, method: moments.Method) -> None:
     """Mean of 60 independent estimates within 4.5 standard errors of sum_i E[p_i] a_i^(m)."""
     runs = []
     for seed in range(60):
-        x, y, a, p = mixture(2000, 3, seed=10 * seed)
+        x, y, a, p = mixture(2000, 3, seed)
         runs.append(score_moment(x, y, transform(degree), method).tensor)
     estimates = torch.stack(runs)
     error = estimates.std(0) / math.sqrt(len(runs))
@@ -207,7 +206,7 @@ def test_least_squares_is_less_noisy_than_the_average(name: str, degree: int) ->
     q = output_transform(name, SIGMA, degree)
     squares = torch.zeros(2).double()
     for seed in range(60):
-        x, y, a, p = mixture(4000, 3, 10 * seed, name)
+        x, y, a, p = mixture(4000, 3, seed, name)
         for i, method in enumerate(METHODS):
             deviation = score_moment(x, y, q, method).tensor - exact(a, p, degree)
             squares[i] += deviation.square().sum()

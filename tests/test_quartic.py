@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -14,6 +15,7 @@ from torch.func import jacrev
 
 from moe.landscape import global_minimum, population_tensor
 from moe.losses import l4_population
+from moe.randomness import stream
 from moe.solvers.quartic import (
     benign,
     check_weights,
@@ -28,22 +30,9 @@ from moe.solvers.quartic import (
 SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-
-
 def random_symmetric(k: int, seed: int) -> Tensor:
-    tensor = normal(k, k, k, k, seed=seed)
+    tensor = normal(k, k, k, k, seed=seed, purpose="tensor")
     return torch.stack([tensor.permute(*order) for order in permutations(range(4))]).mean(0)
-
-
-def random_rotation(k: int, seed: int) -> Tensor:
-    basis: Tensor = torch.linalg.qr(normal(k, k, seed=seed))[0]
-    return basis
 
 
 def defining_sum(tensor: Tensor, mu: float, lam: float) -> Callable[[Tensor], Tensor]:
@@ -64,7 +53,7 @@ def defining_sum(tensor: Tensor, mu: float, lam: float) -> Callable[[Tensor], Te
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_loss_gradient_and_hessian_agree_with_the_defining_sum(k: int) -> None:
-    tensor, rows = random_symmetric(k, seed=k), normal(k, k, seed=10 + k)
+    tensor, rows = random_symmetric(k, seed=0), normal(k, k)
     loss = defining_sum(tensor, 0.3, 2.0)
     gradient = jacrev(loss)(rows)
     curvature = jacrev(jacrev(loss))(rows)
@@ -74,7 +63,7 @@ def test_loss_gradient_and_hessian_agree_with_the_defining_sum(k: int) -> None:
 
 
 def test_loss_is_batched_and_differentiable() -> None:
-    tensor, rows = random_symmetric(2, seed=0), normal(4, 3, 2, 2, seed=1)
+    tensor, rows = random_symmetric(2, seed=0), normal(4, 3, 2, 2)
     one_by_one = [[quartic_loss(b, tensor, 0.5, 3.0) for b in line] for line in rows]
     expected = torch.stack([torch.stack(line) for line in one_by_one])
     torch.testing.assert_close(quartic_loss(rows, tensor, 0.5, 3.0), expected)
@@ -85,7 +74,7 @@ def test_loss_is_batched_and_differentiable() -> None:
 
 
 def test_whitened_loss_is_the_population_loss() -> None:
-    truth, rows = normal(3, 3, seed=2), normal(7, 3, 3, seed=3)
+    truth, rows = normal(3, 3, purpose="truth"), normal(7, 3, 3)
     second_moment = torch.einsum("m,ma,mb->ab", SKEWED, truth, truth)
     spectrum, vectors = torch.linalg.eigh(second_moment)
     basis = vectors / spectrum.sqrt()
@@ -106,13 +95,13 @@ def test_every_start_reaches_the_truth_in_the_benign_region(
 ) -> None:
     p = torch.tensor(shares, dtype=torch.float64) / sum(shares)
     k, lam = len(p), margin * mu / float(p.min())
-    rotation = random_rotation(k, seed=4)
-    tensor = population_tensor(p, rotation)
-    solution = minimise_quartic(tensor, mu, lam, random_starts(40, k, generator(5)))
+    directions = rotation(k)
+    tensor = population_tensor(p, directions)
+    solution = minimise_quartic(tensor, mu, lam, random_starts(40, k, stream("starts", 0)))
     assert bool(solution.converged.all())
     assert float(solution.gradient_norms.max()) <= 1e-10
     expected = global_minimum(p, mu, lam)
-    overlaps = (solution.points @ rotation.T).square()
+    overlaps = (solution.points @ directions.T).square()
     for overlap, value in zip(overlaps, solution.values, strict=True):
         experts = overlap.argmax(-1)
         assert sorted(experts.tolist()) == list(range(k))
@@ -123,8 +112,8 @@ def test_every_start_reaches_the_truth_in_the_benign_region(
 
 
 def test_many_starts_end_where_each_ends_alone_and_at_scipys_value() -> None:
-    tensor = population_tensor(SKEWED, random_rotation(3, seed=6))
-    starts = random_starts(12, 3, generator(7))
+    tensor = population_tensor(SKEWED, rotation(3))
+    starts = random_starts(12, 3, stream("starts", 0))
     together = minimise_quartic(tensor, 0.5, 5.0, starts)
     for i, start in enumerate(starts):
         alone = minimise_quartic(tensor, 0.5, 5.0, starts[i : i + 1])
@@ -143,8 +132,8 @@ def test_many_starts_end_where_each_ends_alone_and_at_scipys_value() -> None:
 def test_a_thousand_starts_at_eight_experts_end_at_the_required_gradient_norm() -> None:
     p = torch.linspace(1, 2, 8, dtype=torch.float64)
     p = p / p.sum()
-    tensor = population_tensor(p, random_rotation(8, seed=8))
-    solution = minimise_quartic(tensor, 0.5, 20.0, random_starts(1000, 8, generator(9)))
+    tensor = population_tensor(p, rotation(8))
+    solution = minimise_quartic(tensor, 0.5, 20.0, random_starts(1000, 8, stream("starts", 0)))
     assert bool(solution.converged.all())
     assert float(solution.gradient_norms.max()) <= 1e-10
     expected = global_minimum(p, 0.5, 20.0).value
@@ -159,7 +148,7 @@ def test_a_start_beside_a_saddle_leaves_it() -> None:
     saddle[0, 0, 2] = saddle[0, 1, 2] = shared**0.5
     saddle[0, 2, 1] = alone**0.5
     assert float(quartic_gradient(saddle, tensor, 0.5, 5.0).abs().max()) < 1e-12
-    starts = saddle + 1e-7 * normal(20, 3, 3, seed=10)
+    starts = saddle + 1e-7 * normal(20, 3, 3)
     solution = minimise_quartic(tensor, 0.5, 5.0, starts)
     expected = global_minimum(SKEWED, 0.5, 5.0).value
     assert bool(solution.converged.all())
@@ -167,7 +156,7 @@ def test_a_start_beside_a_saddle_leaves_it() -> None:
 
 
 def test_bounded_below_iff_lambda_exceeds_mu_over_pmin() -> None:
-    tensor, starts = population_tensor(SKEWED), random_starts(50, 3, generator(11))
+    tensor, starts = population_tensor(SKEWED), random_starts(50, 3, stream("starts", 0))
     weakest = torch.zeros(3, 3, dtype=torch.float64)
     weakest[0, 0] = 1.0
     scales = torch.tensor([1e1, 1e2, 1e3], dtype=torch.float64).view(-1, 1, 1)
@@ -190,8 +179,8 @@ def test_bounded_below_iff_lambda_exceeds_mu_over_pmin() -> None:
 
 @pytest.mark.parametrize("noise", [0.1, 1.0, 3.0, 30.0])
 def test_noisy_moments_end_in_minima_or_are_reported(noise: float) -> None:
-    tensor = population_tensor(SKEWED) + noise * random_symmetric(3, seed=12)
-    solution = minimise_quartic(tensor, 0.5, 5.0, random_starts(60, 3, generator(13)))
+    tensor = population_tensor(SKEWED) + noise * random_symmetric(3, seed=0)
+    solution = minimise_quartic(tensor, 0.5, 5.0, random_starts(60, 3, stream("starts", 0)))
     assert bool(torch.isfinite(solution.points).all())
     assert bool(torch.isfinite(solution.values).all())
     assert float(solution.gradient_norms[solution.converged].sum()) <= 60 * 1e-10
@@ -202,16 +191,16 @@ def test_noisy_moments_end_in_minima_or_are_reported(noise: float) -> None:
 
 
 def test_rotations_and_row_orders_leave_the_loss_unchanged() -> None:
-    tensor, rows = random_symmetric(4, seed=14), normal(4, 4, seed=15)
-    rotation = random_rotation(4, seed=16)
-    turned = torch.einsum("abcd,ea,fb,gc,hd->efgh", tensor, *[rotation] * 4)
+    tensor, rows = random_symmetric(4, seed=0), normal(4, 4)
+    turn = rotation(4)
+    turned = torch.einsum("abcd,ea,fb,gc,hd->efgh", tensor, *[turn] * 4)
     value = quartic_loss(rows, tensor, 0.3, 2.0)
-    torch.testing.assert_close(quartic_loss(rows @ rotation.T, turned, 0.3, 2.0), value)
+    torch.testing.assert_close(quartic_loss(rows @ turn.T, turned, 0.3, 2.0), value)
     torch.testing.assert_close(quartic_loss(-rows[[2, 0, 3, 1]], tensor, 0.3, 2.0), value)
 
 
 def test_single_precision_converges_to_its_rounding_error() -> None:
-    tensor, starts = population_tensor(SKEWED).float(), random_starts(50, 3, generator(17))
+    tensor, starts = population_tensor(SKEWED).float(), random_starts(50, 3, stream("starts", 0))
     solution = minimise_quartic(tensor, 0.5, 5.0, starts.float())
     assert solution.points.dtype == torch.float32
     assert bool(solution.converged.all())
@@ -240,7 +229,7 @@ def test_check_weights_names_each_broken_condition() -> None:
 
 
 def test_bad_input_is_refused_by_name() -> None:
-    tensor, starts = population_tensor(SKEWED), random_starts(2, 3, generator(18))
+    tensor, starts = population_tensor(SKEWED), random_starts(2, 3, stream("starts", 0))
     lopsided = tensor.clone()
     lopsided[0, 1, 2, 2] = 1.0
     with pytest.raises(ValueError, match="symmetric"):
@@ -258,4 +247,4 @@ def test_bad_input_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="starts must be finite"):
         minimise_quartic(tensor, 0.5, 5.0, starts / 0)
     with pytest.raises(ValueError, match="count"):
-        random_starts(0, 3, generator(0))
+        random_starts(0, 3, stream("starts", 0))

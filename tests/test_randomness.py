@@ -12,7 +12,9 @@ from torch import Tensor
 from moe.randomness import as_seed, child_seed, global_stream, stream
 
 ROOT = Path(__file__).parent.parent
-MAKES = re.compile(r"manual_seed|torch\.seed\(|default_rng|RandomState\(|SeedSequence|np\.random\.\w")
+MAKES = re.compile(
+    r"manual_seed|torch\.seed\(|default_rng|RandomState\(|SeedSequence|np\.random\.\w"
+)
 
 
 def numbers(generator: torch.Generator, count: int = 1000) -> Tensor:
@@ -80,19 +82,23 @@ def test_seeds_are_what_scikit_learn_takes_and_more() -> None:
     assert as_seed(7) == as_seed(np.int64(7)) == as_seed(np.uint8(7)) == 7
     assert as_seed(2**70) == 2**70
     assert as_seed(None) != as_seed(None)
-    for make in (np.random.RandomState, np.random.default_rng, lambda s: torch.Generator().manual_seed(s)):
+    for make in (
+        np.random.RandomState,
+        np.random.default_rng,
+        lambda s: torch.Generator().manual_seed(s),
+    ):
         first, second = make(5), make(5)
         assert as_seed(first) == as_seed(second) != as_seed(first), "it moves on"
 
 
 @pytest.mark.parametrize("seed", ["a", 1.5, True, np.bool_(True), [1], object()])
 def test_a_seed_of_another_kind_is_refused_by_name(seed: object) -> None:
-    with pytest.raises(TypeError, match="^random_state: expected a non-negative integer, None"):
+    with pytest.raises(TypeError, match=r"^random_state: expected a non-negative integer, None"):
         as_seed(seed, "random_state")
 
 
 def test_a_negative_seed_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="^seed: expected a non-negative integer, got -1"):
+    with pytest.raises(ValueError, match=r"^seed: expected a non-negative integer, got -1"):
         stream("truth", -1)
 
 

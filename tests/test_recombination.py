@@ -4,27 +4,18 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import samples
 from torch import Tensor
 
 from moe.metrics import regressor_error_of
-from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.solvers import recombination
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.recombination import agree, joined, offspring, random_rows, recombine
 
 LINEAR = as_nonlinearity("linear")
 SPREAD = torch.tensor(1.0, dtype=torch.float64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def samples(k: int, n: int, seed: int) -> tuple[MoE, Tensor, Tensor]:
-    rng = generator(seed)
-    truth = random_moe(k, k, sigma=0.05, gate_norm=0.0, generator=rng)
-    return truth, *truth.sample(n, rng)
 
 
 def ends_of(regressors: Tensor, sigma: Tensor | None = None) -> EMResult:
@@ -51,12 +42,12 @@ def test_fits_agree_up_to_order_and_sign_only() -> None:
 
 
 def test_a_child_keeps_what_its_parents_share_and_half_of_the_sharper_rows() -> None:
-    better, worse = random_rows(2, 6, 5, generator(), torch.float64)
+    better, worse = random_rows(2, 6, 5, stream("parents", 0), torch.float64)
     worse[5] = better[1] * 1.1  # shared, whatever the order
     worse[0] = -better[2]  # the negative of an expert is another expert
     levels = torch.tensor([0.1, 0.6, 0.2, 0.3, 0.5, 0.4], dtype=torch.float64)
     ends = ends_of(torch.stack([better, worse]), levels.expand(2, 6))
-    rows, sigma = offspring(ends, 2000, SPREAD, generator(1))
+    rows, sigma = offspring(ends, 2000, SPREAD, stream("children", 0))
     kept = (rows == better).all(2)
     torch.testing.assert_close(sigma, torch.where(kept, levels, SPREAD))
     share = kept.double().mean(0)
@@ -68,8 +59,8 @@ def test_a_child_keeps_what_its_parents_share_and_half_of_the_sharper_rows() -> 
 
 
 def test_twins_have_children_that_are_random_throughout() -> None:
-    rows = random_rows(1, 4, 4, generator(), torch.float64).expand(3, 4, 4)
-    children, sigma = offspring(ends_of(rows), 50, SPREAD, generator(1))
+    rows = random_rows(1, 4, 4, stream("parents", 0), torch.float64).expand(3, 4, 4)
+    children, sigma = offspring(ends_of(rows), 50, SPREAD, stream("children", 0))
     assert len(children.flatten(0, 1).unique(dim=0)) == 200 and bool((sigma == SPREAD).all())
 
 
@@ -77,9 +68,9 @@ def test_the_better_an_end_the_more_children_it_has() -> None:
     """The better parent's rank is the smaller of two, so its share falls with the rank; parents are
     two different ends."""
     starts = 5
-    rows = random_rows(starts, 2, 3, generator(), torch.float64)
+    rows = random_rows(starts, 2, 3, stream("parents", 0), torch.float64)
     sharp = torch.tensor([0.01, 0.5], dtype=torch.float64).expand(starts, 2)
-    children, sigma = offspring(ends_of(rows, sharp), 4000, SPREAD, generator(1))
+    children, sigma = offspring(ends_of(rows, sharp), 4000, SPREAD, stream("children", 0))
     kept = children[sigma[:, 0] == 0.01, 0]
     counts = torch.stack([(kept == rows[i, 0]).all(1).sum() for i in range(starts)])
     assert int(counts.sum()) == len(kept) and 1700 < len(kept) < 2300
@@ -101,9 +92,9 @@ def test_the_populations_never_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(recombination, "expectation_maximisation", still)
     monkeypatch.setattr(recombination, "offspring", watched)
-    _, x, y = samples(3, 60, 0)
-    seeds = ends_of(random_rows(4, 3, 3, generator(5), torch.float64))
-    recombine(x, y, 3, LINEAR, generator(), seeds, starts=100)
+    _, x, y = samples(3, 3, 60, sigma=0.05, gate_norm=0.0)
+    seeds = ends_of(random_rows(4, 3, 3, stream("seeds", 0), torch.float64))
+    recombine(x, y, 3, LINEAR, stream("solver", 0), seeds, starts=100)
     assert len(bred) == 12, "24 random starts, then six children for each in every generation"
     seen: list[set[float]] = [set(), set()]
     for turn, (ends, children) in enumerate(bred):
@@ -117,20 +108,20 @@ def test_breeding_finds_what_as_many_random_starts_do_not() -> None:
     """k = d = 8, four samples a weight, no gates: EM from the truth recovers every one of these."""
     found = {"random": 0, "bred": 0}
     for seed in range(6):
-        truth, x, y = samples(8, 256, seed)
-        rows = random_rows(304, 8, 8, generator(seed), torch.float64)
+        truth, x, y = samples(8, 8, 256, seed, sigma=0.05, gate_norm=0.0)
+        rows = random_rows(304, 8, 8, stream("starts", seed), torch.float64)
         fit = expectation_maximisation(
             x, y, rows, torch.zeros_like(rows), y.std().expand(304, 8), LINEAR,
             learn=("regressors", "sigmas"), iterations=60, tolerance=1.0,
         )  # fmt: skip
-        bred = recombine(x, y, 8, LINEAR, generator(seed), fit[[0, 1, 2, 3]], starts=300)
+        bred = recombine(x, y, 8, LINEAR, stream("solver", seed), fit[[0, 1, 2, 3]], starts=300)
         for name, end in (("random", fit.best), ("bred", bred)):
             found[name] += regressor_error_of(end.regressors[0], truth.regressors) < 0.05
     assert found["bred"] >= 3 and found["random"] <= 1
 
 
 def test_joined_ends_are_best_first_and_lose_their_traces() -> None:
-    one, two = (ends_of(random_rows(3, 2, 2, generator(s), torch.float64)) for s in (0, 1))
+    one, two = (ends_of(random_rows(3, 2, 2, stream("parents", s), torch.float64)) for s in (0, 1))
     both = joined([one[1:], two])
     assert both.log_likelihood.tolist() == [0, -1, -1, -2, -2]
     assert torch.equal(both.regressors[0], two.regressors[0])
@@ -138,8 +129,8 @@ def test_joined_ends_are_best_first_and_lose_their_traces() -> None:
 
 
 def test_a_budget_too_small_to_breed_returns_the_best_of_either_population() -> None:
-    _, x, y = samples(3, 60, 0)
-    seeds = ends_of(random_rows(2, 3, 3, generator(5), torch.float64))
-    ends = recombine(x, y, 3, LINEAR, generator(), seeds, starts=2)
+    _, x, y = samples(3, 3, 60, sigma=0.05, gate_norm=0.0)
+    seeds = ends_of(random_rows(2, 3, 3, stream("seeds", 0), torch.float64))
+    ends = recombine(x, y, 3, LINEAR, stream("solver", 0), seeds, starts=2)
     assert ends.regressors.shape == (2, 3, 3)
     assert bool((ends.log_likelihood.diff() <= 0).all())

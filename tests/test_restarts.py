@@ -4,31 +4,21 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from helpers import samples
 
 from moe.metrics import regressor_error_of
-from moe.model import MoE, random_moe
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.solvers import restarts
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.recombination import agree, recombine
 from moe.solvers.restarts import arrived, race
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def samples(k: int, d: int, n: int, seed: int, **options: Any) -> tuple[MoE, Tensor, Tensor]:
-    rng = generator(seed)
-    truth = random_moe(k, d, generator=rng, **options)
-    return truth, *truth.sample(n, rng)
-
-
 @pytest.mark.parametrize("name", ["linear", "sigmoid", "relu", "tanh"])
 def test_a_race_finds_the_experts(name: str) -> None:
     truth, x, y = samples(3, 8, 4000, 6, sigma=0.05, nonlinearity=name)
-    raced = race(x, y, 3, truth.nonlinearity, generator())
+    raced = race(x, y, 3, truth.nonlinearity, stream("starts", 0))
     assert raced.regressors.shape[1:] == (3, 8) and raced.sigma.shape[1:] == (3,)
     best, second, *_ = raced.regressors
     assert agree(best, second) or not arrived(raced.sigma[0], y)
@@ -41,14 +31,14 @@ def test_a_race_finds_the_experts(name: str) -> None:
 @pytest.mark.parametrize("gate_norm", [0.0, 4.0])
 def test_strong_gates_do_not_mislead_equal_weights(gate_norm: float) -> None:
     truth, x, y = samples(4, 10, 4000, 2, sigma=0.05, gate_norm=gate_norm)
-    raced = race(x, y, 4, truth.nonlinearity, generator())
+    raced = race(x, y, 4, truth.nonlinearity, stream("starts", 0))
     assert regressor_error_of(raced.regressors[0], truth.regressors) < 0.01
 
 
 def test_one_sigma_for_each_expert_succeeds_where_one_for_all_fails() -> None:
     """The same starts on the same data; k = d = 12, no gates."""
     truth, x, y = samples(12, 12, 5000, 3, sigma=0.05, gate_norm=0.0)
-    starts = torch.randn(6, 12, 12, generator=generator(), dtype=torch.float64) / 12**0.5
+    starts = torch.randn(6, 12, 12, generator=stream("starts", 0), dtype=torch.float64) / 12**0.5
     arrived = {}
     for noise in ("sigma", "sigmas"):
         fit = expectation_maximisation(
@@ -72,16 +62,16 @@ def test_random_starts_are_recombined_only_if_no_two_of_the_first_four_arrived(
         return recombine(*arguments, starts=starts, **options)
 
     monkeypatch.setattr(restarts, "recombine", bred)
-    pair = race(x, y, 3, truth.nonlinearity, generator())
+    pair = race(x, y, 3, truth.nonlinearity, stream("starts", 0))
     assert not budgets and len(pair.regressors) == 2 and agree(*pair.regressors)
     monkeypatch.setattr(restarts, "agree", lambda one, other: False)
-    alone = race(x, y, 3, truth.nonlinearity, generator(), starts=5)
+    alone = race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=5)
     assert not budgets and len(alone.regressors) >= 2, "one more start could not be paired"
-    race(x, y, 3, truth.nonlinearity, generator(), starts=30)
+    race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=30)
     monkeypatch.undo()
     monkeypatch.setattr(restarts, "recombine", bred)
     monkeypatch.setattr(restarts, "arrived", lambda sigmas, y: False)
-    race(x, y, 3, truth.nonlinearity, generator(), starts=40)
+    race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
     assert budgets == [26, 36]
 
 
@@ -93,6 +83,6 @@ def test_arrived_means_alike_and_small() -> None:
 
 def test_a_race_out_of_time_returns_the_best_and_says_it_has_not_converged() -> None:
     _, x, y = samples(3, 6, 1000, 0, sigma=0.1)
-    raced = race(x, y, 3, as_nonlinearity("linear"), generator(), starts=4, iterations=1,
+    raced = race(x, y, 3, as_nonlinearity("linear"), stream("starts", 0), starts=4, iterations=1,
                  tolerance=1e-9)  # fmt: skip
     assert raced.regressors.shape == (4, 3, 6) and not bool(raced.converged.any())

@@ -1,19 +1,17 @@
 """moe.selection: how many experts."""
 
 import pytest
-import torch
+from helpers import normal, samples
 
 import moe
 from moe.experiments import how_many
-from moe.model import random_moe
 from moe.plotting.how_many import evidence
+from moe.randomness import stream
 
 
 @pytest.mark.parametrize("k", range(1, 9))
 def test_the_number_of_experts_is_found(k: int) -> None:
-    rng = torch.Generator().manual_seed(k)
-    truth = random_moe(k, 9, sigma=0.1, generator=rng)
-    x, y = truth.sample(600 * k, rng)
+    _, x, y = samples(k, 9, 600 * k, sigma=0.1)
     choice = moe.choose_k(x, y, max_experts=9, folds=2)
     assert choice.k == k
     assert choice.distinct <= k
@@ -24,17 +22,15 @@ def test_the_number_of_experts_is_found(k: int) -> None:
 
 def test_an_eigenvalue_too_many_is_corrected_downwards() -> None:
     """Strong gates inside the experts' span leak a fourth eigenvalue into M."""
-    rng = torch.Generator().manual_seed(2)
-    draws = [torch.randn(3, 8, generator=rng, dtype=torch.float64) for _ in range(2)]
+    draws = [normal(3, 8, purpose=name) for name in ("regressors", "gates")]
     a, w = (rows / rows.norm(dim=1, keepdim=True) for rows in draws)
     truth = moe.MoE(a, 8.0 * (w - w[-1]), 0.1)
-    choice = moe.choose_k(*truth.sample(20_000, rng), max_experts=6, folds=2)
+    choice = moe.choose_k(*truth.sample(20_000, stream("data", 0)), max_experts=6, folds=2)
     assert choice.distinct == 4 and choice.k == 3
 
 
 def test_the_largest_k_is_a_bound_and_bad_arguments_speak() -> None:
-    rng = torch.Generator().manual_seed(0)
-    x, y = random_moe(4, 5, generator=rng).sample(2000, rng)
+    _, x, y = samples(4, 5, 2000)
     assert moe.choose_k(x, y, max_experts=2, folds=2).k == 2
     with pytest.raises(ValueError, match="max_experts: expected at least 1, got 0"):
         moe.choose_k(x, y, max_experts=0)

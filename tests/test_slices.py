@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import normal
 from torch import Tensor
 
 from moe.slices import path_values, slice_values
@@ -12,8 +13,7 @@ def bowl(points: Tensor) -> Tensor:
 
 
 def matrices(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    first, second, third = torch.randn(3, 2, 3, generator=generator, dtype=torch.float64)
+    first, second, third = normal(3, 2, 3, seed=seed)
     return first, second, third
 
 

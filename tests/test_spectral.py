@@ -4,48 +4,46 @@ from itertools import permutations
 
 import pytest
 import torch
+from helpers import normal, rotation, samples
 
 from moe.metrics import match, regressor_error_of
-from moe.model import random_moe
 from moe.moments import score_moment, whiten
+from moe.randomness import stream
 from moe.solvers.spectral import spectral_regressors, tensor_power
 from moe.transforms import output_transform
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_an_orthogonal_tensor_is_decomposed_exactly(k: int) -> None:
-    generator = torch.Generator().manual_seed(k)
-    v = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64)).Q
-    s = 1 + torch.rand(k, generator=generator, dtype=torch.float64)
-    weights, rows = tensor_power(torch.einsum("m,ma,mb,mc->abc", s, v, v, v), generator)
+    v = rotation(k)
+    s = 1 + torch.rand(k, generator=stream("weights", 0), dtype=torch.float64)
+    tensor = torch.einsum("m,ma,mb,mc->abc", s, v, v, v)
+    weights, rows = tensor_power(tensor, stream("starts", 0))
     order = match(rows, v)
     torch.testing.assert_close(rows[order], v, atol=1e-10, rtol=0)
     torch.testing.assert_close(weights[order], s)
 
 
 def test_noise_moves_the_factors_in_proportion() -> None:
-    generator = torch.Generator().manual_seed(0)
     eye = torch.eye(4, dtype=torch.float64)
     exact = torch.einsum("ma,mb,mc->abc", eye, eye, eye)
-    noise = torch.randn(4, 4, 4, generator=generator, dtype=torch.float64)
+    noise = normal(4, 4, 4, purpose="noise")
     noise = torch.stack([noise.permute(*order) for order in permutations(range(3))]).mean(0)
     offs = []
     for size in (1e-2, 1e-3):
-        rows = tensor_power(exact + size * noise, generator)[1]
+        rows = tensor_power(exact + size * noise, stream("starts", 0))[1]
         offs.append(float((rows[match(rows, eye)] - eye).norm()))
     assert offs[0] / offs[1] == pytest.approx(10, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["linear", "sigmoid", "tanh"])
 def test_recovers_experts_signs_and_proportions_from_samples(name: str) -> None:
-    generator = torch.Generator().manual_seed(1)
-    truth = random_moe(3, 8, sigma=0.1, nonlinearity=name, generator=generator)
-    x, y = truth.sample(200_000, generator)
+    truth, x, y = samples(3, 8, 200_000, 1, sigma=0.1, nonlinearity=name)
     whitening = whiten(score_moment(x, y, output_transform(name, 0.1, 2)).tensor, 3)
     third = score_moment(x, y, output_transform(name, 0.1, 3), basis=whitening.basis)
-    regressors, proportions = spectral_regressors(third.tensor, whitening, generator)
+    regressors, proportions = spectral_regressors(third.tensor, whitening, stream("starts", 1))
     assert regressor_error_of(regressors, truth.regressors) < 0.01
     order = match(regressors, truth.regressors)
     assert float((regressors[order] * truth.regressors).sum(1).min()) > 0.99
-    pbar = truth.mixing_proportions(generator=generator)
+    pbar = truth.mixing_proportions(generator=stream("proportions", 1))
     assert float((proportions[order] - pbar).abs().max()) < 0.05

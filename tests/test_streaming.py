@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import helpers
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from moe.model import random_moe
 from moe.moments import DIRECT_FEATURES, Method, Moments, score_moment
 from moe.nonlinearity import NONLINEARITIES
 from moe.passes import _merged, open_source
+from moe.randomness import stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
 from moe.streaming import _Gather, stream_l4_moments, stream_moments
 from moe.transforms import OutputTransform, output_transform
@@ -32,9 +34,8 @@ CUTS = (0, 1, 40, 500, 1300, 3000)
 METHODS: tuple[Method, ...] = ("average", "least_squares")
 
 
-def samples(n: int, d: int, k: int = 2, seed: int = 0, g: str = "linear") -> tuple[Tensor, Tensor]:
-    truth = random_moe(k=k, d=d, nonlinearity=g, generator=torch.Generator().manual_seed(0))
-    return truth.sample(n, torch.Generator().manual_seed(seed + 1))
+def samples(n: int, d: int) -> tuple[Tensor, Tensor]:
+    return helpers.samples(2, d, n)[1:]
 
 
 def pieces(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -138,14 +139,13 @@ def test_dependent_inputs_fall_back_on_the_average() -> None:
 
 @pytest.mark.parametrize(("g", "sigma"), [("linear", 0.2), ("sigmoid", 0.05)])
 def test_regressors_come_from_a_stream(g: str, sigma: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    truth = random_moe(k=3, d=8, sigma=sigma, nonlinearity=g, generator=generator)
+    truth = random_moe(k=3, d=8, sigma=sigma, nonlinearity=g, generator=stream("truth", 0))
 
     def chunk(seed: int) -> tuple[Tensor, Tensor]:
-        return truth.sample(20_000, torch.Generator().manual_seed(seed))
+        return truth.sample(20_000, stream("data", 0, seed))
 
     moments, first = stream_l4_moments([partial(chunk, seed) for seed in range(10)], 3, g)
-    fit = minimise_l4(moments, first, torch.Generator().manual_seed(0))
+    fit = minimise_l4(moments, first, stream("starts", 0))
     assert regressor_error_of(fit.regressors, truth.regressors) < 0.01
     assert moments.sigma == pytest.approx(sigma, rel=0.05)
 
@@ -210,6 +210,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
     code = """
 import re, torch
 from pathlib import Path
+from moe.randomness import stream
 from moe.streaming import stream_l4_moments
 
 class Chunks:
@@ -217,7 +218,7 @@ class Chunks:
         self.count = count
     def __iter__(self):
         for seed in range(self.count):
-            x = torch.randn(20_000, 30, generator=torch.Generator().manual_seed(seed)).double()
+            x = torch.randn(20_000, 30, generator=stream("inputs", seed)).double()
             yield x, x[:, seed % 2]
 
 for count in (3, 18):

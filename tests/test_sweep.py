@@ -25,6 +25,7 @@ import torch
 from moe.experiments import sweep as engine
 from moe.experiments.provenance import code_digest, dependencies
 from moe.experiments.sweep import Trial, TrialError, TrialFunction, sweep
+from moe.randomness import stream
 
 if TYPE_CHECKING:
     from dask.distributed import LocalCluster
@@ -51,7 +52,7 @@ def mean(spec: Spec, seed: int) -> dict[str, float]:
         if first and seed == spec.lethal:
             os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(spec.seconds)
-    sample = torch.randn(spec.n, generator=torch.Generator().manual_seed(seed))
+    sample = torch.randn(spec.n, generator=stream("sample", seed))
     nothing = math.nan if seed == 0 else math.inf
     return {"mean": float(sample.mean()), "nothing": nothing, "threads": torch.get_num_threads()}
 

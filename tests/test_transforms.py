@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import torch
+from helpers import normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import herme2poly, hermegauss
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from moe.hermite import hermite_features, multi_indices, root_factorials, score_tensor
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import stream
 from moe.transforms import OutputTransform, learnability, output_transform
 
 # alpha, beta, gamma | c_4, c_2 | sd(Q_4) / |c_4| at sigma = 0.05, 0.1, 0.5, to the digits printed
@@ -146,12 +148,11 @@ def expected_moment(a: Tensor, proportions: Tensor, degree: int) -> Tensor:
     )
 
 
-def mixture(k: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
+def mixture(k: int, d: int) -> tuple[Tensor, Tensor]:
     """Unit regressors in the first k coordinates, not orthogonal; gates in the last two."""
-    generator = torch.Generator().manual_seed(seed)
     a, w = torch.zeros(k, d).double(), torch.zeros(k, d).double()
-    a[:, :k] = torch.eye(k) + 0.3 * torch.randn(k, k, generator=generator)
-    w[:-1, -2:] = torch.randn(k - 1, 2, generator=generator)
+    a[:, :k] = torch.eye(k) + 0.3 * normal(k, k, purpose="regressors")
+    w[:-1, -2:] = normal(k - 1, 2, purpose="gates")
     return a / a.norm(dim=1, keepdim=True), w
 
 
@@ -164,7 +165,7 @@ def test_moment_identity_by_quadrature(name: str, k: int, degree: int) -> None:
     Expert i sees three coordinates only: <a_i, x> and the gates' two. Every other direction is
     independent of y, with mean-zero score.
     """
-    a, w = mixture(k, k + 2, seed=k)
+    a, w = mixture(k, k + 2)
     transform = output_transform(name, 0.3, degree)
     gate_nodes, gate_weights = gaussian(24)
     xi, xi_weights = gaussian(5)
@@ -202,12 +203,11 @@ def test_moment_identity_by_quadrature(name: str, k: int, degree: int) -> None:
 def test_moment_identity_by_sampling(name: str, k: int, degree: int) -> None:
     """The same identity, every distinct entry within 4.5 standard errors of its own."""
     n, d, sigma = 200_000, k + 2, 0.1
-    a, w = mixture(k, d, seed=10 + k)
-    generator = torch.Generator().manual_seed(degree)
-    x = torch.randn(n, d, dtype=torch.float64, generator=generator)
+    a, w = mixture(k, d)
+    x = normal(n, d, seed=degree, purpose="inputs")
     gate = torch.softmax(x @ w.T, dim=1)
-    expert = torch.multinomial(gate, 1, generator=generator)[:, 0]
-    noise = sigma * torch.randn(n, dtype=torch.float64, generator=generator)
+    expert = torch.multinomial(gate, 1, generator=stream("experts", degree))[:, 0]
+    noise = sigma * normal(n, seed=degree, purpose="noise")
     transform = output_transform(name, sigma, degree)
     q = transform(as_nonlinearity(name)((a[expert] * x).sum(1)) + noise) / transform.normaliser
     roots = root_factorials(d, degree)

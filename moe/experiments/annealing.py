@@ -11,6 +11,7 @@ from moe.experiments.baselines import COOLING, COOLING_STEPS, Noise, em, lowered
 from moe.experiments.problems import Problem, Setting, draw
 from moe.metrics import regressor_error_of
 from moe.model import gaussian_log_density
+from moe.randomness import child_seed
 
 WAYS = ("held", "lowered by hand", "learned", "one each")
 _NOISE: dict[str, Noise] = {"held": "held", "learned": "one", "one each": "each"}
@@ -34,7 +35,7 @@ class Record:
 
 def run(setting: Setting, runs: int, iterations: int, seed: int = 0) -> Record:
     """``runs`` problems without gates, from the first random start of each."""
-    problems = [draw(setting, 1_000 * seed + index) for index in range(runs)]
+    problems = [draw(setting, child_seed(seed, index)) for index in range(runs)]
     columns = {way: [_follow(p, way, iterations) for p in problems] for way in WAYS}
     measures = {
         way: torch.stack([torch.stack(column) for column in several], 2)

@@ -14,6 +14,7 @@ from moe.experiments.problems import SUCCESS, Setting, draw
 from moe.experiments.random_starts import Share
 from moe.experiments.sweep import Trial, by_spec, sweep
 from moe.metrics import regressor_error_of
+from moe.randomness import child_seed
 from moe.recovery import recover
 
 
@@ -36,7 +37,7 @@ def board(
 ) -> list[Row]:
     """Every method on every setting, the same data for all: methods outer, settings inner."""
     contests = [Contest(method, setting) for method in methods for setting in settings]
-    seeds = [1_000 * seed + run for run in range(runs)]
+    seeds = [child_seed(seed, run) for run in range(runs)]
     return [_row(trials) for trials in by_spec(sweep(trial, contests, seeds), runs)]
 
 
@@ -44,7 +45,7 @@ def below_oracle(method: str, setting: Setting, runs: int, seed: int = 0) -> tup
     """Failed runs of ``method``, and how many of those end at a lower likelihood than the oracle's
     end on the same data, each at its own sigma."""
     pair = [Contest(method, setting), Contest("oracle", setting)]
-    trials = sweep(trial, pair, [1_000 * seed + run for run in range(runs)])
+    trials = sweep(trial, pair, [child_seed(seed, run) for run in range(runs)])
     mine, oracles = by_spec(trials, runs)
     lost = [
         one.result["log_likelihood"] < best.result["log_likelihood"]
@@ -70,14 +71,14 @@ def answer(setting: Setting, seed: int) -> dict[str, float]:
     problem = draw(setting, seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="recover: converged is False")
-        fit = recover(problem.x, problem.y, problem.k, gated=problem.gated)
+        fit = recover(problem.x, problem.y, problem.k, seed=problem.seed, gated=problem.gated)
     error = regressor_error_of(fit.model.regressors, problem.truth.regressors)
     return {"error": error, "converged": float(fit.converged)}
 
 
 def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
     """How far ``converged`` can be relied on, at every setting."""
-    trials = sweep(answer, settings, [1_000 * seed + run for run in range(runs)])
+    trials = sweep(answer, settings, [child_seed(seed, run) for run in range(runs)])
     ends = []
     for setting, mine in zip(settings, by_spec(trials, runs), strict=True):
         count = Counter((t.result["error"] < SUCCESS, t.result["converged"] == 1) for t in mine)

@@ -16,6 +16,7 @@ from moe.experiments.scaling import Estimate
 from moe.experiments.sweep import by_spec, sweep
 from moe.metrics import align, regressor_error
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
 
@@ -47,7 +48,7 @@ def truth_of(spec: Spec) -> MoE:
         sigma=spec.sigma,
         gate_norm=spec.gate_norm,
         nonlinearity=spec.nonlinearity,
-        generator=torch.Generator().manual_seed(spec.truth_seed),
+        generator=stream("truth", spec.truth_seed),
     )
 
 
@@ -58,7 +59,7 @@ def _bound_of_one(spec: Spec) -> ParameterErrors:
         1,
         sigma_known=spec.sigma_known,
         samples=spec.bound_samples,
-        generator=torch.Generator().manual_seed(10_007 + spec.truth_seed),
+        generator=stream("information", spec.truth_seed),
     )
 
 
@@ -74,7 +75,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     gate_length: <W_hat - W, W> / |W|^2; error: E_reg; oracle_gap: nats that EM from the truth ends
     above the fit (NaN if not asked); oracle_distance: largest difference of their parameters."""
     truth, (bound_a, bound_w) = truth_of(spec), bounds_of(spec)
-    x, y = truth.sample(spec.n, torch.Generator().manual_seed(seed))
+    x, y = truth.sample(spec.n, stream("data", seed))
     known = spec.sigma if spec.sigma_known else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -14,6 +14,7 @@ from moe.experiments.problems import NoStartError, Setting, draw
 from moe.experiments.sweep import by_spec, sweep
 from moe.metrics import align
 from moe.model import MoE
+from moe.randomness import child_seed
 
 ITERATIONS = 100
 # Read off the plot of the authors' public slides: parameter error after 100 iterations, by k.
@@ -57,7 +58,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
 
 def table(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Cell]:
     """Means over ``runs`` of every spec."""
-    trials = sweep(trial, specs, [1_000 * seed + run for run in range(runs)])
+    trials = sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])
     cells = []
     for spec, mine in zip(specs, by_spec(trials, runs), strict=True):
         means = (

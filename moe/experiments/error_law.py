@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe.efficiency import cramer_rao
 from moe.model import MoE
+from moe.randomness import stream
 
 
 def reference_mixture(
@@ -56,7 +57,7 @@ class ErrorLaw:
     def worst(self, draws: int = 10_000, seed: int = 0) -> Tensor:
         """Draws from the limit law of n E_reg = n max_i theta_i^2 / 2, (draws,)."""
         k = len(self.outside)
-        generator = torch.Generator().manual_seed(seed)
+        generator = stream("limit", seed)
         angles = _gaussian(self.inside, draws, generator).view(draws, k, -1).square().sum(-1)
         for _ in range(self.rest):
             angles += _gaussian(self.outside, draws, generator).square()
@@ -99,7 +100,7 @@ def bound_law(
     )
     gating[-1] = 0.0
     reduced = MoE(regressors, gating, truth.sigma, truth.nonlinearity)
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("information", seed)
     bound = cramer_rao(reduced, 1, sigma_known=sigma_known, samples=samples, generator=generator)
     size = k * (span + 1)
     covariance = bound.covariance[:size, :size].view(k, span + 1, k, span + 1)

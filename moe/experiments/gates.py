@@ -11,6 +11,7 @@ from torch import Tensor
 
 from moe.model import MoE, log_gate, random_moe
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import stream
 
 
 def planar_moe(
@@ -80,9 +81,9 @@ def sharpness(spec: SharpnessSpec) -> SharpnessRecord:
     for k in spec.experts:
         rows = []
         for trial in range(spec.trials):
-            generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
-            model = random_moe(k, spec.d, generator=generator)
-            x = torch.randn(spec.n, spec.d, generator=generator, dtype=torch.float64)
+            model = random_moe(k, spec.d, generator=stream("truth", spec.seed, trial))
+            inputs = stream("inputs", spec.seed, trial)
+            x = torch.randn(spec.n, spec.d, generator=inputs, dtype=torch.float64)
             scaled = torch.stack([norm * model.gating for norm in spec.norms])
             log_p = log_gate(scaled, x)
             p = log_p.exp()
@@ -139,11 +140,14 @@ def selection(
     """Does the choice of expert i tell anything about <a_i, x>? Not if the gates are orthogonal."""
     rows = []
     for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
         model = random_moe(
-            k, d, gate_norm=gate_norm, gates_in_span=gates_in_span, generator=generator
+            k,
+            d,
+            gate_norm=gate_norm,
+            gates_in_span=gates_in_span,
+            generator=stream("truth", seed),
         )
-        sample = labelled_sample(model, n, generator)
+        sample = labelled_sample(model, n, stream("data", seed))
         z = sample.x @ model.regressors.T
         own = [z[sample.expert == i, i] for i in range(k)]
         rows.append(

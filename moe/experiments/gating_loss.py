@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from moe.likelihood import em_rate, information
 from moe.losses import log_loss
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.gradient import gradient_descent
 
@@ -184,11 +185,14 @@ def run_convergence(spec: ConvergenceSpec) -> ConvergenceRecord:
 
 
 def _problem(spec: ConvergenceSpec, trial: int) -> tuple[MoE, Tensor, Tensor, MoE, GateInformation]:
-    generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
     truth = random_moe(
-        spec.k, spec.d, sigma=spec.sigma, gate_norm=spec.gate_norm, generator=generator
+        spec.k,
+        spec.d,
+        sigma=spec.sigma,
+        gate_norm=spec.gate_norm,
+        generator=stream("truth", spec.seed, trial),
     )
-    x, y = truth.sample(spec.n, generator)
+    x, y = truth.sample(spec.n, stream("data", spec.seed, trial))
     best = best_gates(truth, x, y)
     return truth, x, y, best, gate_information(best, x, y)
 
@@ -234,11 +238,11 @@ def run_convexity(spec: ConvexitySpec) -> ConvexityRecord:
     lowest, apart, at_minimum = [], [], []
     for sigma in spec.sigmas:
         for trial in range(spec.trials):
-            generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
-            truth = random_moe(spec.k, spec.d, sigma=sigma, generator=generator)
-            x, y = truth.sample(spec.n, generator)
+            own = stream("truth", spec.seed, trial)
+            truth = random_moe(spec.k, spec.d, sigma=sigma, generator=own)
+            x, y = truth.sample(spec.n, stream("data", spec.seed, trial))
             best = best_gates(truth, x, y)
-            points = _random_gates(spec, generator)
+            points = _random_gates(spec, stream("starts", spec.seed, trial))
             for gating in points:
                 here = MoE(truth.regressors, gating, sigma)
                 observed = gate_information(here, x, y).observed

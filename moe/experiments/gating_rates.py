@@ -20,6 +20,7 @@ from moe.experiments.gating_loss import (
 )
 from moe.experiments.twins import two_experts
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 
 
 def two_expert_information(gate_norm: float, noise: float) -> GateInformation:
@@ -55,13 +56,14 @@ def two_expert_information(gate_norm: float, noise: float) -> GateInformation:
 
 
 def run_em(
-    model: MoE, n: int, generator: torch.Generator, iterations: int
+    model: MoE, n: int, iterations: int, seed: int, *index: int
 ) -> tuple[float, GateInformation]:
-    """EM's measured rate on n fresh samples from a random start of norm one, and the information at
-    the minimiser."""
-    x, y = model.sample(n, generator)
+    """EM's measured rate on n samples of the model from a random start of norm one, and the
+    information at the minimiser."""
+    x, y = model.sample(n, stream("data", seed, *index))
     best = best_gates(model, x, y)
-    start = torch.randn(model.k, model.d, generator=generator, dtype=torch.float64)
+    starts = stream("starts", seed, *index)
+    start = torch.randn(model.k, model.d, generator=starts, dtype=torch.float64)
     start = start / start.norm(dim=1, keepdim=True)
     path = em_path(model, x, y, start - start[-1], iterations)
     return measured_rate(distances(path, best.gating)), gate_information(best, x, y)
@@ -104,10 +106,9 @@ def run_separation(spec: SeparationSpec) -> SeparationRecord:
             sigma = noise * float(separations[i])
             iterations = int(12 + 40 * noise + 120 * noise**2)
             for trial in range(spec.trials):
-                own = spec.seed * 10_007 + 100 * i + trial
-                generator = torch.Generator().manual_seed(own)
                 model = two_experts(overlap, spec.gate_norm, sigma, spec.d)
-                measured[i, j, trial] = run_em(model, spec.n, generator, iterations)[0]
+                rate, _ = run_em(model, spec.n, iterations, spec.seed, i, trial)
+                measured[i, j, trial] = rate
     grid = np.geomspace(min(spec.noises) / 1.5, max(spec.noises) * 1.5, 40)
     curve = [two_expert_information(spec.gate_norm, noise) for noise in grid]
     complete = curve[0].complete
@@ -158,16 +159,19 @@ def run_dimension(spec: DimensionSpec) -> DimensionRecord:
     rows: list[list[float]] = []
     limits: list[list[float]] = []
     for trial in range(spec.trials):
-        generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
         small = random_moe(
-            spec.k, least, sigma=spec.sigma, gate_norm=spec.gate_norm, generator=generator
+            spec.k,
+            least,
+            sigma=spec.sigma,
+            gate_norm=spec.gate_norm,
+            generator=stream("truth", spec.seed, trial),
         )
         wide = _embed(small, least + 1)
-        at_truth = gate_information(wide, *wide.sample(spec.population, generator))
+        population = wide.sample(spec.population, stream("population", spec.seed, trial))
+        at_truth = gate_information(wide, *population)
         limits.append([at_truth.em_rate, at_truth.gradient_rate])
         for d in spec.dimensions:
-            fresh = torch.Generator().manual_seed(spec.seed * 10_007 + trial + 1_000 * d)
-            measured, at_best = run_em(_embed(small, d), spec.n, fresh, iterations=35)
+            measured, at_best = run_em(_embed(small, d), spec.n, 35, spec.seed, d, trial)
             rows.append([measured, at_best.em_rate, at_best.gradient_rate])
     shape = (spec.trials, len(spec.dimensions), 3)
     table = torch.tensor(rows, dtype=torch.float64).view(shape).permute(2, 1, 0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from moe.experiments.gating_loss import best_gates
 from moe.likelihood import information
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
 
@@ -61,12 +62,11 @@ def run(spec: TransferSpec) -> TransferRecord:
     moved, slope, large, statistical = [], [], [], []
     for sigma in spec.sigmas:
         for trial in range(spec.trials):
-            generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
-            truth = random_moe(
-                spec.k, spec.d, sigma=sigma, gate_norm=spec.gate_norm, generator=generator
-            )
-            x, y = truth.sample(spec.n, generator)
-            direction = torch.randn(spec.k, spec.d, generator=generator, dtype=torch.float64)
+            own = stream("truth", spec.seed, trial)
+            truth = random_moe(spec.k, spec.d, sigma=sigma, gate_norm=spec.gate_norm, generator=own)
+            x, y = truth.sample(spec.n, stream("data", spec.seed, trial))
+            ways = stream("directions", spec.seed, trial)
+            direction = torch.randn(spec.k, spec.d, generator=ways, dtype=torch.float64)
             direction = direction / direction.norm(dim=1, keepdim=True)
             lengths = sigma * torch.tensor(spec.shifts, dtype=torch.float64)
             best = best_gates(truth, x, y)
@@ -84,7 +84,7 @@ def run(spec: TransferSpec) -> TransferRecord:
             slope.append(gate_response(best, x, y, direction).norm())
             statistical.append((best.gating - truth.gating).norm())
             if trial < spec.large_trials:
-                many = truth.sample(spec.large, generator)
+                many = truth.sample(spec.large, stream("fresh", spec.seed, trial))
                 large.append(gate_response(truth, *many, direction).norm())
     return TransferRecord(
         spec,

@@ -12,6 +12,7 @@ from torch import Tensor
 from moe.experiments.baselines import joint, lowered, oracle, random
 from moe.experiments.problems import SUCCESS, Fit, Problem, Setting, draw, errors
 from moe.losses import log_loss
+from moe.randomness import stream
 from moe.slices import Path, path_values
 
 _POINTS = 41
@@ -91,7 +92,7 @@ def _barrier(path: Path) -> float:
 
 
 def _fresh(problem: Problem, times: int) -> Problem:
-    x, y = problem.truth.sample(times * len(problem.y), problem.generator())
+    x, y = problem.truth.sample(times * len(problem.y), stream("fresh", problem.seed))
     return replace(problem, x=x, y=y)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from moe.losses import l4_samples, log_loss, squared_loss
 from moe.metrics import match, regressor_error_of
 from moe.model import MoE, log_gate, random_moe
+from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
 from moe.transforms import output_transform
 
@@ -100,7 +101,7 @@ def _pad(free: Tensor) -> Tensor:
 
 def run(spec: Spec) -> Record:
     """Run the four methods on the same mixtures. Deterministic in ``spec``."""
-    generator = torch.Generator().manual_seed(spec.seed)
+    mixtures = stream("truth", spec.seed)
     truths = [
         random_moe(
             spec.k,
@@ -109,14 +110,15 @@ def run(spec: Spec) -> Record:
             gate_norm=spec.gate_norm,
             orthonormal=spec.orthonormal,
             nonlinearity=spec.nonlinearity,
-            generator=generator,
+            generator=mixtures,
         )
         for _ in range(spec.seeds)
     ]
-    streams = _Streams(truths, generator)
+    streams = _Streams(truths, stream("data", spec.seed))
     quartic, quadratic = (output_transform(spec.nonlinearity, spec.sigma, m) for m in (4, 2))
     shape = (spec.seeds, spec.k, spec.d)
-    start = torch.randn(shape, generator=generator, dtype=torch.float64) / spec.d**0.5
+    starts = stream("starts", spec.seed)
+    start = torch.randn(shape, generator=starts, dtype=torch.float64) / spec.d**0.5
     start_gates = torch.zeros_like(start[:, :-1])
 
     def regressor_errors(rows: Tensor) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from moe.experiments.sweep import Trial, sweep
 from moe.model import random_moe
+from moe.randomness import child_seed, stream
 from moe.selection import Choice, choose_k
 
 
@@ -25,11 +24,14 @@ class Spec:
 
 def choice(spec: Spec, seed: int, *, every: bool = False) -> Choice:
     """``choose_k`` on the data set of this spec and seed."""
-    generator = torch.Generator().manual_seed(seed)
     truth = random_moe(
-        spec.k, spec.d, sigma=spec.sigma, gate_norm=spec.gate_norm, generator=generator
+        spec.k,
+        spec.d,
+        sigma=spec.sigma,
+        gate_norm=spec.gate_norm,
+        generator=stream("truth", seed),
     )
-    x, y = truth.sample(spec.samples_per_expert * spec.k, generator)
+    x, y = truth.sample(spec.samples_per_expert * spec.k, stream("data", seed))
     return choose_k(x, y, max_experts=spec.d, folds=spec.folds, every=every, seed=seed)
 
 
@@ -39,7 +41,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     return {"chosen": float(found.k), "distinct": float(found.distinct)}
 
 
-def run(experts: tuple[int, ...], seeds: int, first_seed: int = 0) -> list[Trial]:
-    """Every true k with every seed."""
+def run(experts: tuple[int, ...], runs: int, seed: int = 0) -> list[Trial]:
+    """Every true k on ``runs`` data sets."""
     specs = [Spec(k=k) for k in experts]
-    return sweep(trial, specs, range(first_seed, first_seed + seeds))
+    return sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])

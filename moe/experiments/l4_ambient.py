@@ -10,6 +10,7 @@ from torch import Tensor
 from moe.experiments import l4_descent
 from moe.experiments.l4_descent import descend, draw
 from moe.moments import score_moment
+from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 from moe.transforms import output_transform
 
@@ -78,19 +79,20 @@ def run(spec: Spec) -> Record:
     rows = []
     for n in spec.sizes:
         for trial in range(spec.trials):
-            base = replace(spec.base, n=n, seed=1_000 * spec.seed + trial)
+            base = replace(spec.base, n=n, seed=child_seed(spec.seed, trial))
             projected = l4_descent.run(base).errors[-1].median()
-            truth, x, y, generator = draw(base)
+            truth, x, y = draw(base)
             quadratic = output_transform(base.nonlinearity, base.sigma, 2)
             quartic = output_transform(base.nonlinearity, base.sigma, 4)
             second = score_moment(x, y, quadratic, base.method).tensor
             fourth = score_moment(x, y, quartic, base.method).tensor
             eye = torch.eye(base.d, dtype=x.dtype)
             descent, ridge = (
-                descend(replace(base, delta=delta), second, fourth, eye, truth, generator)
+                descend(replace(base, delta=delta), second, fourth, eye, truth)
                 for delta in (0.0, spec.delta)
             )
-            escape, e = steepest_escape(second, fourth, base.mu, base.lam, generator)
+            ways = stream("directions", base.seed)
+            escape, e = steepest_escape(second, fourth, base.mu, base.lam, ways)
             span = torch.linalg.qr(truth.T).Q
             rows.append(
                 [

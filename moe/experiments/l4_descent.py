@@ -13,6 +13,7 @@ from moe.metrics import regressor_error_of
 from moe.model import MoE
 from moe.moments import score_moment, whiten
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import stream
 from moe.solvers.gradient import Descent, gradient_descent
 from moe.transforms import output_transform
 
@@ -65,9 +66,9 @@ class Record:
     ran_off: Tensor
 
 
-def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
-    """The experts a*_i (k, d), x (n, d), y (n,), and the generator for what follows."""
-    generator = torch.Generator().manual_seed(spec.seed)
+def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
+    """The experts a*_i (k, d), x (n, d), y (n,)."""
+    generator = stream("truth", spec.seed)
     regressors = skewed_regressors(spec.k, spec.d, spec.cosine, generator)
     span = torch.linalg.qr(regressors.T).Q
     gating = torch.randn(spec.k, spec.d, generator=generator, dtype=torch.float64)
@@ -75,8 +76,8 @@ def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
     gating = spec.gate_norm * gating / gating.norm(dim=1, keepdim=True)
     gating[-1] = 0.0
     model = MoE(regressors, gating, spec.sigma, as_nonlinearity(spec.nonlinearity))
-    x, y = model.sample(spec.n, generator)
-    return model.regressors, x, y, generator
+    x, y = model.sample(spec.n, stream("data", spec.seed))
+    return model.regressors, x, y
 
 
 def descend(
@@ -85,15 +86,14 @@ def descend(
     fourth: Tensor,
     back: Tensor,
     truth: Tensor,
-    generator: torch.Generator,
 ) -> Descent:
-    """Descend on L_4(M, T) from starts with rows N(0, I / dim); observe E_reg of the dual of
-    rows @ back, where back (dim, d) leads to the coordinates of the truth."""
+    """Descend on L_4(M, T) from starts with rows N(0, I / dim), by ``spec.seed``; observe E_reg of
+    the dual of rows @ back, where back (dim, d) leads to the coordinates of the truth."""
 
     def error(rows: Tensor) -> Tensor:
         return torch.tensor([regressor_error_of(dual_basis(r @ back), truth) for r in rows])
 
-    dim = len(second)
+    dim, generator = len(second), stream("starts", spec.seed)
     starts = torch.randn(spec.starts, spec.k, dim, generator=generator, dtype=truth.dtype)
     return gradient_descent(
         lambda rows: l4_moments(rows, second, fourth, spec.mu, spec.lam, spec.delta),
@@ -107,11 +107,11 @@ def descend(
 
 def run(spec: Spec) -> Record:
     """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
-    truth, x, y, generator = draw(spec)
+    truth, x, y = draw(spec)
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     whitening = whiten(score_moment(x, y, quadratic, spec.method).tensor, spec.k)
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     inside = score_moment(x, y, quartic, spec.method, whitening.basis).tensor
     eye = torch.eye(spec.k, dtype=x.dtype)
-    descent = descend(spec, eye, whitening.apply(inside), whitening.whitener.T, truth, generator)
+    descent = descend(spec, eye, whitening.apply(inside), whitening.whitener.T, truth)
     return Record(spec, descent.iterations, descent.observed, descent.losses, descent.diverged)

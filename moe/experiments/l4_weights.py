@@ -11,6 +11,7 @@ from moe.experiments.l4_descent import dual_basis, skewed_regressors
 from moe.landscape.squares import population_tensor
 from moe.losses import l4_population
 from moe.metrics import regressor_error_of
+from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic, random_starts
 
 _FEW = 32
@@ -59,8 +60,8 @@ class Record:
 
 def run(spec: Spec) -> Record:
     """Minimise the population L_4 for every weight."""
-    generator = torch.Generator().manual_seed(spec.seed)
-    truth = skewed_regressors(3, 3, spec.cosine, generator)
+    truth = skewed_regressors(3, 3, spec.cosine, stream("truth", spec.seed))
+    generator = stream("starts", spec.seed)
     p = torch.tensor(spec.proportions, dtype=torch.float64)
     whitened = population_tensor(p)
     # Rows b_i in the basis of the orthonormal v_m; a_i = sum_m <v_m, b_i> dual_m / sqrt(p_m).

@@ -20,6 +20,7 @@ from moe.landscape import (
     match_points,
     search,
 )
+from moe.randomness import stream
 
 LARGEST_LISTED = 4
 REGIMES = ("unbounded", "benign", "spurious minima")
@@ -128,7 +129,7 @@ class Record:
 
 def run(spec: Spec) -> Record:
     """Enumerate where that is possible, search everywhere. Deterministic in ``spec``."""
-    generator = torch.Generator().manual_seed(spec.seed)
+    generator = stream("starts", spec.seed)
     return Record(spec, {k: _case(spec, k, starts, generator) for k, starts in spec.starts})
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from moe.experiments.landscape import skewed_proportions, weight
 from moe.landscape import CriticalPoints, critical_points, population_tensor
 from moe.metrics import regressor_error_of
+from moe.randomness import stream
 from moe.solvers.quartic import quartic_gradient, quartic_loss, random_starts
 
 _ARRIVED = 1e-2
@@ -68,7 +69,7 @@ class Record:
 
 def run(spec: Spec) -> Record:
     """Plain gradient descent, all starts together, against the complete list of critical points."""
-    generator = torch.Generator().manual_seed(spec.seed)
+    generator = stream("starts", spec.seed)
     p = skewed_proportions(spec.k, spec.skew)
     lam = weight(p, spec.mu, spec.lam)
     tensor, listed = population_tensor(p), critical_points(p, spec.mu, lam)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe.experiments.landscape import REGIMES, regime, skewed_proportions
 from moe.landscape import population_tensor
+from moe.randomness import stream
 from moe.solvers.quartic import QuarticSolution, minimise_quartic, random_starts
 
 _RAN_OFF = 40.0  # |B| / sqrt(k) at which a start counts as gone
@@ -50,7 +51,7 @@ def at_truth(solution: QuarticSolution) -> Tensor:
 
 def run(spec: Spec) -> Record:
     """Minimise from random starts at every weight; all starts of a weight are one batch."""
-    generator = torch.Generator().manual_seed(spec.seed)
+    generator = stream("starts", spec.seed)
     shares, codes = [], []
     for skew in spec.skews:
         for k in spec.ks:

@@ -4,6 +4,7 @@ it (book, chapter 5)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from moe.landscape import (
 )
 from moe.model import log_gate
 from moe.nonlinearity import as_nonlinearity
+from moe.randomness import child_seed, stream
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of
 from moe.solvers.quartic import QuarticSolution, minimise_quartic, random_starts
 
@@ -76,14 +78,16 @@ def intercepts(logits: Tensor, proportions: Tensor) -> Tensor:
     return c - c[-1]
 
 
-def draw(spec: Spec, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw(spec: Spec, n: int, seed: Any, *index: int) -> tuple[Tensor, Tensor, Tensor]:
     """True regressors (k, d), x (n, d), y (n,). p_i(x) = softmax_i(<w_i, x> + c_i)."""
+    generator = stream("truth", seed, *index)
     regressors = skewed_regressors(spec.k, spec.d, spec.cosine, generator)
     span = torch.linalg.qr(regressors.T).Q
     gating = torch.randn(spec.k, spec.d, generator=generator, dtype=torch.float64)
     gating = gating - gating @ span @ span.T
     gating = gating / gating.norm(dim=1, keepdim=True).clamp_min(1e-12)
     gating[-1] = 0.0
+    generator = stream("data", seed, *index)
     x = torch.randn(max(n, 20_000), spec.d, generator=generator, dtype=torch.float64)
     logits = log_gate(gating, x)
     gate = (logits + intercepts(logits, skewed_proportions(spec.k, spec.skew))).softmax(-1)[:n]
@@ -108,16 +112,15 @@ def run(spec: Spec) -> Record:
     rows = []
     for n in spec.sizes:
         for trial in range(spec.trials):
-            generator = torch.Generator().manual_seed(1_000_003 * spec.seed + 101 * n + trial)
             try:
-                tensor, v = _moments(spec, n, generator, p)
+                tensor, v = _moments(spec, n, p, spec.seed, n, trial)
             except NoMinimumError:
                 rows.append(_NOTHING)
                 continue
             noise = tensor - population_tensor(p, v)
             shift = _moved(tensor, spec.mu, spec.lam, norms[:, None] * v)
             first_order = first_order_displacement(p, spec.mu, spec.lam, noise, v).norm()
-            starts = random_starts(spec.starts, spec.k, generator)
+            starts = random_starts(spec.starts, spec.k, stream("starts", spec.seed, n, trial))
             end = _minimise(tensor, spec.mu, spec.lam, starts)
             near = _near_truth(end, v)
             shares = [float(w.double().mean()) for w in (near, end.converged & ~near)]
@@ -128,8 +131,8 @@ def run(spec: Spec) -> Record:
     return Record(spec, error, moved, predicted, own, other, lost, condition)
 
 
-def _moments(spec: Spec, n: int, generator: torch.Generator, p: Tensor) -> tuple[Tensor, Tensor]:
-    regressors, x, y = draw(spec, n, generator)
+def _moments(spec: Spec, n: int, p: Tensor, seed: int, *index: int) -> tuple[Tensor, Tensor]:
+    regressors, x, y = draw(spec, n, seed, *index)
     moments = l4_moments_of(x, y, spec.k, as_nonlinearity("linear"), spec.sigma)
     return moments.tensor, frame(moments, regressors, p)
 
@@ -157,10 +160,10 @@ def _margins(spec: Spec, p: Tensor) -> tuple[Tensor, Tensor]:
     smallest = float(p.min())
     weights = [[(mu, m * mu / smallest) for m in spec.margins] for mu in spec.mus]
     lost = torch.zeros(len(spec.mus), len(spec.margins), dtype=torch.float64)
+    seed = child_seed(spec.seed, "margins")
     for trial in range(spec.margin_trials):
-        generator = torch.Generator().manual_seed(1_000_003 * spec.seed + 500_000 + trial)
         try:
-            tensor, v = _moments(spec, spec.margin_size, generator, p)
+            tensor, v = _moments(spec, spec.margin_size, p, seed, trial)
         except NoMinimumError:
             lost += 1 / spec.margin_trials
             continue

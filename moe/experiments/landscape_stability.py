@@ -19,6 +19,7 @@ from moe.landscape import (
     moment_error_tolerance,
     population_tensor,
 )
+from moe.randomness import stream
 from moe.solvers.quartic import quartic_gradient, quartic_hessian
 
 
@@ -62,7 +63,7 @@ def run(spec: Spec) -> Record:
         (lam * smallest / mu, conditioning(p, mu, lam))
         for mu, lam in ((mu, best_lambda(p, mu)) for mu in spec.mus)
     ]
-    generator = torch.Generator().manual_seed(spec.seed)
+    generator = stream("directions", spec.seed)
     errors = [_random_error(spec.k, generator) for _ in range(spec.directions)]
     tolerance = moment_error_tolerance(p, spec.mu, spec.lam).epsilon
     survived = [_survival(p, spec.mu, spec.lam, error, tolerance) for error in errors]

@@ -14,6 +14,7 @@ from moe.experiments.gaussian_integrals import grid_rule, line_rule, noise_avera
 from moe.model import random_moe
 from moe.moments import Moments
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import stream
 from moe.transforms import output_transform
 
 Method = Literal["average", "least_squares"]
@@ -150,7 +151,7 @@ class _Logistic:
 
 def run(spec: Spec) -> Record:
     """The constants, then every estimate on every data set."""
-    generator = torch.Generator().manual_seed(spec.seed)
+    mixtures, samples = stream("truth", spec.seed), stream("data", spec.seed)
     errors, constants = [], []
     for name in spec.nonlinearities:
         model = random_moe(
@@ -159,7 +160,7 @@ def run(spec: Spec) -> Record:
             sigma=spec.sigma,
             gate_norm=spec.gate_norm,
             nonlinearity=name,
-            generator=generator,
+            generator=mixtures,
         )
         basis = torch.linalg.qr(model.regressors.T).Q if spec.in_span else None
         rows = model.regressors if basis is None else model.regressors @ basis
@@ -177,7 +178,7 @@ def run(spec: Spec) -> Record:
         )
         for n in spec.sizes:
             for _ in range(spec.trials):
-                x, y = model.sample(n, generator)
+                x, y = model.sample(n, samples)
                 for method in spec.methods:
                     estimate = Moments(transform, spec.d, basis, method).update(x, y).tensor()
                     errors.append(float((estimate - tensor).square().sum()))

@@ -10,6 +10,7 @@ from torch import Tensor
 from moe.metrics import gating_error, regressor_error_of
 from moe.model import MoE, random_moe
 from moe.nonlinearity import Nonlinearity
+from moe.randomness import stream
 
 SUCCESS = 0.05
 
@@ -47,13 +48,13 @@ class Problem:
     truth: MoE
 
     def generator(self) -> torch.Generator:
-        """The same stream at every call, not that of the samples."""
-        return torch.Generator().manual_seed(1_000_003 * (self.seed + 1))
+        """For what a solver draws beside ``starts``: the same stream at every call."""
+        return stream("solver", self.seed)
 
     def starts(self, count: int) -> Tensor:
         """Regressors (count, k, d) ~ N(0, I/d): rows of length about one. The first of them is the
         same for every count."""
-        d, generator = self.x.shape[1], self.generator()
+        d, generator = self.x.shape[1], stream("starts", self.seed)
         rows = [
             torch.randn(self.k, d, generator=generator, dtype=self.x.dtype) for _ in range(count)
         ]
@@ -72,16 +73,15 @@ class Fit:
 
 def draw(setting: Setting, seed: int) -> Problem:
     """The problem of that seed. Deterministic in (setting, seed)."""
-    generator = torch.Generator().manual_seed(seed)
     truth = random_moe(
         setting.k,
         setting.d,
         sigma=setting.sigma,
         gate_norm=setting.gate_norm,
         orthonormal=setting.orthonormal,
-        generator=generator,
+        generator=stream("truth", seed),
     )
-    x, y = truth.sample(setting.n, generator)
+    x, y = truth.sample(setting.n, stream("data", seed))
     return Problem(
         x,
         y,

@@ -13,6 +13,7 @@ from torch import Tensor
 from moe.losses import log_loss, squared_loss
 from moe.metrics import regressor_error_of
 from moe.model import MoE, random_moe
+from moe.randomness import stream
 from moe.slices import path_values
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.gradient import gradient_descent
@@ -62,13 +63,16 @@ class Cell:
         """(truth, x, y, starting regressors (starts, k, d) ~ N(0, I/d)) for each data set."""
         drawn = []
         for index in range(self.datasets):
-            generator = torch.Generator().manual_seed(1000 * self.seed + index)
             truth = random_moe(
-                self.k, self.d, sigma=self.sigma, gate_norm=self.gate_norm, generator=generator
+                self.k,
+                self.d,
+                sigma=self.sigma,
+                gate_norm=self.gate_norm,
+                generator=stream("truth", self.seed, index),
             )
-            x, y = truth.sample(self.n, generator)
-            shape = (self.starts, self.k, self.d)
-            start = torch.randn(shape, generator=generator, dtype=x.dtype) / self.d**0.5
+            x, y = truth.sample(self.n, stream("data", self.seed, index))
+            shape, starts = (self.starts, self.k, self.d), stream("starts", self.seed, index)
+            start = torch.randn(shape, generator=starts, dtype=x.dtype) / self.d**0.5
             drawn.append((truth, x, y, start))
         return drawn
 
@@ -224,7 +228,7 @@ def stuck_paths(cell: Cell, sigmas: tuple[float, ...], large: int) -> StuckPaths
     _, order = linear_sum_assignment(torch.cdist(start[0], end[0]))
     end = end[:, torch.as_tensor(order)]
     end = torch.stack([end[0], end[1] - end[1, -1]])
-    fresh = truth.sample(large, torch.Generator().manual_seed(cell.seed))
+    fresh = truth.sample(large, stream("fresh", cell.seed))
     curves: dict[str, tuple[Tensor, ...]] = {}
     for name, (xs, ys) in (("data", (x, y)), ("large sample", fresh)):
         per_sigma = []

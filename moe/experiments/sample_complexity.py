@@ -22,6 +22,7 @@ from moe.experiments.sweep import by_spec, sweep
 from moe.hermite import feature_count
 from moe.metrics import regressor_error, regressor_error_of
 from moe.moments import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment, whiten
+from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
 from moe.transforms import OutputTransform, output_transform
@@ -135,13 +136,12 @@ def limit_laws(k: int, sigma: float, gate_norm: float, nonlinearity: str) -> dic
 def trial(spec: Spec, seed: int) -> dict[str, float]:
     """E_reg of every method at every n, keys "method n". Deterministic in (spec, seed)."""
     truth = reference_mixture(spec.k, spec.d, spec.sigma, spec.gate_norm, spec.nonlinearity)
-    generator = torch.Generator().manual_seed(seed)
-    x, y = truth.sample(max(spec.sizes + spec.recover_sizes), generator)
+    x, y = truth.sample(max(spec.sizes + spec.recover_sizes), stream("data", seed))
     out = {}
     for method, moments in second_moments(x, y, spec).items():
         for n, moment in zip(spec.sizes, moments, strict=True):
-            start = torch.Generator().manual_seed(seed)
-            found = l4_regressors(x[:n], y[:n], moment, spec, method, start)
+            starts = stream("starts", seed)
+            found = l4_regressors(x[:n], y[:n], moment, spec, method, starts)
             error = 1.0 if found is None else regressor_error_of(found, truth.regressors)
             out[f"{method} {n}"] = error
     for n in spec.recover_sizes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.randomness import stream
+
 _LEVEL, _DRAWS = 0.95, 400
 
 
@@ -49,7 +51,7 @@ def bootstrap(
     Seeds are resampled whole, so that errors at several n that come from one long sample, and
     methods that share it, keep their dependence.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("resampling", seed)
     resampled = torch.randint(seeds, (draws, seeds), generator=generator)
     ends = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
     low, high = statistic(resampled).sort().values[(ends * (draws - 1)).round().long()].tolist()

@@ -19,6 +19,7 @@ from moe.experiments.population_losses import (
 )
 from moe.metrics import regressor_error_of
 from moe.model import MoE
+from moe.randomness import stream
 from moe.slices import Path, Slice, path_values, slice_values
 from moe.solvers.em import expectation_maximisation
 
@@ -88,9 +89,9 @@ def tempered(value: Tensor, sigma: float) -> Tensor:
 def run(spec: Spec) -> Record:
     """Random starts of EM find the stuck point, Newton on the population loss certifies it."""
     truth = near_twins(spec.separation, spec.sigma)
-    generator = torch.Generator().manual_seed(spec.seed)
-    x, y = truth.sample(spec.n, generator)
-    start = torch.randn(spec.starts, 3, 2, generator=generator, dtype=torch.float64) / 2**0.5
+    x, y = truth.sample(spec.n, stream("data", spec.seed))
+    starts = stream("starts", spec.seed)
+    start = torch.randn(spec.starts, 3, 2, generator=starts, dtype=torch.float64) / 2**0.5
     flat = torch.zeros_like(start)
     held = expectation_maximisation(
         x,
@@ -152,7 +153,7 @@ def designed_trap(truth: MoE) -> Tensor:
     first, twins = truth.regressors[0], truth.regressors[1:].mean(0)
     turn = torch.stack([first[1], -first[0]])
     rows = torch.stack([twins, first - 0.05 * turn, first + 0.05 * turn])
-    x, y = truth.sample(4_000, torch.Generator().manual_seed(0))
+    x, y = truth.sample(4_000, stream("trap", 0))
     fit = expectation_maximisation(
         x,
         y,

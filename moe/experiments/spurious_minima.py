@@ -18,6 +18,7 @@ from moe.experiments.population_losses import (
 from moe.experiments.twins import two_experts
 from moe.metrics import regressor_error_of
 from moe.model import MoE, log_gate, random_moe
+from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
 
 SAME_VALUE = 1e-6
@@ -40,13 +41,12 @@ def orthogonal_pair(gate_norm: float = 2.0, sigma: float = 0.1) -> MoE:
 
 def three_experts(gate_norm: float = 2.0, sigma: float = 0.1, seed: int = 0) -> MoE:
     """k = 3, d = 5: random unit regressors, two random gates orthogonal to them."""
-    generator = torch.Generator().manual_seed(seed)
-    return random_moe(3, 5, sigma=sigma, gate_norm=gate_norm, generator=generator)
+    return random_moe(3, 5, sigma=sigma, gate_norm=gate_norm, generator=stream("truth", seed))
 
 
 def spanned_three(gate_norm: float = 2.0, sigma: float = 0.1, seed: int = 0) -> MoE:
     """k = d = 3: random unit regressors, two random gates, necessarily inside their span."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("truth", seed)
     return random_moe(
         3, 3, sigma=sigma, gate_norm=gate_norm, gates_in_span=True, generator=generator
     )
@@ -98,7 +98,7 @@ def run(spec: Spec) -> Record:
     """Levenberg-Marquardt from every start, then one certificate for each distinct end."""
     truth = spec.truth
     loss = squared_population(truth, spec.nodes)
-    generator = torch.Generator().manual_seed(spec.seed)
+    generator = stream("starts", spec.seed)
     theta, excess, norms = levenberg_marquardt(
         loss, random_start(truth, spec.starts, generator), spec.iterations
     )
@@ -179,7 +179,7 @@ def adam_excess(
 ) -> Tensor:
     """Excess squared loss (S,) at which Adam on the population loss ends, from random starts."""
     loss = squared_population(truth, nodes)
-    start = random_start(truth, starts, torch.Generator().manual_seed(seed))
+    start = random_start(truth, starts, stream("starts", seed))
     descent = gradient_descent(
         loss.values,
         [start],

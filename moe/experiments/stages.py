@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe.metrics import gating_error, match, regressor_error, regressor_error_of
 from moe.model import MoE, random_moe
+from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
 
@@ -50,7 +51,6 @@ class Record:
 
 def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
     """One data set of n samples: every error a Record holds. Deterministic in (spec, n, seed)."""
-    generator = torch.Generator().manual_seed(seed)
     truth = random_moe(
         spec.k,
         spec.d,
@@ -58,15 +58,15 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
         gate_norm=spec.gate_norm,
         nonlinearity=spec.nonlinearity,
         orthonormal=spec.orthonormal,
-        generator=generator,
+        generator=stream("truth", seed),
     )
-    x, y = truth.sample(n, generator)
+    x, y = truth.sample(n, stream("data", seed))
     fit = recover(x, y, spec.k, truth.nonlinearity, seed=seed)
     end = expectation_maximisation(
         x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
     )
     oracle = MoE(end.regressors[0], end.gating[0], float(end.sigma), truth.nonlinearity)
-    pbar = truth.mixing_proportions(50_000, generator=generator)
+    pbar = truth.mixing_proportions(50_000, generator=stream("fresh", seed))
     order = match(fit.model.regressors, truth.regressors)
     out = {
         "l4": torch.nan,
@@ -89,7 +89,8 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
 
 def run(spec: Spec) -> Record:
     """All trials of ``spec``."""
-    rows = [[trial(spec, n, spec.seed + index) for index in range(spec.seeds)] for n in spec.sizes]
+    seeds = [child_seed(spec.seed, index) for index in range(spec.seeds)]
+    rows = [[trial(spec, n, seed) for seed in seeds] for n in spec.sizes]
     columns = {
         name: torch.tensor([[cell[name] for cell in row] for row in rows], dtype=torch.float64)
         for name in rows[0][0]

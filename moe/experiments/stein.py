@@ -17,6 +17,7 @@ from torch import Tensor
 from moe.experiments.gaussian_integrals import grid_rule, line_rule, noise_averaged
 from moe.hermite import score_tensor
 from moe.model import MoE, log_gate, random_moe
+from moe.randomness import stream
 from moe.transforms import OutputTransform, output_transform
 
 
@@ -125,7 +126,7 @@ def run(spec: Spec) -> Record:
         sigma=spec.sigma,
         gate_norm=spec.gate_norm,
         nonlinearity=spec.nonlinearity,
-        generator=torch.Generator().manual_seed(spec.seed),
+        generator=stream("truth", spec.seed),
     )
     fitted = output_transform(spec.nonlinearity, spec.sigma, spec.order)
     outputs = (power_transform(1), power_transform(spec.order), fitted)

@@ -11,6 +11,7 @@ from moe.experiments.gaussian_integrals import exact_proportions
 from moe.losses import l4_moments, l4_population, l4_samples
 from moe.model import random_moe
 from moe.moments import Moments
+from moe.randomness import stream
 from moe.transforms import output_transform
 
 
@@ -57,25 +58,25 @@ class Record:
 
 def run(spec: Spec) -> Record:
     """Draw the mixture, the points and the data sets; evaluate the three forms."""
-    generator = torch.Generator().manual_seed(spec.seed)
     truth = random_moe(
         spec.k,
         spec.d,
         sigma=spec.sigma,
         gate_norm=spec.gate_norm,
         nonlinearity=spec.nonlinearity,
-        generator=generator,
+        generator=stream("truth", spec.seed),
     )
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     shape = (spec.points, spec.k, spec.d)
-    regressors = torch.randn(shape, generator=generator, dtype=torch.float64) / spec.d**0.5
+    points, samples = stream("points", spec.seed), stream("data", spec.seed)
+    regressors = torch.randn(shape, generator=points, dtype=torch.float64) / spec.d**0.5
     weights = (spec.mu, spec.lam, spec.delta)
     population = l4_population(regressors, truth.regressors, exact_proportions(truth), *weights)
     values, rounding = [], 0.0
     for n in spec.sizes:
         for trial in range(spec.trials):
-            x, y = truth.sample(n, generator)
+            x, y = truth.sample(n, samples)
             second = Moments(quadratic, spec.d).update(x, y).tensor()
             fourth = Moments(quartic, spec.d).update(x, y).tensor()
             values.append(l4_moments(regressors, second, fourth, *weights))

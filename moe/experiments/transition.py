@@ -11,6 +11,7 @@ from moe.experiments.baselines import Contest, trial
 from moe.experiments.problems import SUCCESS, Setting
 from moe.experiments.random_starts import Share
 from moe.experiments.sweep import by_spec, sweep
+from moe.randomness import child_seed
 
 _ROUNDS = (2, 4, 8, 14)
 
@@ -133,7 +134,7 @@ def _answers(asked: dict[int, tuple[Contest, range]], seed: int) -> Iterator[tup
     """One sweep for each range of seeds that is asked for."""
     for seeds in sorted({seeds for _, seeds in asked.values()}, key=lambda seeds: seeds.start):
         turn = [(i, contest) for i, (contest, mine) in asked.items() if mine == seeds]
-        numbers = [1_000 * seed + s for s in seeds]
+        numbers = [child_seed(seed, run) for run in seeds]
         trials = sweep(trial, [contest for _, contest in turn], numbers)
         for (i, _), mine in zip(turn, by_spec(trials, len(numbers)), strict=True):
             yield i, sum(one.result["error"] < SUCCESS for one in mine)

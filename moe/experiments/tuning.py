@@ -11,6 +11,7 @@ from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend
 from moe.experiments.problems import SUCCESS, Setting, draw, errors
 from moe.experiments.random_starts import Share
 from moe.experiments.sweep import by_spec, sweep
+from moe.randomness import child_seed
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Outcome:
 
 def outcomes(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Outcome]:
     """What each choice comes to, on data that no table of the chapter uses."""
-    seeds = [1_000 * seed + 500 + run for run in range(runs)]
+    seeds = [child_seed(seed, "tuning", run) for run in range(runs)]
     ends = []
     for mine in by_spec(sweep(trial, choices, seeds), runs):
         found = [one.result["error"] for one in mine]

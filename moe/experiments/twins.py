@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.metrics import gating_error, regressor_error
 from moe.model import MoE
+from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
 
@@ -99,8 +100,7 @@ def run(spec: TwinSpec) -> TwinRecord:
             ]
         )
         for trial in range(spec.trials):
-            generator = torch.Generator().manual_seed(spec.seed * 10_007 + trial)
-            x, y = truth.sample(spec.n, generator)
+            x, y = truth.sample(spec.n, stream("data", spec.seed, trial))
             own, other = _best_sigma(truth, x, y), _best_sigma(twin, x, y)
             gaps.append((own.log_density(x, y) - other.log_density(x, y)).mean())
             sigmas.append(other.sigma)

@@ -11,6 +11,7 @@ from moe.experiments.baselines import em
 from moe.experiments.problems import SUCCESS, Setting, draw
 from moe.experiments.sweep import by_spec, sweep
 from moe.metrics import regressor_error_of
+from moe.randomness import child_seed
 from moe.solvers.recombination import shared
 
 _RIGHT = 0.98
@@ -58,7 +59,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
 
 def run(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Record]:
     """Every spec on ``runs`` data sets."""
-    trials = sweep(trial, specs, [1_000 * seed + run for run in range(runs)])
+    trials = sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])
     records = []
     for mine in by_spec(trials, runs):
         total = {name: sum(one.result[name] for one in mine) for name in mine[0].result}

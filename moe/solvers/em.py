@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from moe.nonlinearity import Nonlinearity
-from moe.solvers.expectation import EStep, Samples, expectation
+from moe.solvers.expectation import EStep, Samples, expectation, sigma_floor
 
 _HALVINGS = 12
 _RIDGE = 1e-9
 _PARAMETERS = ("regressors", "gating", "sigma")
+
+__all__ = ["EMResult", "expectation_maximisation", "sigma_floor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +55,22 @@ class EMResult:
         return self[[int(self.log_likelihood.argmax())]]
 
 
-def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solutions of (matrix + tiny ridge) z = right; (..., m, m), (..., m) -> (..., m)."""
+def _solve(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
+    """Solutions of (matrix + tiny ridge) z = right; (..., m, m), (..., m) -> (..., m).
+
+    ``scale``: the diagonal the matrix would have with all weights one; below rounding of that the
+    matrix of an expert without samples counts as zero. Where there is no finite solution the
+    step is zero.
+    """
     size = matrix.shape[-1]
-    scale = matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(torch.finfo(matrix.dtype).tiny)
-    ridge = _RIDGE * scale[..., None, None] * torch.eye(size, dtype=matrix.dtype)
-    solution: Tensor = torch.linalg.solve(matrix + ridge, right)
-    return solution
+    least = torch.finfo(matrix.dtype).eps * scale
+    ridge = _RIDGE * matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(least)
+    solid = matrix + ridge[..., None, None] * torch.eye(size, dtype=matrix.dtype)
+    solution: Tensor = torch.linalg.solve_ex(solid, right[..., None])[0][..., 0]
+    return torch.where(torch.isfinite(solution).all(-1, keepdim=True), solution, 0.0)
 
 
-def _gating_step(state: EStep) -> Tensor:
+def _gating_step(state: EStep, scale: float) -> Tensor:
     """One Newton step of the soft-label multinomial logistic regression; the last row stays."""
     starts, free, d = state.pull_w.shape
     row, column = torch.triu_indices(free, free)
@@ -71,6 +79,7 @@ def _gating_step(state: EStep) -> Tensor:
     step = _solve(
         hessian.transpose(2, 3).reshape(starts, free * d, free * d),
         state.pull_w.flatten(1),
+        scale,
     )
     return torch.nn.functional.pad(step.view(starts, free, d), (0, 0, 0, 1))
 
@@ -94,7 +103,8 @@ def _maximisation(
             weight = data.prior_weight
             variance = (squares + weight * data.prior_variance) / (state.load + weight)
         else:
-            variance = squares.sum(1, keepdim=True).expand_as(sigma) / data.n
+            common = (squares.sum(1, keepdim=True) / data.n).clamp_min(data.least_variance)
+            variance = common.expand_as(sigma)
         sigma = variance.sqrt()
     return expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
 
@@ -106,9 +116,9 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     move_a = torch.zeros_like(state.regressors)
     move_w = torch.zeros_like(state.gating)
     if "regressors" in data.learn:
-        move_a = _solve(state.gram_a, state.pull_a)
+        move_a = _solve(state.gram_a, state.pull_a, data.curvature)
     if "gating" in data.learn and state.gating.shape[1] > 1:
-        move_w = _gating_step(state)
+        move_w = _gating_step(state, data.curvature)
     slack = 1e-12 * state.log_likelihood.abs()
     new = _maximisation(data, g, state, (move_a, move_w), 1.0)
     for halving in range(1, _HALVINGS + 1):
@@ -152,6 +162,10 @@ def expectation_maximisation(
     ``hard`` rounds the responsibilities to 0 and 1 (classification EM; Celeux, Govaert 1992). What
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
     what ``log_likelihood`` and ``trace`` hold.
+
+    A common sigma that is learned does not fall below 1e-7 of the root mean square of y
+    (``sigma_floor``): there the outputs have no noise. An expert that owns no sample stays where it
+    is.
 
     Memory does not grow with n beyond the data. Raises ValueError for an unknown name in ``learn``.
     """

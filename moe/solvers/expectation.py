@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -9,12 +10,18 @@ import torch
 from torch import Tensor
 
 from moe.grams import Grams
-from moe.model import gaussian_log_density
 from moe.nonlinearity import Nonlinearity
 
 _CHUNK_ENTRIES = 100_000
 _CACHED_ENTRIES = 20_000_000
 _PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
+_FLOOR = 1e-7
+
+
+def sigma_floor(y: Tensor) -> float:
+    """The smallest common sigma that EM learns: 1e-7 of the root mean square of y (n,)."""
+    largest = float(y.abs().max())
+    return _FLOOR * largest * float((y / largest).square().mean().sqrt()) if largest else 0.0
 
 
 @dataclass
@@ -56,6 +63,8 @@ class Samples:
         self.own = "sigmas" in learn
         self.prior_weight = _PRIOR_WEIGHT * x.shape[1]
         self.prior_variance = _PRIOR_SHARE * float(y.var())
+        self.least_variance = sigma_floor(y) ** 2
+        self.curvature = float(x.square().sum()) / x.shape[1]
         rows = max(1_000, _CHUNK_ENTRIES // (starts * k))
         self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
@@ -81,18 +90,23 @@ def expectation(
     )
     flat = "gating" not in data.learn and not bool(gating.any())
     log_gate = -regressors.new_tensor(float(k)).log()
+    scale = sigma[:, :, None]
+    precision, level = -0.5 / scale.square(), -scale.log() - 0.5 * math.log(2 * math.pi)
     for x, y, grams in data:
         eta = regressors @ x.T
         residual = y - g(eta)
         if not flat:
             log_gate = torch.log_softmax(gating @ x.T, dim=1)
-        joint = log_gate + gaussian_log_density(residual, sigma[:, :, None])
+        joint = residual.square().mul_(precision).add_(log_gate + level)
         if data.hard:
             log_density, winner = joint.max(dim=1)
             r = torch.zeros_like(joint).scatter_(1, winner[:, None], 1.0)
         else:
-            log_density = torch.logsumexp(joint, dim=1)
-            r = (joint - log_density[:, None]).exp_()
+            most = joint.amax(dim=1, keepdim=True)
+            r = joint.sub_(most).exp_()
+            total = r.sum(dim=1, keepdim=True)
+            log_density = (most + total.log())[:, 0]
+            r.div_(total)
         state.log_likelihood += log_density.sum(-1)
         pull = r * residual
         if data.own:
@@ -100,7 +114,7 @@ def expectation(
         state.squares += (pull * residual).sum(-1)
         if "regressors" in data.learn:
             weights = r
-            if g.name != "linear":
+            if not g.is_linear:
                 slope = g.derivative(eta)
                 weights, pull = r * slope.square(), pull * slope
             state.gram_a += grams(weights.flatten(0, 1)).unflatten(0, (starts, k))

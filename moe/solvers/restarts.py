@@ -14,6 +14,7 @@ _ROUND = 20
 _ALIKE, _SMALL = 2.0, 0.15
 _LAST = 2
 _SCARCE, _PATIENCE = 10, 3
+_VERY_SCARCE = 5
 
 
 def race(
@@ -42,7 +43,8 @@ def race(
     the best of them has arrived, a second one agrees with it, and there are ten samples a weight,
     that is all. Otherwise they and further random starts are recombined
     (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
-    for three generations more.
+    for three generations more, and with fewer than five until all starts are spent: there a wrong
+    end may draw both populations before either has seen the right one.
 
     x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
     they have found the same thing apart. sigma (S, k), gating zero.
@@ -52,9 +54,10 @@ def race(
     ends = _heat(x, y, rows, nonlinearity, iterations, tolerance)
     if starts < count + 2:
         return ends
-    scarce = len(y) < _SCARCE * k * d
-    if (pair := _pair(ends, y)) and not scarce:
+    share = len(y) / (k * d)
+    if (pair := _pair(ends, y)) and share >= _SCARCE:
         return ends[pair]
+    patience = starts if share < _VERY_SCARCE else _PATIENCE if share < _SCARCE else 0
     return recombine(
         x,
         y,
@@ -63,7 +66,7 @@ def race(
         generator,
         ends,
         starts=starts - count,
-        patience=_PATIENCE if scarce else 0,
+        patience=patience,
         tolerance=tolerance,
     )
 

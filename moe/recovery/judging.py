@@ -1,0 +1,153 @@
+"""Ends of EM, and the one place where they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from moe.diagnostics import doubts
+from moe.metrics import match
+from moe.model import MoE
+from moe.recovery.starts import Problem, Starts
+from moe.results import Origin
+from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.recombination import agree
+
+LOOSE, TIGHT = 1.0, 1e-6
+AHEAD = 1.0
+_SUSPICIOUS = 1e-3
+
+
+def model_of(run: EMResult, problem: Problem) -> MoE:
+    """The mixture at which the first start of a run ended."""
+    return MoE(run.regressors[0], run.gating[0], float(run.sigma[0]), problem.g)
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where EM ended from one start: the run (one start), proportions (k,) in its order.
+
+    lineage: ends of one lineage are no evidence for each other (both moment starts rest on M; the
+    ends of a search are bred apart).
+    """
+
+    problem: Problem
+    origin: Origin
+    lineage: str
+    run: EMResult
+    proportions: Tensor
+
+    @property
+    def regressors(self) -> Tensor:
+        """(k, d)."""
+        return self.run.regressors[0]
+
+    @property
+    def value(self) -> float:
+        """The log-likelihood in nats."""
+        return float(self.run.log_likelihood)
+
+    def ahead_of(self, other: End) -> bool:
+        """By more than a nat in total: less is the tolerance of the runs."""
+        return self.value > other.value + AHEAD
+
+    @cached_property
+    def doubted(self) -> bool:
+        """Whether something speaks against it: no convergence, an expert astray, no calibration."""
+        model = model_of(self.run, self.problem)
+        return not bool(self.run.converged) or bool(
+            doubts(model, self.problem.x, self.problem.y, level=_SUSPICIOUS)
+        )
+
+
+def follow(
+    problem: Problem, starts: Starts, iterations: int, tolerance: float
+) -> tuple[EMResult, list[End]]:
+    """L_log, then the joint likelihood, from all ``starts`` as one batch; ends in their order."""
+    gates = expectation_maximisation(
+        problem.x,
+        problem.y,
+        starts.regressors,
+        torch.zeros_like(starts.regressors),
+        starts.sigma,
+        problem.g,
+        learn=problem.learn,
+        tolerance=LOOSE,
+    )
+    joint = expectation_maximisation(
+        problem.x,
+        problem.y,
+        gates.regressors,
+        gates.gating,
+        gates.sigma,
+        problem.g,
+        learn=("regressors", *problem.learn),
+        iterations=iterations,
+        tolerance=tolerance,
+    )
+    ends = []
+    for s, regressors in enumerate(joint.regressors):
+        order = match(starts.regressors[s], regressors)
+        lineage = f"search {s}" if starts.origin is Origin.SEARCH else "moments"
+        ends.append(End(problem, starts.origin, lineage, joint[[s]], starts.proportions[order]))
+    return gates, ends
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """All ends so far, the leader, and what they say together. Adding ends makes a new field."""
+
+    problem: Problem
+    ends: tuple[End, ...] = ()
+    best: End | None = None
+    refusals: tuple[str, ...] = ()
+
+    def joined_by(self, ends: Sequence[End]) -> Field:
+        """A newcomer leads only if it is ahead by more than a nat. Proportions that it lacks are
+        those of the end it beats, matched."""
+        best, newcomer = self.best, max(ends, key=lambda end: end.value)
+        if best is None:
+            best = newcomer
+        elif newcomer.ahead_of(best):
+            if bool(newcomer.proportions.isnan().all()):
+                order = match(best.regressors, newcomer.regressors)
+                newcomer = replace(newcomer, proportions=best.proportions[order])
+            best = newcomer
+        return replace(self, ends=(*self.ends, *ends), best=best)
+
+    def refused(self, reason: str) -> Field:
+        """A way that gave no start."""
+        return replace(self, refusals=(*self.refusals, reason))
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is no leader, or something speaks against it."""
+        return self.best is None or self.best.doubted
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether to search: the leader is doubted, or there are too few samples to doubt it."""
+        return self.doubted or self.problem.scarce
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search has been made."""
+        return any(end.origin is Origin.SEARCH for end in self.ends)
+
+    @property
+    def supporters(self) -> int:
+        """Lineages with an end that agrees with the leader, its own included."""
+        leader = self.leader
+        agreeing = (end for end in self.ends if agree(leader.regressors, end.regressors))
+        return len({end.lineage for end in agreeing})
+
+    @property
+    def leader(self) -> End:
+        """The best end. Raises LookupError while there is none."""
+        if self.best is None:
+            raise LookupError("no way has given an end yet")
+        return self.best

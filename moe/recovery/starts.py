@@ -1,0 +1,161 @@
+"""Where EM may begin: every way to get starts is a function of one type, and gives one type."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from moe.nonlinearity import Nonlinearity
+from moe.results import Origin, Stage
+from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.restarts import race
+from moe.solvers.spectral import spectral_start
+
+RESOLUTION, SUBSAMPLE, SCARCE = 0.4, 4_000, 100
+
+
+class NoStartError(Exception):
+    """A way gives no start for these samples: why, and the stages it got through."""
+
+    def __init__(self, reason: str, stages: tuple[Stage, ...] = ()) -> None:
+        super().__init__(reason)
+        self.stages = stages
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Samples x (n, d), y (n,) in random order, and what is taken as known: k, g, sigma (None:
+    not), gated (whether there are gates)."""
+
+    x: Tensor
+    y: Tensor
+    k: int
+    g: Nonlinearity
+    sigma: float | None
+    gated: bool
+
+    @property
+    def weights(self) -> int:
+        """Free entries of regressors and gates: k d, and (k - 1) d more where there are gates."""
+        return (2 * self.k - 1 if self.gated else self.k) * self.x.shape[1]
+
+    @property
+    def learn(self) -> tuple[str, ...]:
+        """What EM moves beside the regressors while the noise is not held."""
+        return ("sigma", *(("gating",) if self.gated else ()))
+
+    @property
+    def scarce(self) -> bool:
+        """Fewer than 100 samples a weight: tests of a fit see little, so it is searched for."""
+        return self.k > 1 and len(self.y) < SCARCE * self.weights
+
+    @property
+    def moments(self) -> L4Moments:
+        """M, and T in its top-k eigenspace. Raises NoStartError where M cannot be trusted."""
+        if isinstance(self._moments, NoMinimumError):
+            raise NoStartError(str(self._moments)) from self._moments
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> L4Moments | NoMinimumError:
+        try:
+            return l4_moments_of(self.x, self.y, self.k, self.g, self.sigma, resolution=RESOLUTION)
+        except NoMinimumError as error:
+            return error
+
+    def part(self) -> Problem:
+        """The first samples, enough to find the basin; all of them unless that saves half."""
+        size = max(SUBSAMPLE, 40 * self.weights)
+        if len(self.y) < 2 * size:
+            return self
+        return replace(self, x=self.x[:size], y=self.y[:size])
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """S places for EM to begin at, of one origin, any two of different lineages.
+
+    regressors (S, k, d); sigma (S,), the level EM anneals from; proportions (k,) in the order of
+    the first start's rows, NaN where the origin knows none; stages: what was learned on the way;
+    weights: mu, lam of L_4.
+    """
+
+    origin: Origin
+    regressors: Tensor
+    sigma: Tensor
+    proportions: Tensor
+    stages: tuple[Stage, ...] = ()
+    weights: tuple[float, float] = (math.nan, math.nan)
+
+
+Way = Callable[[Problem, Problem, torch.Generator], Starts]
+"""(all samples, the part that EM searches on, randomness) -> starts; raises NoStartError."""
+
+
+def fourth_moments(
+    full: Problem,
+    part: Problem,
+    generator: torch.Generator,
+    *,
+    mu: float | None = None,
+    lam: float | None = None,
+    starts: int = 32,
+) -> Starts:
+    """The lowest minimum of L_4 (``solvers.l4``)."""
+    watch = Stopwatch()
+    moments = full.moments
+    seen = moments.whitening.all_eigenvalues
+    first = Stage("moments", None, None, moments.sigma, seen, 1, watch.lap())
+    pull = full.y @ full.x / len(full.y)
+    try:
+        fit = minimise_l4(moments, pull, generator, mu=mu, lam=lam, starts=starts)
+    except NoMinimumError as error:
+        raise NoStartError(str(error), (first,)) from error
+    found = fit.solution
+    second = Stage("L4", fit.regressors, None, None, found.values, found.iterations, watch.lap())
+    return Starts(
+        Origin.FOURTH_MOMENTS,
+        fit.regressors[None],
+        full.y.std()[None],
+        fit.proportions,
+        (first, second),
+        (fit.mu, fit.lam),
+    )
+
+
+def third_moments(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
+    """The tensor power method on third moments (``solvers.spectral``)."""
+    try:
+        rows, shares = spectral_start(full.x, full.y, full.moments, full.g, generator)
+    except ValueError as error:
+        raise NoStartError(str(error)) from error
+    return Starts(Origin.THIRD_MOMENTS, rows[None], full.y.std()[None], shares)
+
+
+def search(
+    full: Problem, part: Problem, generator: torch.Generator, *, starts: int = 300
+) -> Starts:
+    """Random starts annealed expert by expert, recombined where they disagree (``restarts``)."""
+    size = max(SUBSAMPLE, 40 * full.k * full.x.shape[1])
+    ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=starts)
+    unknown = part.y.new_full((full.k,), math.nan)
+    return Starts(Origin.SEARCH, ends.regressors, ends.sigma.square().mean(1).sqrt(), unknown)
+
+
+class Stopwatch:
+    """Wall time since the last lap."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, which ends here."""
+        now = time.perf_counter()
+        elapsed, self._last = now - self._last, now
+        return elapsed
