@@ -32,10 +32,11 @@ _WON = {
 class Stage:
     """What one stage of ``recover`` knew when it ended.
 
-    name: "moments", "L4", "L_log" or "likelihood"; regressors (k, d) and gating (k, d), None where
-    not yet known; sigma, None where not yet known; trace: what the stage's solver recorded (T,) -
-    eigenvalues of M for "moments", the values of L_4 reached by the starts for "L4", the
-    log-likelihood in nats per sample for the others; iterations; seconds of wall time.
+    name: "moments", "L4", "L_log", "search" or "likelihood"; regressors (k, d) and gating (k, d),
+    None where not yet known; sigma, None where not yet known; trace (T,): what the stage's solver
+    recorded - eigenvalues of M for "moments", the values of L_4 reached by the starts for "L4", the
+    log-likelihood in nats per sample for the others ("search": of the ends it hands on); iterations
+    ("search": passes, those of all its starts together); seconds of wall time.
     """
 
     name: str
@@ -54,7 +55,9 @@ class Recovery:
     model: the fitted MoE, its experts by falling share of the samples; proportions (k,): estimates
     of E[p_i(x)] from the moments, in the model's order (NaN where they gave no start); stages in
     order; log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised
-    with; origin: where the start that won came from; supporters: how many ways that have nothing in
+    with; passes: over samples, one for each start and iteration of EM, those of the search and of
+    starts that lost included (where EM worked on a part of the samples, over that part); origin:
+    where the start that won came from; supporters: how many ways that have nothing in
     common ended where it did, its own included; doubts: what speaks against the fit, in words, or
     says that EM had not converged; refusals: why a way gave no start; noiseless: sigma is at its
     floor, 1e-7 of the outputs, and every sample is fitted exactly.
@@ -68,6 +71,7 @@ class Recovery:
     log_likelihood: float
     mu: float
     lam: float
+    passes: int
     origin: Origin
     supporters: int
     doubts: tuple[str, ...]

@@ -21,6 +21,7 @@ from moe.experiments.problems import Fit, NoStartError, Problem, Setting, draw, 
 from moe.losses import log_loss
 from moe.recovery import recover
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.recombination import POPULATION, anneal, joined
 
 MANY = 20
 ITERATIONS = 500
@@ -28,6 +29,7 @@ TOLERANCE = 1e-4
 ROUND = 15
 COOLING, COOLING_STEPS = 0.9, 10
 SHORT = 0.1
+SHORT_RUN = 60
 
 Noise = Literal["held", "one", "each"]
 
@@ -98,6 +100,28 @@ def random(
     held, SHORT rows do best)."""
     sigma = problem.sigma if noise == "held" else spread * problem.y.std()
     return joint(problem, scale * problem.starts(starts), sigma, noise, hard=hard)
+
+
+def short(problem: Problem, *, starts: int = 300) -> Fit:
+    """EM with a sigma each from as many random starts as ``recover`` may use, each stopped as its
+    are, gates flat; then ``joint`` from the best."""
+    rows, batch = problem.starts(starts), 2 * POPULATION
+    ends = joined(
+        [
+            anneal(
+                problem.x,
+                problem.y,
+                part,
+                problem.y.std().expand(part.shape[:2]),
+                problem.nonlinearity,
+                SHORT_RUN,
+                1.0,
+            )
+            for part in rows.split(batch)
+        ]
+    )
+    best = joint(problem, ends.regressors[:1], ends.sigma[0].square().mean().sqrt(), "each")
+    return replace(best, iterations=best.iterations + ends.passes)
 
 
 def raced(problem: Problem, *, starts: int = MANY) -> Fit:
@@ -173,7 +197,7 @@ def refined(problem: Problem, start: Callable[[Problem], Tensor], noise: Noise =
 def full(problem: Problem) -> Fit:
     """``recover`` with its defaults, told sigma."""
     n, d = problem.x.shape
-    if n <= (2 * problem.k - 1) * d + 1:
+    if n <= (2 * problem.k - 1 if problem.gated else problem.k) * d + 1:
         raise NoStartError("recover asks for more samples than parameters")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="recover: converged is False")
@@ -186,8 +210,7 @@ def full(problem: Problem) -> Fit:
             problem.seed,
             gated=problem.gated,
         )
-    iterations = sum(stage.iterations for stage in fit.stages if stage.name == "likelihood")
-    return Fit(fit.model.regressors, fit.model.gating, fit.model.sigma, iterations)
+    return Fit(fit.model.regressors, fit.model.gating, fit.model.sigma, fit.passes)
 
 
 def oracle(problem: Problem) -> Fit:
@@ -209,7 +232,7 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "EM, sigma learned": partial(random, noise="one"),
     "EM, sigma learned, 20 raced": raced,
     "EM, a sigma each": partial(random, noise="each"),
-    "EM, a sigma each, best of 100": partial(random, noise="each", starts=100),
+    "EM, a sigma each, best of 300": short,
     "L_4 alone, plain moments": partial(alone, start=partial(l4_regressors, method="average")),
     "L_4 alone": partial(alone, start=l4_regressors),
     "L_4, plain moments, then EM": partial(refined, start=partial(l4_regressors, method="average")),

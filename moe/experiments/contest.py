@@ -65,6 +65,11 @@ class Trust:
     wrong_doubted: int
     wrong: int
 
+    @property
+    def misplaced(self) -> Share:
+        """Wrong ones among the answers that are called converged."""
+        return Share(self.wrong, self.right + self.wrong)
+
 
 def answer(setting: Setting, seed: int) -> dict[str, float]:
     """E_reg of ``recover``, and 1 where it says that it has converged."""

@@ -146,7 +146,7 @@ def _carried_out(
     part = full.part()
     exact = part is full and full.sigma is None  # then the part's own fit is the answer
     stages: list[Stage] = []
-    field, (mu, lam), watch = Field(part), (math.nan, math.nan), Stopwatch()
+    field, (mu, lam), watch, passes = Field(full), (math.nan, math.nan), Stopwatch(), 0
     for way, wanted in plan:
         if not wanted(field):
             continue
@@ -158,14 +158,16 @@ def _carried_out(
         watch.lap()
         gates, ends = follow(part, begun, iterations, TIGHT if exact else LOOSE)
         field, stages = field.joined_by(ends), [*stages, *begun.stages]
+        passes += begun.passes + gates.passes + ends[0].run.passes
         if begun.origin is Origin.FOURTH_MOMENTS:
             mu, lam = begun.weights
             stages.append(_stage("L_log", [gates], [part], watch.lap()))
     runs, data = [field.leader.run], [part]
     if not exact:
         runs, data = [*runs, _refined(full, field.leader, iterations)], [*data, full]
+        passes += runs[-1].passes
     stages.append(_stage("likelihood", runs, data, watch.lap()))
-    return _verdict(full, field, runs[-1], tuple(stages), mu, lam, iterations)
+    return _verdict(full, field, runs[-1], tuple(stages), mu, lam, passes, iterations)
 
 
 def _refined(full: Problem, best: End, iterations: int) -> EMResult:
@@ -192,6 +194,7 @@ def _verdict(
     stages: tuple[Stage, ...],
     mu: float,
     lam: float,
+    passes: int,
     iterations: int,
 ) -> Recovery:
     """The one place that says whether the answer may be believed, and why not."""
@@ -208,6 +211,7 @@ def _verdict(
         float(fit.log_likelihood),
         mu,
         lam,
+        passes=passes,
         origin=leader.origin,
         supporters=field.supporters,
         doubts=tuple(against),

@@ -99,7 +99,10 @@ def follow(
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """All ends so far, the leader, and what they say together. Adding ends makes a new field."""
+    """All ends so far, the leader, and what they say together. Adding ends makes a new field.
+
+    problem: that of all samples; an end may be of a part of them.
+    """
 
     problem: Problem
     ends: tuple[End, ...] = ()

@@ -83,7 +83,7 @@ class Starts:
 
     regressors (S, k, d); sigma (S,), the level EM anneals from; proportions (k,) in the order of
     the first start's rows, NaN where the origin knows none; stages: what was learned on the way;
-    weights: mu, lam of L_4.
+    weights: mu, lam of L_4; passes over the samples that EM has made to find them.
     """
 
     origin: Origin
@@ -92,6 +92,7 @@ class Starts:
     proportions: Tensor
     stages: tuple[Stage, ...] = ()
     weights: tuple[float, float] = (math.nan, math.nan)
+    passes: int = 0
 
 
 Way = Callable[[Problem, Problem, torch.Generator], Starts]
@@ -142,10 +143,21 @@ def search(
     full: Problem, part: Problem, generator: torch.Generator, *, starts: int = 300
 ) -> Starts:
     """Random starts annealed expert by expert, recombined where they disagree (``restarts``)."""
+    watch = Stopwatch()
     size = max(SUBSAMPLE, 40 * full.k * full.x.shape[1])
     ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=starts)
+    level = ends.sigma.square().mean(1).sqrt()
+    found = Stage(
+        "search",
+        ends.regressors[0],
+        None,
+        float(level[0]),
+        ends.log_likelihood / len(part.y[:size]),
+        ends.passes,
+        watch.lap(),
+    )
     unknown = part.y.new_full((full.k,), math.nan)
-    return Starts(Origin.SEARCH, ends.regressors, ends.sigma.square().mean(1).sqrt(), unknown)
+    return Starts(Origin.SEARCH, ends.regressors, level, unknown, (found,), passes=ends.passes)
 
 
 class Stopwatch:

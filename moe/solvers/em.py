@@ -24,8 +24,9 @@ class EMResult:
 
     regressors, gating (S, k, d); sigma (S,), or (S, k) where each expert has its own;
     log_likelihood (S,) summed over samples, in nats; iterations (S,) int; converged (S,) bool;
-    trace (T, S), the log-likelihood at every iteration (constant after a start has stopped); path:
-    the recorded (regressors, gating, sigma), if asked.
+    trace (T, S), the log-likelihood at every iteration (constant after a start has stopped);
+    passes: over the samples, one for each start and iteration, those of starts that were dropped on
+    the way included; path: the recorded (regressors, gating, sigma), if asked.
     """
 
     regressors: Tensor
@@ -35,6 +36,7 @@ class EMResult:
     iterations: Tensor
     converged: Tensor
     trace: Tensor
+    passes: int = 0
     path: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
     def __getitem__(self, starts: Tensor | list[int] | slice) -> EMResult:
@@ -47,6 +49,7 @@ class EMResult:
             self.iterations[starts],
             self.converged[starts],
             self.trace[:, starts],
+            self.passes,
         )
 
     @property
@@ -208,6 +211,7 @@ def expectation_maximisation(
         counts,
         converged,
         torch.stack(trace),
+        int(counts.sum()),
         tuple(path) if record else (),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,8 @@ def agree(one: Tensor, other: Tensor) -> bool:
 
 
 def joined(results: list[EMResult]) -> EMResult:
-    """The starts of all results as the starts of one, best first, without their traces."""
+    """The starts of all results as the starts of one, best first, without their traces; their
+    passes added up."""
     log_likelihood = torch.cat([result.log_likelihood for result in results])
     order = log_likelihood.argsort(descending=True, stable=True)
     return EMResult(
@@ -31,6 +34,7 @@ def joined(results: list[EMResult]) -> EMResult:
         torch.cat([result.iterations for result in results])[order],
         torch.cat([result.converged for result in results])[order],
         torch.cat([result.trace[-1] for result in results])[order][None],
+        sum(result.passes for result in results),
     )
 
 
@@ -71,7 +75,7 @@ def recombine(
     )
     born = anneal(x, y, rows, sigma, nonlinearity, iterations, tolerance)
     populations = [joined([ends[i::2], born[i::2]])[:POPULATION] for i in (0, 1)]
-    spent, settled = 2 * size, 0
+    spent, settled, passes = 2 * size, 0, ends.passes + born.passes
     while spent + 2 * CHILDREN <= starts:
         settled = settled + 1 if agree(*(each.regressors[0] for each in populations)) else 0
         if settled > patience:
@@ -80,12 +84,13 @@ def recombine(
         litters = [offspring(each, CHILDREN, spread, generator) for each in populations]
         rows, sigma = (torch.cat(parts) for parts in zip(*litters, strict=True))
         grown = anneal(x, y, rows, sigma, nonlinearity, iterations, tolerance)
+        passes += grown.passes
         halves = grown[:CHILDREN], grown[CHILDREN:]
         populations = [
             joined([each, half])[:POPULATION]
             for each, half in zip(populations, halves, strict=True)
         ]
-    return joined([each[:1] for each in populations])
+    return replace(joined([each[:1] for each in populations]), passes=passes)
 
 
 def anneal(

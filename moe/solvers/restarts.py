@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -97,10 +99,11 @@ def _heat(
 ) -> EMResult:
     """The ends of one batch, best first: rounds of 20 iterations until it is settled or all have
     ended."""
-    sigma, ended = y.std().expand(regressors.shape[:2]), []
+    sigma, ended, passes = y.std().expand(regressors.shape[:2]), [], 0
     for spent in range(0, iterations, _ROUND):
         left = min(_ROUND, iterations - spent)
         fit = anneal(x, y, regressors, sigma, nonlinearity, left, tolerance)
+        passes += fit.passes
         done = fit.converged | (spent + _ROUND >= iterations)
         ended.append(fit[done.nonzero()[:, 0]])
         running = (~done).nonzero()[:, 0]
@@ -109,4 +112,4 @@ def _heat(
         order = fit.log_likelihood[running].argsort(descending=True)
         running = running[order[: max(_LAST, (len(running) + 1) // 2)]]
         regressors, sigma = fit.regressors[running], fit.sigma[running]
-    return joined(ended)
+    return replace(joined(ended), passes=passes)
