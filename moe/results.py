@@ -20,11 +20,13 @@ class Origin(StrEnum):
     FOURTH_MOMENTS = "L4"
     THIRD_MOMENTS = "T3"
     SEARCH = "annealed"
+    GATES = "annealed with gates"
 
 
 _WON = {
     Origin.THIRD_MOMENTS: "the start from third moments won",
     Origin.SEARCH: "a random annealed start won",
+    Origin.GATES: "a random start with gates won",
 }
 
 
@@ -32,11 +34,11 @@ _WON = {
 class Stage:
     """What one stage of ``recover`` knew when it ended.
 
-    name: "moments", "L4", "L_log", "search" or "likelihood"; regressors (k, d) and gating (k, d),
-    None where not yet known; sigma, None where not yet known; trace (T,): what the stage's solver
-    recorded - eigenvalues of M for "moments", the values of L_4 reached by the starts for "L4", the
-    log-likelihood in nats per sample for the others ("search": of the ends it hands on); iterations
-    ("search": passes, those of all its starts together); seconds of wall time.
+    name: "moments", "L4", "L_log", "gates", "search" or "likelihood"; regressors and gating (k, d)
+    and sigma, None where not yet known; trace (T,), what the stage's solver recorded: eigenvalues
+    of M for "moments", the values of L_4 reached by the starts for "L4", the log-likelihood in nats
+    per sample for the others, "gates" and "search" that of the ends they hand on; iterations, where
+    there are several starts the passes of all together; seconds of wall time.
     """
 
     name: str

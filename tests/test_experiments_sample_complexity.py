@@ -14,6 +14,7 @@ from moe.efficiency import cramer_rao
 from moe.experiments import sample_complexity as samples
 from moe.experiments import scaling
 from moe.experiments.error_law import ErrorLaw, bound_law, reference_mixture, span_of
+from moe.experiments.l4_descent import skewed_regressors
 from moe.experiments.l4_law import l4_law
 from moe.experiments.low_rank import low_rank_moment
 from moe.experiments.sample_complexity import METHODS, Spec
@@ -56,11 +57,15 @@ def scaled_down_angles(model: MoE, method: Method, repeats: int, n: int, eps: fl
 
 @pytest.mark.parametrize("method", ["average", "least_squares"])
 def test_the_law_of_l4_is_the_first_order_of_its_minimiser(method: Method) -> None:
-    model = random_moe(3, 5, nonlinearity="tanh", gate_norm=2.0, generator=stream("truth", 3))
-    angles = scaled_down_angles(model, method, repeats=120, n=2_000, eps=1e-2)
+    """Skewed experts and strong gates, the largest that R^5 has room for."""
+    rows = skewed_regressors(3, 5, 0.3, stream("truth", 0))
+    gates = torch.zeros_like(rows)
+    gates[:2] = 2 * torch.linalg.svd(rows).Vh[3:]
+    model = MoE(rows, gates, 0.1, "tanh")  # type: ignore[arg-type]
+    angles = scaled_down_angles(model, method, repeats=200, n=2_000, eps=1e-3)
     error = angles.std(0) / math.sqrt(len(angles))
     expected = l4_law(model, method).squared_angles
-    assert float(((angles.mean(0) - expected).abs() / error).max()) < 3.5
+    assert float(((angles.mean(0) - expected).abs() / error).max()) < 4
     assert float((error / expected).max()) < 0.15
     worst = angles.amax(1) / 2
     predicted = float(l4_law(model, method).worst().mean())

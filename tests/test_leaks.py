@@ -12,15 +12,19 @@ from torch import Tensor
 
 import moe
 from moe.coordinates import coordinates_of
-from moe.experiments import headline
+from moe.experiments import gradient_baselines, headline
 from moe.experiments.baselines import METHODS
-from moe.experiments.gradient_baselines import descend
 from moe.experiments.problems import Problem, Setting, draw
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.solvers import recombination, restarts
 
-SETTINGS = [Setting(4, 4, 64), Setting(8, 8, 512), Setting(12, 12, 600), Setting(6, 12, 300, 0.05, 1.0)]  # fmt: skip
+SETTINGS = [
+    Setting(4, 4, 64),
+    Setting(8, 8, 512),
+    Setting(12, 12, 600),
+    Setting(6, 12, 300, 0.05, 1.0),
+]
 
 
 def chance(rows: Tensor, truth: Tensor) -> float:
@@ -81,13 +85,16 @@ def test_no_row_that_recover_draws_is_near_the_truth(
 
 
 def test_gradient_descent_starts_where_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, counts = draw(SETTINGS[0], 0), []
-    monkeypatch.setattr(
-        Problem, "starts", lambda self, count: counts.append(count) or torch.zeros(count, 4, 4)
-    )
-    with pytest.raises((RuntimeError, ValueError, TypeError)):
-        descend(problem, loss="squared", optimiser="sgd", steps="none")  # type: ignore[arg-type]
-    assert counts == [1]
+    problem, seen = draw(SETTINGS[0], 0), []
+
+    def end(loss: Any, start: list[Tensor], **options: Any) -> Any:
+        seen.append(start[0])
+        raise StopIteration
+
+    monkeypatch.setattr(gradient_baselines, "gradient_descent", end)
+    with pytest.raises(StopIteration):
+        gradient_baselines.descend(problem, loss="squared", optimiser="sgd")
+    assert torch.equal(seen[0], problem.starts(1))
 
 
 def test_the_headlines_methods_start_as_far_away_as_random_rows_are() -> None:

@@ -105,16 +105,17 @@ def test_the_populations_never_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_breeding_finds_what_as_many_random_starts_do_not() -> None:
-    """k = d = 8, four samples a weight, no gates: EM from the truth recovers every one of these."""
+    """k = d = 8, four and a half samples a weight, no gates, 200 starts: breeding recovers most data
+    sets, the best of random starts next to none."""
     found = {"random": 0, "bred": 0}
     for seed in range(6):
-        truth, x, y = samples(8, 8, 256, seed, sigma=0.05, gate_norm=0.0)
-        rows = random_rows(304, 8, 8, stream("starts", seed), torch.float64)
+        truth, x, y = samples(8, 8, 288, seed, sigma=0.05, gate_norm=0.0)
+        rows = random_rows(204, 8, 8, stream("starts", seed), torch.float64)
         fit = expectation_maximisation(
-            x, y, rows, torch.zeros_like(rows), y.std().expand(304, 8), LINEAR,
+            x, y, rows, torch.zeros_like(rows), y.std().expand(204, 8), LINEAR,
             learn=("regressors", "sigmas"), iterations=60, tolerance=1.0,
         )  # fmt: skip
-        bred = recombine(x, y, 8, LINEAR, stream("solver", seed), fit[[0, 1, 2, 3]], starts=300)
+        bred = recombine(x, y, 8, LINEAR, stream("solver", seed), fit[[0, 1, 2, 3]], starts=200)
         for name, end in (("random", fit.best), ("bred", bred)):
             found[name] += regressor_error_of(end.regressors[0], truth.regressors) < 0.05
     assert found["bred"] >= 3 and found["random"] <= 1

@@ -86,7 +86,8 @@ def test_one_expert_is_ordinary_least_squares() -> None:
 def test_stages_come_in_order_and_each_improves_on_the_last() -> None:
     truth, x, y = samples(n=20_000, seed=2)
     fit = moe.recover(x, y, 3)
-    assert [stage.name for stage in fit.stages] == ["moments", "L4", "L_log", "likelihood"]
+    names = [stage.name for stage in fit.stages]
+    assert names == ["moments", "L4", "L_log", "gates", "likelihood"]
     l4, likelihood = fit.stage("L4"), fit.stage("likelihood")
     assert fit.stage("moments").regressors is None and l4.gating is None
     torch.testing.assert_close(l4.regressors.norm(dim=1), torch.ones(3, dtype=torch.float64))
@@ -162,7 +163,7 @@ def test_third_moments_step_in_where_l4_has_no_minimum(monkeypatch: pytest.Monke
     fit = moe.recover(x, y, 3)
     assert fit.converged and fit.origin is Origin.THIRD_MOMENTS, fit.reason
     assert regressor_error(fit.model, truth) < 1e-3
-    assert [stage.name for stage in fit.stages] == ["moments", "likelihood"]
+    assert [stage.name for stage in fit.stages] == ["moments", "gates", "likelihood"]
     assert float(fit.proportions.sum()) == pytest.approx(1, abs=0.2)
 
 
@@ -229,7 +230,7 @@ def test_a_bad_start_from_moments_loses_the_race(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("moe.recovery.judging.expectation_maximisation", em)
     monkeypatch.setattr("moe.recovery.starts.spectral_start", no_spectral)
     fit = moe.recover(x, y, 3)
-    assert fit.origin is Origin.SEARCH and "a random annealed start won" in fit.reason
+    assert fit.origin in (Origin.SEARCH, Origin.GATES) and fit.supporters >= 2
     assert regressor_error(fit.model, truth) < 1e-3
 
 

@@ -1,7 +1,8 @@
 """moe.selection: how many experts."""
 
 import pytest
-from helpers import normal, samples
+import torch
+from helpers import samples
 
 import moe
 from moe.experiments import how_many
@@ -21,10 +22,12 @@ def test_the_number_of_experts_is_found(k: int) -> None:
 
 
 def test_an_eigenvalue_too_many_is_corrected_downwards() -> None:
-    """Strong gates inside the experts' span leak a fourth eigenvalue into M."""
-    draws = [normal(3, 8, purpose=name) for name in ("regressors", "gates")]
-    a, w = (rows / rows.norm(dim=1, keepdim=True) for rows in draws)
-    truth = moe.MoE(a, 8.0 * (w - w[-1]), 0.1)
+    """Gates that are not orthogonal to the experts can leak into M: here a fourth eigenvalue, along
+    the fourth axis, where the second gate points and no expert does."""
+    a, w = torch.zeros(2, 3, 6, dtype=torch.float64)
+    a[:, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.4, 0.7]])
+    w[:, :4] = torch.tensor([[-2.0, 6.0, 0.0, 0.0], [-5.0, 2.0, -2.0, 6.0], [0.0, 0.0, 0.0, 0.0]])
+    truth = moe.MoE(a / a.norm(dim=1, keepdim=True), w, 0.1)
     choice = moe.choose_k(*truth.sample(20_000, stream("data", 0)), max_experts=6, folds=2)
     assert choice.distinct == 4 and choice.k == 3
 

@@ -176,8 +176,8 @@ class Certificate:
     """A critical point after Newton's method, and what proves its kind.
 
     theta (P,); excess: loss above the truth's; gradient_norm; curvature: least eigenvalue of the
-    Hessian; extra_curvature: the same in the directions of an added input; shift, curvature_change:
-    how far theta and the curvature move when the rule has more nodes.
+    Hessian; extra_curvature: the same in the directions of an added input; shift, curvature_change,
+    excess_change: how far theta, curvature and excess move when the rule has more nodes.
     """
 
     theta: Tensor
@@ -187,6 +187,7 @@ class Certificate:
     extra_curvature: float
     shift: float
     curvature_change: float
+    excess_change: float
 
     @property
     def is_strict_minimum(self) -> bool:
@@ -197,24 +198,28 @@ class Certificate:
 
     @property
     def is_spurious(self) -> bool:
-        """A strict minimum above the truth's value."""
-        return self.is_strict_minimum and self.excess > 1e-6
+        """A strict minimum above the truth's value, by far more than the rule's error."""
+        return self.is_strict_minimum and self.excess > max(1e-6, 10 * self.excess_change)
 
 
 def certify(theta: Tensor, loss: Population, finer: Population) -> Certificate:
     """Polish theta under a rule and under a finer one; report the finer, and the difference."""
-    coarse = newton(loss, theta)
-    coarse_curvature = float(torch.linalg.eigvalsh(loss.derivatives(coarse)[2])[0])
-    stopped = float(loss.derivatives(coarse)[1].norm()) > 1e-8
+    coarse, own = newton(loss, theta), stack(loss.truth)
+    coarse_value, coarse_gradient, coarse_hessian, _ = loss.derivatives(coarse)
+    coarse_curvature = float(torch.linalg.eigvalsh(coarse_hessian)[0])
+    coarse_excess = coarse_value - float(loss.values(own[None]))
+    stopped = float(coarse_gradient.norm()) > 1e-8
     point = coarse if stopped else newton(finer, coarse)
     value, gradient, hessian, extra = finer.derivatives(point)
     curvature = float(torch.linalg.eigvalsh(hessian)[0])
+    excess = value - float(finer.values(own[None]))
     return Certificate(
         point,
-        value - float(finer.derivatives(stack(loss.truth))[0]),
+        excess,
         float(gradient.norm()),
         curvature,
         float(torch.linalg.eigvalsh(extra)[0]),
         float((point - coarse).norm()),
         abs(curvature - coarse_curvature),
+        abs(excess - coarse_excess),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +16,11 @@ from moe.experiments.population_losses import (
     squared_population,
     unstack,
 )
+from moe.experiments.random_starts import SUCCESS, Share
 from moe.experiments.twins import two_experts
 from moe.metrics import regressor_error_of
 from moe.model import MoE, log_gate, random_moe
-from moe.randomness import stream
+from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 
 SAME_VALUE = 1e-6
@@ -85,6 +87,43 @@ class Record:
         """Share of the starts with that outcome."""
         return float((self.outcome == outcome).double().mean())
 
+    @property
+    def spurious(self) -> tuple[int, ...]:
+        """The outcomes that are certified spurious minima with wrong experts, E_reg >= 0.05. (The
+        others have nearly the right experts, two of them nearly alike, with the wrong gates.)"""
+        pairs = enumerate(zip(self.points, self.errors, strict=True), 1)
+        return tuple(j for j, (point, error) in pairs if point.is_spurious and error >= SUCCESS)
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """``run`` at several random truths of one kind. Spurious minima: as in ``Record.spurious``."""
+
+    records: tuple[Record, ...]
+
+    @property
+    def trapped(self) -> Share:
+        """The truths for which a start ended at a spurious minimum."""
+        return Share(sum(bool(record.spurious) for record in self.records), len(self.records))
+
+    @property
+    def starts(self) -> tuple[float, float, float]:
+        """Shares of all starts that ended at the truth, at a spurious minimum, elsewhere."""
+        count = len(self.records)
+        found = sum(record.share(0) for record in self.records) / count
+        caught = sum(record.share(j) for record in self.records for j in record.spurious) / count
+        return found, caught, 1 - found - caught
+
+    @property
+    def minima(self) -> list[tuple[Certificate, float]]:
+        """All spurious minima, that of the largest least curvature first, and their E_reg."""
+        found = [
+            (record.points[j - 1], record.errors[j - 1])
+            for record in self.records
+            for j in record.spurious
+        ]
+        return sorted(found, key=lambda pair: -pair[0].curvature)
+
 
 def random_start(truth: MoE, starts: int, generator: torch.Generator) -> Tensor:
     """Rows a_i ~ N(0, I/d), gates of a tenth of that size: (S, P)."""
@@ -125,6 +164,24 @@ def run(spec: Spec) -> Record:
             regressor_error_of(unstack(point.theta, truth)[0], truth.regressors) for point in points
         ),
     )
+
+
+def survey(
+    draw: Callable[..., MoE],
+    truths: int,
+    seed: int = 0,
+    *,
+    starts: int,
+    nodes: int,
+    fine: tuple[int, int],
+    iterations: int = 100,
+) -> Survey:
+    """``run`` at ``truths`` independent truths ``draw(seed=...)``; the rest as in ``Spec``."""
+    records = []
+    for index in range(truths):
+        child = child_seed(seed, draw.__name__, index)
+        records.append(run(Spec(draw(seed=child), starts, child, nodes, fine, iterations)))
+    return Survey(tuple(records))
 
 
 def levenberg_marquardt(

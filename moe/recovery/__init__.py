@@ -31,6 +31,7 @@ from moe.recovery.starts import (
     Stopwatch,
     Way,
     fourth_moments,
+    gates_too,
     search,
     third_moments,
 )
@@ -70,7 +71,8 @@ def recover(
     100 samples a weight, where such tests see little), EM is started at random, annealed expert
     by expert, on a subsample (``moe.solvers.restarts``), after the start from third moments where M
     can be trusted (``moe.solvers.spectral``). Where a few such starts disagree they are recombined,
-    up to ``restarts`` starts in all (``moe.solvers.recombination``). The highest likelihood wins:
+    up to ``restarts`` starts in all (``moe.solvers.recombination``). Where that costs little
+    (k (k + 1) d^2 <= 3,000) eight starts with random gates run too. The highest likelihood wins:
     ``origin`` says which start it was. It must then have been reached twice, by ways that have
     nothing in common: otherwise it may be wrong, and ``converged`` is False.
 
@@ -117,6 +119,7 @@ def recover(
     plan: list[tuple[Way, Callable[[Field], bool]]] = [
         (partial(fourth_moments, mu=mu, lam=lam, starts=starts), lambda so_far: True),
         (third_moments, lambda so_far: so_far.doubted),
+        (gates_too, lambda so_far: full.gates_are_cheap),
         (partial(search, starts=restarts), lambda so_far: so_far.unsettled),
     ]
     fit = _brought_back(_carried_out(plan, full, iterations, seed), coordinates, x, y)
@@ -200,7 +203,7 @@ def _verdict(
     """The one place that says whether the answer may be believed, and why not."""
     model, leader = model_of(fit, full), field.leader
     against = doubts(model, full.x, full.y)
-    if field.searched and field.supporters < 2:
+    if field.lonely:
         against.append("of all starts only one reached the highest likelihood found")
     if not bool(fit.converged):
         against.insert(0, f"joint EM had not converged after {iterations} iterations")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from moe.diagnostics import doubts
@@ -20,6 +19,7 @@ from moe.solvers.recombination import agree
 LOOSE, TIGHT = 1.0, 1e-6
 AHEAD = 1.0
 _SUSPICIOUS = 1e-3
+_MOMENTS = (Origin.FOURTH_MOMENTS, Origin.THIRD_MOMENTS)
 
 
 def model_of(run: EMResult, problem: Problem) -> MoE:
@@ -72,7 +72,7 @@ def follow(
         problem.x,
         problem.y,
         starts.regressors,
-        torch.zeros_like(starts.regressors),
+        starts.gating,
         starts.sigma,
         problem.g,
         learn=problem.learn,
@@ -92,7 +92,7 @@ def follow(
     ends = []
     for s, regressors in enumerate(joint.regressors):
         order = match(starts.regressors[s], regressors)
-        lineage = f"search {s}" if starts.origin is Origin.SEARCH else "moments"
+        lineage = "moments" if starts.origin in _MOMENTS else f"{starts.origin} {s}"
         ends.append(End(problem, starts.origin, lineage, joint[[s]], starts.proportions[order]))
     return gates, ends
 
@@ -137,9 +137,10 @@ class Field:
         return self.doubted or self.problem.scarce
 
     @property
-    def searched(self) -> bool:
-        """Whether a search has been made."""
-        return any(end.origin is Origin.SEARCH for end in self.ends)
+    def lonely(self) -> bool:
+        """Whether a search was needed, or won, and nothing else supports the leader."""
+        searched = any(end.origin is Origin.SEARCH for end in self.ends)
+        return (searched or self.leader.origin not in _MOMENTS) and self.supporters < 2
 
     @property
     def supporters(self) -> int:

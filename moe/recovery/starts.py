@@ -13,11 +13,13 @@ from torch import Tensor
 
 from moe.nonlinearity import Nonlinearity
 from moe.results import Origin, Stage
+from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.restarts import race
+from moe.solvers.restarts import race, race_gates
 from moe.solvers.spectral import spectral_start
 
 RESOLUTION, SUBSAMPLE, SCARCE = 0.4, 4_000, 100
+_GATE_SAMPLES, _CHEAP = 500, 1_500
 
 
 class NoStartError(Exception):
@@ -56,6 +58,13 @@ class Problem:
         return self.k > 1 and len(self.y) < SCARCE * self.weights
 
     @property
+    def gates_are_cheap(self) -> bool:
+        """Whether learning the gates in a search costs little: k (k + 1) / 2 Gram matrices of d^2
+        entries an iteration, at most 1,500 in all."""
+        size = self.k * (self.k + 1) // 2 * self.x.shape[1] ** 2
+        return self.gated and self.k > 1 and size <= _CHEAP
+
+    @property
     def moments(self) -> L4Moments:
         """M, and T in its top-k eigenspace. Raises NoStartError where M cannot be trusted."""
         if isinstance(self._moments, NoMinimumError):
@@ -81,13 +90,15 @@ class Problem:
 class Starts:
     """S places for EM to begin at, of one origin, any two of different lineages.
 
-    regressors (S, k, d); sigma (S,), the level EM anneals from; proportions (k,) in the order of
+    regressors (S, k, d); gating (S, k, d), zero where L_log has still to find it; sigma (S,), the
+    level EM anneals from; proportions (k,) in the order of
     the first start's rows, NaN where the origin knows none; stages: what was learned on the way;
     weights: mu, lam of L_4; passes over the samples that EM has made to find them.
     """
 
     origin: Origin
     regressors: Tensor
+    gating: Tensor
     sigma: Tensor
     proportions: Tensor
     stages: tuple[Stage, ...] = ()
@@ -123,6 +134,7 @@ def fourth_moments(
     return Starts(
         Origin.FOURTH_MOMENTS,
         fit.regressors[None],
+        torch.zeros_like(fit.regressors)[None],
         full.y.std()[None],
         fit.proportions,
         (first, second),
@@ -136,7 +148,8 @@ def third_moments(full: Problem, part: Problem, generator: torch.Generator) -> S
         rows, shares = spectral_start(full.x, full.y, full.moments, full.g, generator)
     except ValueError as error:
         raise NoStartError(str(error)) from error
-    return Starts(Origin.THIRD_MOMENTS, rows[None], full.y.std()[None], shares)
+    zero = torch.zeros_like(rows)
+    return Starts(Origin.THIRD_MOMENTS, rows[None], zero[None], full.y.std()[None], shares)
 
 
 def search(
@@ -146,18 +159,32 @@ def search(
     watch = Stopwatch()
     size = max(SUBSAMPLE, 40 * full.k * full.x.shape[1])
     ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=starts)
+    return _from_ends(Origin.SEARCH, "search", ends, len(part.y[:size]), watch)
+
+
+def gates_too(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
+    """Random starts whose gates are random too (``restarts.race_gates``)."""
+    watch = Stopwatch()
+    size = max(_GATE_SAMPLES, 20 * full.weights)
+    ends = race_gates(part.x[:size], part.y[:size], full.k, full.g, generator)
+    return _from_ends(Origin.GATES, "gates", ends, len(part.y[:size]), watch)
+
+
+def _from_ends(origin: Origin, name: str, ends: EMResult, n: int, watch: Stopwatch) -> Starts:
     level = ends.sigma.square().mean(1).sqrt()
-    found = Stage(
-        "search",
+    stage = Stage(
+        name,
         ends.regressors[0],
-        None,
+        ends.gating[0] if bool(ends.gating.any()) else None,
         float(level[0]),
-        ends.log_likelihood / len(part.y[:size]),
+        ends.log_likelihood / n,
         ends.passes,
         watch.lap(),
     )
-    unknown = part.y.new_full((full.k,), math.nan)
-    return Starts(Origin.SEARCH, ends.regressors, level, unknown, (found,), passes=ends.passes)
+    unknown = level.new_full((ends.regressors.shape[1],), math.nan)
+    return Starts(
+        origin, ends.regressors, ends.gating, level, unknown, (stage,), passes=ends.passes
+    )
 
 
 class Stopwatch:
