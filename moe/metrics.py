@@ -91,12 +91,20 @@ def align(estimate: MoE, truth: MoE) -> MoE:
     return estimate.reordered(match(estimate.regressors, truth.regressors))
 
 
-def gating_error(estimate: MoE, truth: MoE) -> float:
-    """E_gate = |W_pi - W*|_F / |W*|_F with pi chosen on the regressors (recalled).
+def gating_error_of(estimate: Tensor, truth: Tensor) -> float:
+    """E_gate for two arrays of gates (k, d), experts in the same order; see ``gating_error``."""
+    centred = truth - truth.mean(0)
+    difference = estimate - truth
+    return float((difference - difference.mean(0)).norm()) / (float(centred.norm()) or 1.0)
 
-    W_pi is re-referenced so that its last row is zero. For W* = 0 the absolute error |W_pi|_F.
-    Refuses and warns of the same truths as ``regressor_error``.
+
+def gating_error(estimate: MoE, truth: MoE) -> float:
+    """E_gate = |C (W_pi - W*)|_F / |C W*|_F, C = I - 11'/k, with pi chosen on the regressors.
+
+    Recalled, but for C: the gate knows rows up to a common shift, and subtracting their mean favours
+    no expert, where a last row of zeros made the error depend on which one stands last. For
+    constant gates, C W* = 0, the absolute error |C W_pi|_F. Refuses and warns of the same truths as
+    ``regressor_error``.
     """
     _check_truth(truth)
-    difference = float((align(estimate, truth).gating - truth.gating).norm())
-    return difference / (float(truth.gating.norm()) or 1.0)
+    return gating_error_of(align(estimate, truth).gating, truth.gating)

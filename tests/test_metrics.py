@@ -77,7 +77,21 @@ def test_gating_error_of_a_truth_without_gates_is_absolute() -> None:
     truth = random_moe(2, 5, gate_norm=0.0, generator=stream("truth", 3))
     gating = torch.zeros(2, 5, dtype=torch.float64)
     gating[0, 0] = 0.25
-    assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(0.25)
+    expected = 0.25 / 2**0.5  # rows (1/8, -1/8) once centred
+    assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(expected)
+
+
+@given(seed=seeds, k=st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_gating_error_does_not_depend_on_which_expert_stands_last(seed: int, k: int) -> None:
+    truth = random_moe(k, 8, generator=stream("truth", seed))
+    noise = torch.randn(k, 8, generator=stream("noise", seed), dtype=torch.float64)
+    estimate = MoE(truth.regressors, truth.gating + 0.3 * (noise - noise[-1]), 0.1)
+    plain = gating_error(estimate, truth)
+    for shift in range(1, k):
+        order = torch.arange(k).roll(shift)
+        both = estimate.reordered(order), truth.reordered(order)
+        assert gating_error(*both) == pytest.approx(plain, rel=1e-9)
 
 
 def test_shapes_that_differ_are_refused() -> None:

@@ -115,14 +115,10 @@ class Survey:
         return found, caught, 1 - found - caught
 
     @property
-    def minima(self) -> list[tuple[Certificate, float]]:
-        """All spurious minima, that of the largest least curvature first, and their E_reg."""
-        found = [
-            (record.points[j - 1], record.errors[j - 1])
-            for record in self.records
-            for j in record.spurious
-        ]
-        return sorted(found, key=lambda pair: -pair[0].curvature)
+    def minima(self) -> list[tuple[Record, int]]:
+        """All spurious minima, each as a record and its outcome, the largest curvature first."""
+        found = [(record, j) for record in self.records for j in record.spurious]
+        return sorted(found, key=lambda pair: -pair[0].points[pair[1] - 1].curvature)
 
 
 def random_start(truth: MoE, starts: int, generator: torch.Generator) -> Tensor:
