@@ -101,8 +101,8 @@ def gating_error_of(estimate: Tensor, truth: Tensor) -> float:
 def gating_error(estimate: MoE, truth: MoE) -> float:
     """E_gate = |C (W_pi - W*)|_F / |C W*|_F, C = I - 11'/k, with pi chosen on the regressors.
 
-    Recalled, but for C: the gate knows rows up to a common shift, and subtracting their mean favours
-    no expert, where a last row of zeros made the error depend on which one stands last. For
+    Recalled, but for C: the gate knows rows up to a common shift, and subtracting their mean
+    favours no expert, where a last row of zeros made the error depend on which one stands last. For
     constant gates, C W* = 0, the absolute error |C W_pi|_F. Refuses and warns of the same truths as
     ``regressor_error``.
     """
