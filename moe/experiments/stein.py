@@ -70,21 +70,22 @@ def gate_rule(model: MoE, *, halfway: bool = False) -> tuple[Tensor, Tensor, Ten
     """Equally spaced nodes t (N, r) and weights (N,) for E[f(p(x)) poly(x)], and the orthonormal
     basis (d, r) of the gates' span in which t are coordinates.
 
-    Along a line the logits differ by at most D = max |w_i - w_j| times its coordinate, so softmax
-    is analytic up to pi / (2 D) at least to both sides of it, and nearly to pi / D. The trapezoidal
-    rule with step h errs by exp(-2 pi (pi / D) / h) there, by exp(-2 pi^2 / h^2) for the Gaussian
-    alone (Trefethen and Weideman 2014, recalled); h is such that both are below 1e-15. Gauss-
-    Hermite rules are not: with 24 nodes they err by 1e-10 to 4e-7 (third derivatives of three
-    experts, gates of norm one), most where two gates are opposite, D = 2.
+    A shift by i v changes no difference of logits by more than i D |v|, D = max |w_i - w_j|, so
+    softmax is analytic up to |v| < pi / D. The trapezoidal rule with step h then errs by about
+    exp(a^2 / 2 - 2 pi a / h) for every a < pi / D (Trefethen and Weideman 2014, recalled; the first
+    term is the Gaussian's growth); h makes it 1e-17. Gauss-Hermite rules are far worse: with
+    24 nodes they err by up to 4e-7 in the third derivatives of three experts with gates of norm
+    one, most where two gates are nearly opposite, D = 2.
 
     halfway: the nodes between those. Its error has the other sign, so the two rules check each
     other.
     """
     rows = model.gating
     basis = torch.linalg.qr(rows[:-1].T).Q
-    digits = 15 * log(10)
-    largest = max(float(torch.cdist(rows, rows).max()), 1e-9)
-    step = min(2 * pi**2 / (digits * largest), pi * (2 / digits) ** 0.5)
+    digits = 17 * log(10)
+    largest = float(torch.cdist(rows, rows).max())
+    strip = min(pi / max(largest, 1e-9), (2 * digits) ** 0.5)
+    step = 2 * pi * strip / (digits + strip**2 / 2)
     count = ceil(_REACH / step)
     line = step * (torch.arange(-count, count + 1, dtype=torch.float64) + 0.5 * halfway)
     share = (-0.5 * line**2).exp()

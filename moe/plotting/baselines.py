@@ -179,13 +179,13 @@ def ways_out(
     levels: Sequence[float], arrived: Sequence[Share], data: np.ndarray, fresh: np.ndarray
 ) -> Figure:
     """Left: share of stuck points that arrive after reheating; right: the barrier (levels, runs) on
-    the way out, on the data and on fresh samples."""
+    the way out, on the data and on as many fresh samples."""
     figure, ((left, right),) = subplots(1, 2, height=3.0)
     _share_line(left, levels, arrived, {"color": COLOURS["blue"], "marker": "o"})
     left.set(ylabel="share that arrives (1)", ylim=(-0.04, 1.04))
     for values, name, colour, dashes in (
         (data, "its own samples", "vermilion", "-"),
-        (fresh, "fresh samples", "green", "--"),
+        (fresh, "as many fresh samples", "green", "--"),
     ):
         band(right, levels, values, colour=COLOURS[colour], linestyle=dashes, label=name)
     right.set(ylabel="barrier / total descent (1)")
