@@ -96,22 +96,34 @@ def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
     assert trials[0][1]["log_likelihood"] == pytest.approx(float(sum(densities).log().mean()))
 
 
-ENDS = [(0.01, 1.0), (0.049, 1.0), (0.01, 0.0), (0.05, 0.0), (0.3, 0.0), (0.4, 0.0), (0.3, 1.0)]
+ENDS = [
+    (0.01, 1.0),
+    (0.049, 1.0),
+    (0.01, 0.0),
+    (0.05, 0.0),
+    (0.3, 0.0),
+    (0.4, 0.0),
+    (0.3, 1.0),
+    (0.2, 1.0),
+]
 
 
 def told(setting: Setting, seed: int) -> dict[str, float]:
     """In place of ``contest.answer``: run i ends with ENDS[i], or all is well."""
     run = [child_seed(0, i) for i in range(len(ENDS))].index(seed)
     error, converged = ENDS[run] if setting.k == 8 else (0.0, 1.0)
-    return {"error": error, "converged": converged}
+    return {"error": error, "converged": converged, "ahead": float(error not in (0.0, 0.2))}
 
 
 def test_trust_counts_every_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest, "answer", told)
     settings = [Setting(3, 6, 600), Setting(8, 8, 192)]
     easy, hard = contest.trust(settings, len(ENDS))
-    assert easy == contest.Trust(settings[0], 7, 0, 0, 0)
-    assert hard == contest.Trust(settings[1], right=2, right_doubted=1, wrong_doubted=3, wrong=1)
+    assert easy == contest.Trust(settings[0], 8, 0, 0, 0, 0)
+    assert hard == contest.Trust(
+        settings[1], right=2, right_doubted=1, wrong_doubted=3, wrong=2, ahead=1
+    )
+    assert (hard.misplaced.successes, hard.misplaced.trials) == (2, 4)
 
 
 def test_a_threshold_is_the_first_size_with_enough_successes_and_a_bad_size_is_left_early() -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
-from moe.experiments.baselines import Contest, trial
+from moe.experiments.baselines import Contest, oracle, trial
 from moe.experiments.problems import SUCCESS, Setting, draw
 from moe.experiments.random_starts import Share
 from moe.experiments.sweep import Trial, by_spec, sweep
+from moe.losses import log_loss
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed
 from moe.recovery import recover
@@ -57,13 +58,18 @@ def below_oracle(method: str, setting: Setting, runs: int, seed: int = 0) -> tup
 
 @dataclass(frozen=True)
 class Trust:
-    """What ``recover``, not told sigma, says of its answers: ``converged`` or not, by outcome."""
+    """What ``recover``, not told sigma, says of its answers: ``converged`` or not, by outcome.
+
+    ahead: wrong ones called converged whose likelihood is higher than the oracle's on the same
+    samples, each with its own sigma: no test of the fit could tell.
+    """
 
     setting: Setting
     right: int
     right_doubted: int
     wrong_doubted: int
     wrong: int
+    ahead: int
 
     @property
     def misplaced(self) -> Share:
@@ -72,13 +78,22 @@ class Trust:
 
 
 def answer(setting: Setting, seed: int) -> dict[str, float]:
-    """E_reg of ``recover``, and 1 where it says that it has converged."""
+    """E_reg of ``recover``; 1 where it says that it has converged; 1 where its log-likelihood is
+    higher than that of EM from the truth."""
     problem = draw(setting, seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="recover: converged is False")
         fit = recover(problem.x, problem.y, problem.k, seed=problem.seed, gated=problem.gated)
     error = regressor_error_of(fit.model.regressors, problem.truth.regressors)
-    return {"error": error, "converged": float(fit.converged)}
+    best, n = oracle(problem), len(problem.y)
+    highest = -n * log_loss(
+        best.gating, best.regressors, best.sigma, problem.x, problem.y, problem.nonlinearity
+    )
+    return {
+        "error": error,
+        "converged": float(fit.converged),
+        "ahead": float(fit.log_likelihood > float(highest)),
+    }
 
 
 def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
@@ -88,7 +103,11 @@ def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
     for setting, mine in zip(settings, by_spec(trials, runs), strict=True):
         count = Counter((t.result["error"] < SUCCESS, t.result["converged"] == 1) for t in mine)
         order = ((True, True), (True, False), (False, False), (False, True))
-        ends.append(Trust(setting, *(count[key] for key in order)))
+        ahead = [
+            t.result["error"] >= SUCCESS and t.result["converged"] * t.result["ahead"] == 1
+            for t in mine
+        ]
+        ends.append(Trust(setting, *(count[key] for key in order), sum(ahead)))
     return ends
 
 
