@@ -107,7 +107,8 @@ def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
             t.result["error"] >= SUCCESS and t.result["converged"] * t.result["ahead"] == 1
             for t in mine
         ]
-        ends.append(Trust(setting, *(count[key] for key in order), sum(ahead)))
+        right, right_doubted, wrong_doubted, wrong = (count[key] for key in order)
+        ends.append(Trust(setting, right, right_doubted, wrong_doubted, wrong, sum(ahead)))
     return ends
 
 
