@@ -91,12 +91,20 @@ def align(estimate: MoE, truth: MoE) -> MoE:
     return estimate.reordered(match(estimate.regressors, truth.regressors))
 
 
-def gating_error(estimate: MoE, truth: MoE) -> float:
-    """E_gate = |W_pi - W*|_F / |W*|_F with pi chosen on the regressors (recalled).
+def _centred(gating: Tensor) -> Tensor:
+    """The rows (k, d) minus their mean: the same gate, and no expert stands out."""
+    return gating - gating.mean(0)
 
-    W_pi is re-referenced so that its last row is zero. For W* = 0 the absolute error |W_pi|_F.
-    Refuses and warns of the same truths as ``regressor_error``.
+
+def gating_error(estimate: MoE, truth: MoE) -> float:
+    """E_gate = |C W_pi - C W*|_F / |C W*|_F with pi chosen on the regressors; C subtracts from each
+    row the mean of the rows (recalled; centred here so that no expert is special).
+
+    Relative to the last row instead, the error would depend on which expert stands last; for k = 2
+    both are the same number. For W* = 0 the absolute error |C W_pi|_F. Refuses and warns of the
+    same truths as ``regressor_error``.
     """
     _check_truth(truth)
-    difference = float((align(estimate, truth).gating - truth.gating).norm())
-    return difference / (float(truth.gating.norm()) or 1.0)
+    target = _centred(truth.gating)
+    difference = float((_centred(align(estimate, truth).gating) - target).norm())
+    return difference / (float(target.norm()) or 1.0)
