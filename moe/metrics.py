@@ -91,9 +91,11 @@ def align(estimate: MoE, truth: MoE) -> MoE:
     return estimate.reordered(match(estimate.regressors, truth.regressors))
 
 
-def _centred(gating: Tensor) -> Tensor:
-    """The rows (k, d) minus their mean: the same gate, and no expert stands out."""
-    return gating - gating.mean(0)
+def gating_error_of(gating: Tensor, truth: Tensor) -> float:
+    """E_gate for two gatings (k, d) whose experts are matched already; see ``gating_error``."""
+    target = truth - truth.mean(0)
+    difference = float((gating - gating.mean(0) - target).norm())
+    return difference / (float(target.norm()) or 1.0)
 
 
 def gating_error(estimate: MoE, truth: MoE) -> float:
@@ -105,6 +107,4 @@ def gating_error(estimate: MoE, truth: MoE) -> float:
     same truths as ``regressor_error``.
     """
     _check_truth(truth)
-    target = _centred(truth.gating)
-    difference = float((_centred(align(estimate, truth).gating) - target).norm())
-    return difference / (float(target.norm()) or 1.0)
+    return gating_error_of(align(estimate, truth).gating, truth.gating)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from moe.losses import l4_samples, log_loss, squared_loss
-from moe.metrics import match, regressor_error_of
+from moe.metrics import gating_error_of, match, regressor_error_of
 from moe.model import MoE, log_gate, random_moe
 from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
@@ -129,8 +129,8 @@ def run(spec: Spec) -> Record:
         errors = []
         for a, w, truth in zip(rows, _pad(free), truths, strict=True):
             order = match(a, truth.regressors)
-            errors.append((w[order] - w[order][-1] - truth.gating).norm() / truth.gating.norm())
-        return torch.stack(errors)
+            errors.append(gating_error_of(w[order], truth.gating))
+        return torch.tensor(errors, dtype=torch.float64)
 
     def schedule(step: float, steps: int) -> Callable[[int], float]:
         return lambda iteration: step / (1 + iteration / (spec.decay * steps))
