@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from moe.experiments.twins import two_experts
 from moe.model import MoE, gaussian_log_density, log_gate
+from moe.randomness import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +38,35 @@ class Population:
     def hessian(self, gating: Tensor) -> Tensor:
         """E (Cov(p) - Cov(r)) (x) x x' of the free rows, ((k - 1) d, (k - 1) d)."""
         belief = log_gate(gating, self.x)
-        p, r = belief.exp(), torch.softmax(belief + self.bumps, -1)
-        free, d = gating.shape[0] - 1, gating.shape[1]
+        r = torch.softmax(belief + self.bumps, -1)
+        return self._spread(belief.exp()) - self._spread(r)
+
+    def em_step(self, gating: Tensor) -> Tensor:
+        """The gating after one step of EM: W - I_complete^-1 grad L_log (k, d), the step halved
+        until the loss falls, as ``moe.solvers.em`` does."""
+        complete = self._spread(log_gate(gating, self.x).exp())
+        gradient = self.gradient(gating)
+        move = torch.linalg.solve(complete, gradient.flatten()).view_as(gradient)
+        return self.halved(gating, -move)
+
+    def halved(self, gating: Tensor, move: Tensor) -> Tensor:
+        """gating + move / 2^h with the least h that lowers the loss; ``gating`` if none does."""
+        loss = self.loss(gating)
+        for halving in range(30):
+            trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
+            if self.loss(trial) < loss:
+                return trial
+        return gating
+
+    def _spread(self, share: Tensor) -> Tensor:
+        """E Cov(share) (x) x x' of the free rows; share (P, k)."""
+        free, d = share.shape[1] - 1, self.x.shape[1]
         blocks = self.x.new_zeros(free, d, free, d)
         for i in range(free):
-            for j in range(free):
-                spread = r[:, i] * r[:, j] - p[:, i] * p[:, j]
-                if i == j:
-                    spread = spread + p[:, i] - r[:, i]
-                blocks[i, :, j] = (self.x * (self.weight * spread)[:, None]).T @ self.x
+            for j in range(i, free):
+                entry = share[:, i] * (float(i == j) - share[:, j])
+                block = (self.x * (self.weight * entry)[:, None]).T @ self.x
+                blocks[i, :, j] = blocks[j, :, i] = block
         return blocks.reshape(free * d, free * d)
 
 
@@ -69,7 +91,6 @@ def population(model: MoE, points: int, nodes: int = 10) -> Population:
 def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
     """Newton's method from a gating (k, d), made a descent: absolute curvatures, and each step is
     halved until the loss falls. Ends in a minimum, or after ``steps``."""
-    loss = exact.loss(gating)
     for _ in range(steps):
         gradient = exact.gradient(gating)
         if float(gradient.norm()) < 1e-10:
@@ -77,16 +98,10 @@ def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
         values, vectors = torch.linalg.eigh(exact.hessian(gating))
         size = values.abs().clamp_min(1e-4)
         move = -(vectors @ ((vectors.T @ gradient.flatten()) / size)).view_as(gradient)
-        move = move * min(1.0, 1.0 / float(move.norm()))
-        for _ in range(30):
-            trial = gating + pad(move, (0, 0, 0, 1))
-            value = exact.loss(trial)
-            if value < loss:
-                break
-            move = move / 2
-        else:
+        moved = exact.halved(gating, move * min(1.0, 1.0 / float(move.norm())))
+        if moved is gating:
             break
-        gating, loss = trial, value
+        gating = moved
     return gating
 
 
@@ -99,6 +114,15 @@ def near_twins(angle: float, gate_norm: float, sigma: float, d: int = 5) -> MoE:
     regressors[2, 0], regressors[2, 1] = math.cos(turn), math.sin(turn)
     gating[0, 3] = gating[1, 4] = gate_norm
     return MoE(regressors, gating, sigma)
+
+
+def hollow() -> MoE:
+    """k = 3 linear experts that meet A2 to A4, whose L_log is not convex even at W = 0: two of them
+    20 degrees apart, with opposite gates of norm 4."""
+    model = near_twins(20.0, 4.0, 0.3)
+    gating = torch.zeros_like(model.gating)
+    gating[0], gating[1] = model.gating[0], -model.gating[0]
+    return MoE(model.regressors[[0, 2, 1]], gating, model.sigma)
 
 
 def exchanged(model: MoE) -> Tensor:
@@ -147,3 +171,73 @@ def run_phase(spec: PhaseSpec) -> PhaseRecord:
             rows.append([excess, least, apart, float(exact.gradient(other).norm())])
     table = torch.tensor(rows, dtype=torch.float64)
     return PhaseRecord(spec, *table.T.reshape(4, len(spec.angles), len(spec.sigmas)))
+
+
+@dataclass(frozen=True)
+class PlaneSpec:
+    """L_log of two orthogonal linear experts over the plane of w and a_1 - a_2."""
+
+    sigma: float = 0.3
+    gate_norm: float = 2.0
+    extent: float = 4.0
+    grid: int = 31
+    starts: tuple[tuple[float, float], ...] = ((-3.0, 1.0), (2.5, -1.5), (-1.5, -3.0))
+    step: float = 4.0
+    iterations: int = 400
+    points: int = 256
+    nodes: int = 12
+    drawn: int = 3_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneRecord:
+    """axis (G,); loss (G, G), first index along a_1 - a_2; em, descent: for each start the path
+    (T, 2) of (component along a_1 - a_2, along w); truth (2,); away (starts, T): descent's distance
+    to W* in all of R^d. A sample's coordinates place (n, 2) and r_1 r_2 (n,)."""
+
+    spec: PlaneSpec
+    axis: Tensor
+    loss: Tensor
+    em: list[Tensor]
+    descent: list[Tensor]
+    away: Tensor
+    truth: Tensor
+    place: Tensor
+    undecided: Tensor
+
+
+def run_plane(spec: PlaneSpec) -> PlaneRecord:
+    """The loss on a grid, and the paths of EM and of descent with a step that needs no tuning."""
+    truth = two_experts(0.0, spec.gate_norm, spec.sigma, d=3)
+    exact = population(truth, spec.points, spec.nodes)
+    axis = torch.linspace(-spec.extent, spec.extent, spec.grid, dtype=torch.float64)
+
+    def at(along: float, across: float) -> Tensor:
+        return torch.tensor([[0.0, along, across], [0.0, 0.0, 0.0]], dtype=torch.float64)
+
+    loss = [[exact.loss(at(float(u), float(v))) for v in axis] for u in axis]
+    em, descent, away = [], [], []
+    for start in spec.starts:
+        path, down = [at(*start)], [at(*start)]
+        for _ in range(spec.iterations):
+            free = down[-1][:1] - spec.step * exact.gradient(down[-1])
+            down.append(pad(free, (0, 0, 0, 1)))
+        for _ in range(spec.iterations // 10):
+            path.append(exact.em_step(path[-1]))
+        em.append(torch.stack(path)[:, 0, 1:])
+        descent.append(torch.stack(down)[:, 0, 1:])
+        away.append((torch.stack(down) - truth.gating).flatten(1).norm(dim=1))
+    x, y = truth.sample(spec.drawn, stream("data", spec.seed))
+    undecided = truth.responsibilities(x, y).prod(1)
+    return PlaneRecord(
+        spec,
+        axis,
+        torch.tensor(loss, dtype=torch.float64),
+        em,
+        descent,
+        torch.stack(away),
+        truth.gating[0, 1:],
+        x[:, 1:],
+        undecided,
+    )
