@@ -62,7 +62,8 @@ def phase(record: PhaseRecord) -> Figure:
     """The second minimum's excess loss over angle and sigma; cells without one are left empty."""
     figure, ((axes,),) = subplots(1, 1, height=3.6, width=6.0)
     spec = record.spec
-    excess = np.ma.masked_invalid(record.excess.T.numpy())
+    empty = record.excess.T.isnan().numpy()
+    excess = np.ma.masked_array(record.excess.T.numpy(), empty)
     image = axes.imshow(
         excess,
         origin="lower",
@@ -72,7 +73,7 @@ def phase(record: PhaseRecord) -> Figure:
     )
     for i in range(len(spec.angles)):
         for j in range(len(spec.sigmas)):
-            if excess.mask[j, i]:
+            if empty[j, i]:
                 axes.text(i, j, "–", ha="center", va="center", color=COLOURS["grey"])
     figure.colorbar(image, ax=axes, label="second minimum above the first (nats)")
     axes.xaxis.set_major_locator(FixedLocator(range(len(spec.angles))))
