@@ -211,6 +211,7 @@ def test_three_experts_can_have_a_spurious_minimum_with_the_true_regressors() ->
     assert 0.005 < float(record.excess[0, 1]) < 0.02
     assert float(record.curvature[0, 1]) > 1e-3
     assert float(record.slope[0, 1]) < 1e-7
+    assert bool((record.from_zero < 1e-3).all())  # from W = 0 the first one is found
 
 
 def test_em_on_a_sample_stays_in_the_spurious_minimum() -> None:
@@ -324,6 +325,12 @@ def test_the_worst_direction_moves_the_gates_further_than_a_random_one_and_as_pr
     sigmas = torch.tensor(transfer.spec.sigmas).double()[:, None]
     ratio = transfer.moved_worst / (0.1 * sigmas * transfer.worst)
     assert (ratio - 1).abs().max() < 0.3
+
+
+def test_learning_sigma_softens_the_harm_of_wrong_regressors(
+    transfer: gating_transfer.TransferRecord,
+) -> None:
+    assert float(transfer.learned.mean()) < 0.9 * float(transfer.held.mean())
 
 
 def test_worst_direction_lies_between_random_ones_and_the_singular_bound() -> None:

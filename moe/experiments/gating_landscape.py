@@ -138,7 +138,7 @@ class PhaseSpec:
     angles: tuple[float, ...] = (2.0, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
     sigmas: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
     gate_norm: float = 2.0
-    points: int = 1024
+    points: int = 512
     nodes: int = 8
 
 
@@ -147,13 +147,14 @@ class PhaseRecord:
     """By angle and sigma (angles, sigmas): excess, nats by which the minimum reached from the
     exchanged gates lies above the one reached from W* (NaN where both are the same); curvature, the
     least eigenvalue of the Hessian there; apart, the distance of the two; slope, the gradient's
-    norm."""
+    norm; from_zero, how far from the first minimum descent from W = 0 ends."""
 
     spec: PhaseSpec
     excess: Tensor
     curvature: Tensor
     apart: Tensor
     slope: Tensor
+    from_zero: Tensor
 
 
 def run_phase(spec: PhaseSpec) -> PhaseRecord:
@@ -168,9 +169,11 @@ def run_phase(spec: PhaseSpec) -> PhaseRecord:
             apart = float((other - best).norm())
             excess = exact.loss(other) - exact.loss(best) if apart > 1e-3 else math.nan
             least = float(torch.linalg.eigvalsh(exact.hessian(other))[0])
-            rows.append([excess, least, apart, float(exact.gradient(other).norm())])
+            slope = float(exact.gradient(other).norm())
+            zero = float((descend(exact, torch.zeros_like(best)) - best).norm())
+            rows.append([excess, least, apart, slope, zero])
     table = torch.tensor(rows, dtype=torch.float64)
-    return PhaseRecord(spec, *table.T.reshape(4, len(spec.angles), len(spec.sigmas)))
+    return PhaseRecord(spec, *table.T.reshape(5, len(spec.angles), len(spec.sigmas)))
 
 
 @dataclass(frozen=True)

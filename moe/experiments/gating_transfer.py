@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,7 +37,9 @@ class TransferRecord:
     large (sigmas, large_trials): the same from ``spec.large`` samples at the truth;
     worst, worst_large: the same two for the worst directions instead of random ones;
     moved_worst (sigmas, trials): the shift for the worst directions at |a_i - a*_i| = sigma / 10;
-    statistical (sigmas, trials): |W_hat(A*) - W*|_F, the error that exact regressors leave."""
+    statistical (sigmas, trials): |W_hat(A*) - W*|_F, the error that exact regressors leave;
+    held, learned (sigmas, trials): the error |W - W*|_F at |a_i - a*_i| = 2 sigma, random
+    directions, with sigma held at its true value and learned together with the gates."""
 
     spec: TransferSpec
     moved: Tensor
@@ -47,6 +49,8 @@ class TransferRecord:
     worst_large: Tensor
     moved_worst: Tensor
     statistical: Tensor
+    held: Tensor
+    learned: Tensor
 
 
 def response_matrix(model: MoE, x: Tensor, y: Tensor) -> Tensor:
@@ -98,7 +102,9 @@ def run(spec: TransferSpec) -> TransferRecord:
             moved.append(shifts[:-1])
             sizes = [(response @ way.flatten()).norm() for way in (direction, worst)]
             error = (best.gating - truth.gating).norm()
-            by_trial.append(torch.stack([*sizes, shifts[-1], error]))
+            wrong = replace(best, regressors=best.regressors + 2 * sigma * direction)
+            ends = [_gates(wrong, x, y, *also) - truth.gating for also in ((), ("sigma",))]
+            by_trial.append(torch.stack([*sizes, shifts[-1], error, *(e.norm() for e in ends)]))
             if trial < spec.large_trials:
                 many = truth.sample(spec.large, stream("fresh", spec.seed, trial))
                 response = response_matrix(truth, *many)
@@ -106,7 +112,7 @@ def run(spec: TransferSpec) -> TransferRecord:
                 sizes = [(response @ way.flatten()).norm() for way in (direction, worst)]
                 large.append(torch.stack(sizes))
     shape = (len(spec.sigmas), spec.trials)
-    slope, worst_slope, moved_worst, statistical = torch.stack(by_trial, dim=1).view(4, *shape)
+    slope, worst_slope, *others = torch.stack(by_trial, dim=1).view(6, *shape)
     slope_large, worst_large = torch.stack(large, dim=1).view(2, len(spec.sigmas), -1)
     return TransferRecord(
         spec,
@@ -115,9 +121,22 @@ def run(spec: TransferSpec) -> TransferRecord:
         slope_large,
         worst_slope,
         worst_large,
-        moved_worst,
-        statistical,
+        *others,
     )
+
+
+def _gates(start: MoE, x: Tensor, y: Tensor, *also: str) -> Tensor:
+    """The gates (k, d) where EM ends that learns them and ``also``, the regressors held."""
+    fit = expectation_maximisation(
+        x,
+        y,
+        start.regressors,
+        start.gating,
+        start.sigma,
+        start.nonlinearity,
+        learn=("gating", *also),
+    )
+    return fit.gating[0]
 
 
 def _refitted(best: MoE, x: Tensor, y: Tensor, changes: Tensor) -> Tensor:
