@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,20 +43,20 @@ class Population:
         return self._spread(belief.exp()) - self._spread(r)
 
     def em_step(self, gating: Tensor) -> Tensor:
-        """The gating after one step of EM: W - I_complete^-1 grad L_log (k, d), the step halved
-        until the loss falls, as ``moe.solvers.em`` does."""
-        complete = self._spread(log_gate(gating, self.x).exp())
-        gradient = self.gradient(gating)
-        move = torch.linalg.solve(complete, gradient.flatten()).view_as(gradient)
-        return self.halved(gating, -move)
+        """The gating (k, d) after one step of EM with a complete M-step: the logistic regression on
+        the present responsibilities, by Newton's method with steps that are halved as needed."""
+        labels = torch.softmax(log_gate(gating, self.x) + self.bumps, -1)
 
-    def halved(self, gating: Tensor, move: Tensor) -> Tensor:
-        """gating + move / 2^h with the least h that lowers the loss; ``gating`` if none does."""
-        loss = self.loss(gating)
-        for halving in range(30):
-            trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
-            if self.loss(trial) < loss:
-                return trial
+        def objective(trial: Tensor) -> float:
+            return -float(self.weight @ (labels * log_gate(trial, self.x)).sum(-1))
+
+        for _ in range(30):
+            p = log_gate(gating, self.x).exp()
+            gradient = (self.weight[:, None] * (p - labels)[:, :-1]).T @ self.x
+            if float(gradient.norm()) < 1e-9:
+                break
+            move = torch.linalg.solve(self._spread(p), gradient.flatten()).view_as(gradient)
+            gating = halved(objective, gating, -move)
         return gating
 
     def _spread(self, share: Tensor) -> Tensor:
@@ -88,6 +89,17 @@ def population(model: MoE, points: int, nodes: int = 10) -> Population:
     )
 
 
+def halved(loss: Callable[[Tensor], float], gating: Tensor, move: Tensor) -> Tensor:
+    """gating (k, d) + move (k - 1, d) / 2^h with the least h that lowers the loss; ``gating``
+    itself if none does."""
+    before = loss(gating)
+    for halving in range(30):
+        trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
+        if loss(trial) < before:
+            return trial
+    return gating
+
+
 def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
     """Newton's method from a gating (k, d), made a descent: absolute curvatures, and each step is
     halved until the loss falls. Ends in a minimum, or after ``steps``."""
@@ -98,7 +110,7 @@ def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
         values, vectors = torch.linalg.eigh(exact.hessian(gating))
         size = values.abs().clamp_min(1e-4)
         move = -(vectors @ ((vectors.T @ gradient.flatten()) / size)).view_as(gradient)
-        moved = exact.halved(gating, move * min(1.0, 1.0 / float(move.norm())))
+        moved = halved(exact.loss, gating, move * min(1.0, 1.0 / float(move.norm())))
         if moved is gating:
             break
         gating = moved
