@@ -91,20 +91,20 @@ def align(estimate: MoE, truth: MoE) -> MoE:
     return estimate.reordered(match(estimate.regressors, truth.regressors))
 
 
-def gating_error_of(gating: Tensor, truth: Tensor) -> float:
-    """E_gate for two gatings (k, d) whose experts are matched already; see ``gating_error``."""
-    target = truth - truth.mean(0)
-    difference = float((gating - gating.mean(0) - target).norm())
-    return difference / (float(target.norm()) or 1.0)
+def gating_error_of(estimate: Tensor, truth: Tensor) -> float:
+    """E_gate for two arrays of gates (k, d), experts in the same order; see ``gating_error``."""
+    centred = truth - truth.mean(0)
+    difference = estimate - truth
+    return float((difference - difference.mean(0)).norm()) / (float(centred.norm()) or 1.0)
 
 
 def gating_error(estimate: MoE, truth: MoE) -> float:
-    """E_gate = |C W_pi - C W*|_F / |C W*|_F with pi chosen on the regressors; C subtracts from each
-    row the mean of the rows (recalled; centred here so that no expert is special).
+    """E_gate = |C (W_pi - W*)|_F / |C W*|_F, C = I - 11'/k, with pi chosen on the regressors.
 
-    Relative to the last row instead, the error would depend on which expert stands last; for k = 2
-    both are the same number. For W* = 0 the absolute error |C W_pi|_F. Refuses and warns of the
-    same truths as ``regressor_error``.
+    Recalled, but for C: the gate knows rows up to a common shift, and subtracting their mean
+    favours no expert, where a last row of zeros made the error depend on which one stands last. For
+    constant gates, C W* = 0, the absolute error |C W_pi|_F. Refuses and warns of the same truths as
+    ``regressor_error``.
     """
     _check_truth(truth)
     return gating_error_of(align(estimate, truth).gating, truth.gating)
