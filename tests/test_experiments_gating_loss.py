@@ -69,6 +69,8 @@ def test_both_methods_converge_geometrically_at_the_predicted_rates(
         assert bool((measured / predicted < 1.02).all())
         assert bool((measured / predicted > 0.85).all())
     assert bool((convergence.to_truth[-1] > 1e-3).all())
+    ratio = convergence.to_truth[-1] / convergence.floor  # of a chi variable to its size
+    assert bool((ratio > 0.4).all()) and bool((ratio < 2).all())
 
 
 @pytest.mark.parametrize("gate_norm", [0.0, 1.0, 3.0])
@@ -212,6 +214,14 @@ def test_three_experts_can_have_a_spurious_minimum_with_the_true_regressors() ->
     assert float(record.curvature[0, 1]) > 1e-3
     assert float(record.slope[0, 1]) < 1e-7
     assert bool((record.from_zero < 1e-3).all())  # from W = 0 the first one is found
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+def test_em_for_two_experts_contracts_from_afar_nearly_as_fast_as_locally(sigma: float) -> None:
+    factors = gating_landscape.em_contraction(1.0, sigma, directions=4)
+    local = gating_rates.two_expert_information(1.0, sigma / 2**0.5).em_rate
+    assert bool((factors < 1).all())
+    assert factors.max() < local + 0.15
 
 
 def test_em_on_a_sample_stays_in_the_spurious_minimum() -> None:

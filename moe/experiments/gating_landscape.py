@@ -53,10 +53,13 @@ class Population:
         for _ in range(30):
             p = log_gate(gating, self.x).exp()
             gradient = (self.weight[:, None] * (p - labels)[:, :-1]).T @ self.x
-            if float(gradient.norm()) < 1e-9:
+            if float(gradient.norm()) < 1e-8:
                 break
             move = torch.linalg.solve(self._spread(p), gradient.flatten()).view_as(gradient)
-            gating = halved(objective, gating, -move)
+            moved = halved(objective, gating, -move)
+            if moved is gating:
+                break
+            gating = moved
         return gating
 
     def _spread(self, share: Tensor) -> Tensor:
@@ -93,7 +96,7 @@ def halved(loss: Callable[[Tensor], float], gating: Tensor, move: Tensor) -> Ten
     """gating (k, d) + move (k - 1, d) / 2^h with the least h that lowers the loss; ``gating``
     itself if none does."""
     before = loss(gating)
-    for halving in range(30):
+    for halving in range(20):
         trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
         if loss(trial) < before:
             return trial
@@ -105,7 +108,7 @@ def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
     halved until the loss falls. Ends in a minimum, or after ``steps``."""
     for _ in range(steps):
         gradient = exact.gradient(gating)
-        if float(gradient.norm()) < 1e-10:
+        if float(gradient.norm()) < 1e-8:
             break
         values, vectors = torch.linalg.eigh(exact.hessian(gating))
         size = values.abs().clamp_min(1e-4)
@@ -238,7 +241,7 @@ def run_plane(spec: PlaneSpec) -> PlaneRecord:
         for _ in range(spec.iterations):
             free = down[-1][:1] - spec.step * exact.gradient(down[-1])
             down.append(pad(free, (0, 0, 0, 1)))
-        for _ in range(spec.iterations // 10):
+        for _ in range(spec.iterations // 15):
             path.append(exact.em_step(path[-1]))
         em.append(torch.stack(path)[:, 0, 1:])
         descent.append(torch.stack(down)[:, 0, 1:])
@@ -256,3 +259,31 @@ def run_plane(spec: PlaneSpec) -> PlaneRecord:
         x[:, 1:],
         undecided,
     )
+
+
+def em_contraction(
+    gate_norm: float,
+    sigma: float,
+    *,
+    radii: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0),
+    directions: int = 12,
+    points: int = 128,
+    seed: int = 0,
+) -> Tensor:
+    """Two orthogonal linear experts in R^4: the largest factor |w' - w*| / |w - w*| of one step of
+    EM in the population, w at the distance radius gate_norm from w*, over random directions and
+    those of +-w*, a_1 - a_2 and one orthogonal to all: (radii,)."""
+    truth = two_experts(0.0, gate_norm, sigma, d=4)
+    exact = population(truth, points, 12)
+    best = descend(exact, truth.gating)
+    ways = torch.randn(directions, 4, generator=stream("directions", seed), dtype=torch.float64)
+    ways = torch.cat([ways, torch.eye(4, dtype=torch.float64)[1:], -truth.gating[:1]])
+    ways = ways / ways.norm(dim=1, keepdim=True)
+    factors = [
+        [
+            float((exact.em_step(best + pad(size * way[None], (0, 0, 0, 1))) - best).norm()) / size
+            for way in ways
+        ]
+        for size in (radius * gate_norm for radius in radii)
+    ]
+    return torch.tensor(factors, dtype=torch.float64).amax(1)

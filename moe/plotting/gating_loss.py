@@ -49,6 +49,8 @@ def convergence(record: ConvergenceRecord) -> Figure:
         label="to the true gates",
         linestyle=":",
     )
+    floor = float(np.median(record.floor))
+    left.axhline(floor, color=COLOURS["grey"], linestyle="-.", linewidth=1.0)
     _slope(left, record.em, record.em_predicted, label="predicted slope")
     band(
         right,
