@@ -12,7 +12,7 @@ from moe.experiments import gates, twins
 from moe.likelihood import information
 from moe.metrics import gating_error, regressor_error
 from moe.model import MoE, random_moe
-from moe.nonlinearity import NONLINEARITIES
+from moe.nonlinearity import NONLINEARITIES, as_nonlinearity
 from moe.plotting import gates as pictures
 from moe.plotting import twins as twin_pictures
 from moe.randomness import global_stream, stream
@@ -186,7 +186,8 @@ def test_every_nonlinearity_identifies_all_parameters(g: str, opposite: bool) ->
 
 
 def test_even_nonlinearities_identify_the_regressors_up_to_signs() -> None:
-    model = random_moe(3, 5, nonlinearity=torch.square, generator=stream("truth", 3))
+    square = as_nonlinearity(torch.square)
+    model = random_moe(3, 5, nonlinearity=square, generator=stream("truth", 3))
     signs = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)[:, None]
     other = MoE(signs * model.regressors, model.gating, model.sigma, model.nonlinearity)
     x, y = model.sample(500, stream("data", 3))

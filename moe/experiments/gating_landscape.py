@@ -120,14 +120,17 @@ def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
     return gating
 
 
-def near_twins(angle: float, gate_norm: float, sigma: float, d: int = 5) -> MoE:
+def near_twins(
+    angle: float, gate_norm: float, sigma: float, d: int = 5, cosine: float = 0.0
+) -> MoE:
     """k = 3 unit regressors, the first and the last ``angle`` degrees apart, the second orthogonal
-    to both, and two gates of the given norm orthogonal to them and to each other: A2 to A4 hold."""
+    to both, and two gates of the given norm and mutual cosine orthogonal to them: A2 to A4 hold."""
     regressors, gating = torch.zeros(2, 3, d, dtype=torch.float64)
     turn = math.radians(angle)
     regressors[0, 0] = regressors[1, 2] = 1.0
     regressors[2, 0], regressors[2, 1] = math.cos(turn), math.sin(turn)
-    gating[0, 3] = gating[1, 4] = gate_norm
+    gating[0, 3], gating[1, 3] = gate_norm, gate_norm * cosine
+    gating[1, 4] = gate_norm * math.sqrt(1 - cosine**2)
     return MoE(regressors, gating, sigma)
 
 
@@ -153,16 +156,17 @@ class PhaseSpec:
     angles: tuple[float, ...] = (2.0, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
     sigmas: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
     gate_norm: float = 2.0
+    cosine: float = 0.0
     points: int = 512
     nodes: int = 8
 
 
 @dataclass(frozen=True, eq=False)
 class PhaseRecord:
-    """By angle and sigma (angles, sigmas): excess, nats by which the minimum reached from the
-    exchanged gates lies above the one reached from W* (NaN where both are the same); curvature, the
-    least eigenvalue of the Hessian there; apart, the distance of the two; slope, the gradient's
-    norm; from_zero, how far from the first minimum descent from W = 0 ends."""
+    """By angle and sigma (angles, sigmas): excess, nats by which the second minimum found lies
+    above the one reached from W* (NaN where none was found); curvature, the least eigenvalue of the
+    Hessian there; apart, the distance of the two; slope, the gradient's norm; from_zero, how far
+    from the first minimum descent from W = 0 ends."""
 
     spec: PhaseSpec
     excess: Tensor
@@ -173,20 +177,26 @@ class PhaseRecord:
 
 
 def run_phase(spec: PhaseSpec) -> PhaseRecord:
-    """Where does descent from the exchanged gates end, in the population?"""
+    """Where does descent end, in the population, from the exchanged gates and from the second
+    minimum of the next larger sigma? The end further from the first minimum counts."""
     rows = []
     for angle in spec.angles:
-        for sigma in spec.sigmas:
-            truth = near_twins(angle, spec.gate_norm, sigma)
+        follow: list[Tensor] = []
+        column = []
+        for sigma in reversed(spec.sigmas):
+            truth = near_twins(angle, spec.gate_norm, sigma, cosine=spec.cosine)
             exact = population(truth, spec.points, spec.nodes)
             best = descend(exact, truth.gating)
-            other = descend(exact, exchanged(truth))
+            ends = [descend(exact, start) for start in (exchanged(truth), *follow)]
+            other = max(ends, key=lambda end: float((end - best).norm()))
             apart = float((other - best).norm())
+            follow = [other] if apart > 1e-3 else []
             excess = exact.loss(other) - exact.loss(best) if apart > 1e-3 else math.nan
             least = float(torch.linalg.eigvalsh(exact.hessian(other))[0])
             slope = float(exact.gradient(other).norm())
             zero = float((descend(exact, torch.zeros_like(best)) - best).norm())
-            rows.append([excess, least, apart, slope, zero])
+            column.append([excess, least, apart, slope, zero])
+        rows += column[::-1]
     table = torch.tensor(rows, dtype=torch.float64)
     return PhaseRecord(spec, *table.T.reshape(5, len(spec.angles), len(spec.sigmas)))
 
