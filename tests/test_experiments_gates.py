@@ -9,8 +9,10 @@ import torch
 from helpers import assert_shows, normal
 
 from moe.experiments import gates, twins
+from moe.likelihood import information
 from moe.metrics import gating_error, regressor_error
 from moe.model import MoE, random_moe
+from moe.nonlinearity import NONLINEARITIES, as_nonlinearity
 from moe.plotting import gates as pictures
 from moe.plotting import twins as twin_pictures
 from moe.randomness import global_stream, stream
@@ -118,6 +120,80 @@ def test_twin_excess_follows_the_sixth_power_law() -> None:
     assert bool((record.gap > 0.5).all())
 
 
+def test_the_squared_error_needs_hundreds_of_times_the_likelihoods_samples() -> None:
+    """Checked by drawing samples of that size: two standard errors are 97.7 per cent of right
+    preferences. The rule 16 noise / excess, which takes the residual's variance for independent of
+    the models' difference, is far too small: both are large where <a_1 - a_2, x> is."""
+    record = twins.run(twins.TwinSpec(norms=(1.0,), n=20_000, trials=2))
+    assert bool((record.in_square / record.in_likelihood > 100).all())
+    assert float(record.in_square.mean()) > 2 * 16 * float(record.noise[0] / record.excess[0])
+    truth = twins.two_experts(0.0, 1.0, 0.1)
+    twin = twins.exchange_twin(truth)
+    n, tries = round(float(record.in_square.mean())), 200
+    x, y = truth.sample(n * tries, stream("data", 1))
+    better = (y - twin.mean(x)).square() - (y - truth.mean(x)).square()
+    right = (better.view(tries, n).mean(1) > 0).double().mean()
+    assert 0.94 < float(right) <= 1.0
+
+
+def test_gates_in_the_span_bias_the_moments_unless_two_experts_are_odd_up_to_a_constant() -> None:
+    for g in ("linear", "tanh", "sigmoid"):
+        assert max(gates.span_bias(g, 2, range(2))) < 1e-4
+        assert min(gates.span_bias(g, 3, range(2))) > 0.02
+    for g in ("relu", "softplus"):
+        assert min(gates.span_bias(g, 2, range(2))) > 0.1
+
+
+def test_orthogonal_gates_leave_the_moments_unbiased() -> None:
+    model = random_moe(2, 3, sigma=0.1, nonlinearity="softplus", generator=stream("truth", 0))
+    assert gates.moment_bias(model, 2, 30) < 1e-6
+    assert gates.moment_bias(model, 4, 30) < 1e-4
+
+
+def test_a_gate_between_two_others_owns_no_region() -> None:
+    """An expert's region has an interior exactly if its w_i is a corner of the convex hull."""
+    x = normal(2_000, 6, purpose="inputs")
+    line = random_moe(5, 6, generator=stream("truth", 0))  # A4, d = k + 1: all gates on one line
+    sizes = torch.tensor([3.0, 1.0, 2.5, 0.5, 1.0], dtype=torch.float64)[:, None]
+    line = MoE(line.regressors, sizes * line.gating, line.sigma)
+    assert len(line.gate(x).argmax(1).unique()) == 2
+    wide = random_moe(3, 6, generator=stream("truth", 0))
+    assert len(wide.gate(normal(2_000, 6, purpose="inputs")).argmax(1).unique()) == 3
+
+
+def test_an_undecided_input_shows_every_expert() -> None:
+    model = random_moe(3, 8, gate_norm=2.0, generator=stream("truth", 1))
+    x = normal(900, 8, purpose="inputs")
+    x0 = gates.undecided_input(model, x)[None]
+    assert model.gate(x0).min() >= 0.1
+    assert model.expert_means(x0)[0].sort().values.diff().min() > 0.3
+    with pytest.raises(ValueError, match="every expert"):
+        gates.undecided_input(model, x, least=0.4)
+
+
+@pytest.mark.parametrize("g", sorted(NONLINEARITIES))
+@pytest.mark.parametrize("opposite", [False, True])
+def test_every_nonlinearity_identifies_all_parameters(g: str, opposite: bool) -> None:
+    """The information of (A, W, log sigma) is positive definite, also where a_2 = -a_1."""
+    model = random_moe(3, 5, sigma=0.2, nonlinearity=g, generator=stream("truth", 2))
+    if opposite:
+        a = model.regressors.clone()
+        a[1] = -a[0]
+        model = MoE(a, model.gating, model.sigma, model.nonlinearity)
+    x, y = model.sample(20_000, stream("data", 2))
+    outer = information(model, x, y, "outer")[2] / len(y)
+    assert float(torch.linalg.eigvalsh(outer)[0]) > 1e-4
+
+
+def test_even_nonlinearities_identify_the_regressors_up_to_signs() -> None:
+    square = as_nonlinearity(torch.square)
+    model = random_moe(3, 5, nonlinearity=square, generator=stream("truth", 3))
+    signs = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)[:, None]
+    other = MoE(signs * model.regressors, model.gating, model.sigma, model.nonlinearity)
+    x, y = model.sample(500, stream("data", 3))
+    torch.testing.assert_close(other.log_density(x, y), model.log_density(x, y))
+
+
 @pytest.mark.parametrize(
     ("message", "model"),
     [
@@ -151,5 +227,9 @@ def test_figures_draw() -> None:
     by_expert = pictures.samples_by_expert(model, sample, gates.undecided_input(model, sample.x))
     assert_shows(by_expert, "expert 1", "expert 2", "expert 3")
     assert_shows(
-        twin_pictures.twins(record), "exact (quadrature)", r"$|w|^6\,|\delta|^2/48$, small gates"
+        twin_pictures.twins(record),
+        "exact",
+        r"$|w|^6\,|\delta|^2/48$",
+        "squared error",
+        "likelihood",
     )

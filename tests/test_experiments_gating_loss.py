@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 import torch
 from helpers import assert_shows, normal, samples
 
-from moe.experiments import gating_loss, gating_rates, gating_transfer
+from moe.experiments import gating_landscape, gating_loss, gating_rates, gating_transfer
 from moe.experiments.twins import two_experts
 from moe.likelihood import information
 from moe.losses import log_loss
-from moe.model import MoE, random_moe
+from moe.model import MoE, log_gate, random_moe
+from moe.plotting import gating_landscape as landscape_pictures
 from moe.plotting import gating_loss as pictures
 from moe.randomness import stream
 
@@ -25,7 +27,7 @@ def convergence() -> gating_loss.ConvergenceRecord:
 
 @pytest.fixture(scope="module")
 def dimension() -> gating_rates.DimensionRecord:
-    spec = gating_rates.DimensionSpec(dimensions=(5, 20), n=8_000, population=50_000, trials=2)
+    spec = gating_rates.DimensionSpec(dimensions=(6, 20), n=8_000, population=50_000, trials=2)
     return gating_rates.run_dimension(spec)
 
 
@@ -67,6 +69,8 @@ def test_both_methods_converge_geometrically_at_the_predicted_rates(
         assert bool((measured / predicted < 1.02).all())
         assert bool((measured / predicted > 0.85).all())
     assert bool((convergence.to_truth[-1] > 1e-3).all())
+    ratio = convergence.to_truth[-1] / convergence.floor  # of a chi variable to its size
+    assert bool((ratio > 0.4).all()) and bool((ratio < 2).all())
 
 
 @pytest.mark.parametrize("gate_norm", [0.0, 1.0, 3.0])
@@ -113,7 +117,7 @@ def test_rates_do_not_depend_on_the_dimension(dimension: gating_rates.DimensionR
     ):
         assert bool(((rates / limit - 1).abs() < 4 * spread + 0.02).all())
     with pytest.raises(ValueError, match="dimensions"):
-        gating_rates.run_dimension(gating_rates.DimensionSpec(dimensions=(4, 10)))
+        gating_rates.run_dimension(gating_rates.DimensionSpec(dimensions=(5, 10)))
 
 
 def test_information_splits_off_the_directions_outside_the_span() -> None:
@@ -154,6 +158,147 @@ def test_l_log_is_not_convex_and_em_finds_one_minimum(
     assert convexity.apart.max() < 0.01
 
 
+@pytest.mark.parametrize("g", ["linear", "relu", "tanh"])
+@pytest.mark.parametrize("sigma", [0.1, 0.5])
+@pytest.mark.parametrize("gate_norm", [0.5, 3.0])
+def test_for_two_experts_l_log_falls_along_the_segment_to_the_true_gates(
+    g: str, sigma: float, gate_norm: float
+) -> None:
+    """<grad L, w - w*> >= 4 |grad L|^2 > 0: W* is the only critical point, gates in the span or
+    not; and descent with any step below 8 comes closer to W* with every step."""
+    truth = random_moe(
+        2,
+        4,
+        sigma=sigma,
+        gate_norm=gate_norm,
+        nonlinearity=g,
+        gates_in_span=True,
+        generator=stream("truth", 3),
+    )
+    exact = gating_landscape.population(truth, 128, 40)
+    assert exact.gradient(truth.gating).abs().max() < 1e-5  # the quadrature's error
+    spread = float(torch.linalg.eigvalsh(exact.x.T * exact.weight @ exact.x)[-1])  # nearly 1
+    sizes = 10 ** torch.linspace(-1, 1.5, 40).double()
+    directions = torch.nn.functional.normalize(normal(40, 4, purpose="gates"), dim=1)
+    for w in sizes[:, None] * directions:
+        gradient = exact.gradient(torch.stack([w, torch.zeros_like(w)]))[0]
+        inner = float(gradient @ (w - truth.gating[0]))
+        assert inner > 3.9 / spread * float(gradient @ gradient)
+        assert inner > 0
+    gating = torch.stack([5 * directions[0], torch.zeros(4).double()])
+    away = [float((gating - truth.gating).norm())]
+    for _ in range(50):
+        move = 7.9 / spread * exact.gradient(gating)
+        gating = gating - torch.nn.functional.pad(move, (0, 0, 0, 1))
+        away.append(float((gating - truth.gating).norm()))
+    assert bool((torch.tensor(away).diff() < 1e-5).all())
+    assert away[-1] < 0.9 * away[0]
+
+
+def test_at_equal_regressors_exchanged_gates_are_a_second_strict_minimum_of_equal_loss() -> None:
+    truth = gating_landscape.near_twins(0.0, 2.0, 0.3)
+    exact = gating_landscape.population(truth, 256, 12)
+    other = gating_landscape.exchanged(truth)
+    assert exact.loss(other) == pytest.approx(exact.loss(truth.gating), abs=1e-12)
+    for gating in (truth.gating, other):
+        assert exact.gradient(gating).abs().max() < 1e-3
+        assert float(torch.linalg.eigvalsh(exact.hessian(gating))[0]) > 1e-3
+
+
+def test_three_experts_can_have_a_spurious_minimum_with_the_true_regressors() -> None:
+    """Distinct, independent unit regressors, orthogonal gates: none at sigma 0.1, one at 0.3."""
+    spec = gating_landscape.PhaseSpec(angles=(5.0,), sigmas=(0.1, 0.3))
+    record = gating_landscape.run_phase(spec)
+    assert math.isnan(record.excess[0, 0])
+    assert 0.005 < float(record.excess[0, 1]) < 0.02
+    assert float(record.curvature[0, 1]) > 1e-3
+    assert float(record.slope[0, 1]) < 1e-7
+    assert bool((record.from_zero < 1e-3).all())  # from W = 0 the first one is found
+    turned = gating_landscape.run_phase(replace(spec, sigmas=(0.3,), cosine=-0.9))
+    assert math.isnan(turned.excess[0, 0])  # it depends on the gates
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+def test_em_for_two_experts_contracts_from_afar_nearly_as_fast_as_locally(sigma: float) -> None:
+    factors = gating_landscape.em_contraction(1.0, sigma, directions=4)
+    local = gating_rates.two_expert_information(1.0, sigma / 2**0.5).em_rate
+    assert bool((factors < 1).all())
+    assert factors.max() < local + 0.15
+
+
+def test_em_on_a_sample_stays_in_the_spurious_minimum() -> None:
+    truth = gating_landscape.near_twins(5.0, 2.0, 0.3)
+    assert torch.linalg.matrix_rank(truth.regressors) == 3
+    assert (truth.regressors @ truth.gating.T).abs().max() < 1e-12
+    x, y = truth.sample(50_000, stream("data", 0))
+    exact = gating_landscape.population(truth, 512, 8)
+    trap = gating_landscape.descend(exact, gating_landscape.exchanged(truth))
+    best = gating_loss.best_gates(truth, x, y)
+    start = MoE(truth.regressors, trap, truth.sigma)
+    end = gating_loss.best_gates(start, x, y)
+    assert float((end.gating - best.gating).norm()) > 2.0
+    assert float((end.gating - trap).norm()) < 1.0
+    assert end.log_density(x, y).mean() < best.log_density(x, y).mean() - 0.003
+    assert torch.linalg.eigvalsh(gating_loss.gate_information(end, x, y).observed)[0] > 0
+    assert information(end, x, y)[1][15:25].abs().max() < 1e-6 * len(y)
+
+
+def test_population_agrees_with_a_sample_and_its_derivatives_with_autograd() -> None:
+    truth = random_moe(3, 4, sigma=0.4, generator=stream("truth", 1))
+    exact = gating_landscape.population(truth, 1_024, 10)
+    gating = torch.nn.functional.pad(normal(2, 4, purpose="gates"), (0, 0, 0, 1))
+    x, y = truth.sample(100_000, stream("data", 1))
+    values = -MoE(truth.regressors, gating, 0.4).log_density(x, y)
+    error = float(values.std()) / len(y) ** 0.5
+    assert exact.loss(gating) == pytest.approx(float(values.mean()), abs=5 * error)
+
+    def loss(free: torch.Tensor) -> torch.Tensor:
+        joint = log_gate(torch.nn.functional.pad(free, (0, 0, 0, 1)), exact.x) + exact.bumps
+        return -exact.weight @ torch.logsumexp(joint, -1)
+
+    free = gating[:2].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(free), free)
+    torch.testing.assert_close(exact.gradient(gating), gradient, rtol=1e-9, atol=1e-12)
+    hessian = torch.autograd.functional.hessian(loss, gating[:2]).reshape(8, 8)
+    torch.testing.assert_close(exact.hessian(gating), hessian, rtol=1e-8, atol=1e-12)
+
+
+def test_l_log_need_not_be_convex_at_the_origin() -> None:
+    """For two experts it is (r_1 r_2 <= 1/4); for three there are problems where it is not."""
+    exact = gating_landscape.population(gating_landscape.hollow(), 2_048, 12)
+    zero = torch.zeros(3, 5, dtype=torch.float64)
+    assert float(torch.linalg.eigvalsh(exact.hessian(zero))[0]) < -0.01
+    pair = gating_landscape.population(two_experts(0.9, 4.0, 0.3), 256, 12)
+    assert float(torch.linalg.eigvalsh(pair.hessian(zero[:2, :4]))[0]) > 0
+
+
+def test_l_log_is_not_constant_far_out() -> None:
+    """The mean of its limits over all relabellings of far gates is above its value at W = 0."""
+    truth, x, y = samples(3, 5, 500, sigma=0.3)
+    far = 1e6 * torch.nn.functional.pad(normal(2, 5, purpose="gates"), (0, 0, 0, 1))
+    losses = [
+        log_loss(far[list(order)], truth.regressors, 0.3, x, y, truth.nonlinearity)
+        for order in permutations(range(3))
+    ]
+    at_zero = log_loss(0 * far, truth.regressors, 0.3, x, y, truth.nonlinearity)
+    assert float(torch.stack(losses).mean()) > float(at_zero) + 0.1
+
+
+def test_em_and_descent_reach_the_true_gates_in_the_plane() -> None:
+    spec = gating_landscape.PlaneSpec(grid=5, points=64, drawn=500, iterations=300)
+    record = gating_landscape.run_plane(spec)
+    for path in (*record.em, *record.descent):
+        assert float((path[-1] - record.truth).norm()) < 0.02
+    assert bool((record.away.diff(dim=1) < 1e-3).all())
+    near = record.place[:, 0].abs() < 0.2
+    assert record.undecided[near].mean() > 3 * record.undecided[~near].mean()
+    assert_shows(landscape_pictures.plane(record), "EM", "gradient descent, step 4")
+    phase = gating_landscape.run_phase(
+        gating_landscape.PhaseSpec(angles=(2.0, 20.0), sigmas=(0.3, 0.7), points=256)
+    )
+    assert_shows(landscape_pictures.phase(phase))
+
+
 def test_gate_response_is_the_derivative_of_the_minimiser() -> None:
     truth, x, y = samples(3, 4, 1_000, sigma=0.3, nonlinearity="tanh")
     best = gating_loss.best_gates(truth, x, y)
@@ -182,6 +327,32 @@ def test_gates_move_less_than_epsilon_and_linearly_at_first(
     assert (ratio[:, :2] - 1).abs().max() < 0.05
     assert bool((transfer.moved < shifts / sigmas).all())
     assert bool((transfer.moved[:, 1] < transfer.statistical / 10).all())
+
+
+def test_the_worst_direction_moves_the_gates_further_than_a_random_one_and_as_predicted(
+    transfer: gating_transfer.TransferRecord,
+) -> None:
+    assert bool((transfer.worst > 1.2 * transfer.slope).all())
+    assert bool((transfer.worst_large > transfer.large).all())
+    sigmas = torch.tensor(transfer.spec.sigmas).double()[:, None]
+    ratio = transfer.moved_worst / (0.1 * sigmas * transfer.worst)
+    assert (ratio - 1).abs().max() < 0.3
+
+
+def test_learning_sigma_softens_the_harm_of_wrong_regressors(
+    transfer: gating_transfer.TransferRecord,
+) -> None:
+    assert float(transfer.learned.mean()) < 0.9 * float(transfer.held.mean())
+
+
+def test_worst_direction_lies_between_random_ones_and_the_singular_bound() -> None:
+    response = normal(8, 12, purpose="response")
+    worst = gating_transfer.worst_direction(response, 3, stream("starts", 0))
+    torch.testing.assert_close(worst.norm(dim=1), torch.ones(3).double())
+    size = float((response @ worst.flatten()).norm())
+    others = torch.nn.functional.normalize(normal(5_000, 3, 4, purpose="ways"), dim=-1)
+    assert size > float((others.flatten(1) @ response.T).norm(dim=1).max())
+    assert size <= 3**0.5 * float(torch.linalg.svdvals(response)[0])
 
 
 def test_measured_rate_of_a_geometric_sequence() -> None:

@@ -109,3 +109,28 @@ def test_a_truth_whose_experts_are_not_independent_is_named(error: Callable[...,
     plane = MoE(torch.stack([a, b, a + b]), estimate.gating, 0.1)
     with pytest.warns(UserWarning, match=r"truth: expected k = 3 linearly independent.* rank 2"):
         error(estimate, plane)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relative_to_the_last_row_one_estimate_has_several_gate_errors(seed: int) -> None:
+    """Name the truth's experts in every order: centred one number, relative to the last row not."""
+    truth = random_moe(3, 6, gate_norm=2.0, generator=stream("truth", seed))
+    noise = torch.randn(2, 6, generator=stream("noise", seed), dtype=torch.float64)
+    gating = truth.gating + torch.nn.functional.pad(noise, (0, 0, 0, 1))
+    estimate = MoE(truth.regressors, gating, 0.1)
+    errors, relative_to_last = [], []
+    for order in permutations(range(3)):
+        relabelled = truth.reordered(torch.tensor(order))
+        errors.append(gating_error(estimate, relabelled))
+        change = align(estimate, relabelled).gating - relabelled.gating
+        relative_to_last.append(float(change.norm() / relabelled.gating.norm()))
+    assert max(errors) - min(errors) < 1e-12
+    assert max(relative_to_last) / min(relative_to_last) > 1.05
+
+
+def test_gate_error_of_two_experts_is_that_of_the_one_free_row() -> None:
+    truth = random_moe(2, 5, gate_norm=1.5, generator=stream("truth", 0))
+    gating = truth.gating.clone()
+    gating[0] += torch.randn(5, generator=stream("noise", 0), dtype=torch.float64)
+    expected = float((gating - truth.gating).norm() / truth.gating.norm())
+    assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(expected)

@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from moe.hermite import score_tensor
 from moe.model import MoE, log_gate, random_moe
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
+from moe.transforms import output_transform
 
 
 def planar_moe(
@@ -111,11 +114,58 @@ def labelled_sample(model: MoE, n: int, generator: torch.Generator) -> LabelledS
     return LabelledSample(x, mean + model.sigma * noise, expert[:, 0])
 
 
-def undecided_input(model: MoE, x: Tensor) -> Tensor:
-    """Of the inputs x (n, d), the one whose mean E[y | x] is furthest from every expert's own mean:
-    (d,)."""
-    distance = (model.expert_means(x) - model.mean(x)[:, None]).abs().amin(1)
-    return x[distance.argmax()]
+def undecided_input(model: MoE, x: Tensor, *, least: float = 0.1) -> Tensor:
+    """Of the inputs x (n, d) at which every expert has at least the probability ``least``, the one
+    where the experts' means and E[y | x] keep furthest apart from each other: (d,).
+
+    Raises ValueError if there is no such input."""
+    x = x[model.gate(x).amin(1) >= least]
+    if len(x) == 0:
+        raise ValueError(f"x: expected an input at which every expert has probability >= {least}")
+    places = torch.cat([model.expert_means(x), model.mean(x)[:, None]], dim=1)
+    gaps = places.sort(dim=1).values.diff(dim=1).amin(1)
+    return x[gaps.argmax()]
+
+
+def moment_bias(model: MoE, degree: int, per_axis: int) -> float:
+    """|E[Q_m(y) S_m(x)]/c_m - sum_i pbar_i a_i^(x m)|_F over the norm of that sum, m = ``degree``:
+    what more samples do not remove. Gauss-Hermite quadrature, ``per_axis`` nodes a coordinate."""
+    node, weight = _gauss(per_axis)
+    noise, share = _gauss(degree + 1)
+    x = torch.cartesian_prod(*[node] * model.d)
+    weight = torch.cartesian_prod(*[weight] * model.d).prod(-1)
+    transform = output_transform(model.nonlinearity, model.sigma, degree)
+    answers = model.expert_means(x)[..., None] + model.sigma * noise
+    gate = model.gate(x)
+    value = (gate * (transform(answers) @ share / transform.normaliser)).sum(-1)
+    moment = torch.einsum("n,n...->...", weight * value, score_tensor(x, degree))
+    promised = torch.zeros_like(moment)
+    for proportion, a in zip(weight @ gate, model.regressors, strict=True):
+        power = a
+        for _ in range(degree - 1):
+            power = power[..., None] * a
+        promised += proportion * power
+    return float((moment - promised).norm() / promised.norm())
+
+
+def _gauss(nodes: int) -> tuple[Tensor, Tensor]:
+    node, weight = np.polynomial.hermite_e.hermegauss(nodes)
+    return torch.from_numpy(node), torch.from_numpy(weight / weight.sum())
+
+
+def span_bias(g: str, k: int, seeds: Sequence[int], *, sigma: float = 0.1) -> tuple[float, float]:
+    """Median over random mixtures in R^k, gates of norm one in the span of the regressors (A4 fails
+    there): relative bias of the moments M and T."""
+    models = [
+        random_moe(k, k, sigma=sigma, nonlinearity=g, gates_in_span=True, generator=own)
+        for own in (stream("truth", seed) for seed in seeds)
+    ]
+    per_axis = {2: 80, 3: 24}[k]
+    m, t = (
+        float(np.median([moment_bias(model, degree, per_axis) for model in models]))
+        for degree in (2, 4)
+    )
+    return m, t
 
 
 @dataclass(frozen=True, eq=False)

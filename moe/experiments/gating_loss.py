@@ -144,7 +144,8 @@ class ConvergenceSpec:
 @dataclass(frozen=True, eq=False)
 class ConvergenceRecord:
     """em, descent (T, trials): distance to the minimiser of L_log; to_truth: EM's distance to W*;
-    rates (trials,): predicted from the information at the minimiser, and measured."""
+    rates (trials,): predicted from the information at the minimiser, and measured; floor (trials,):
+    (tr H^-1 / n)^1/2, the distance of minimiser and W* that many samples lead to expect."""
 
     spec: ConvergenceSpec
     em: Tensor
@@ -154,6 +155,7 @@ class ConvergenceRecord:
     em_measured: Tensor
     descent_predicted: Tensor
     descent_measured: Tensor
+    floor: Tensor
 
 
 def run_convergence(spec: ConvergenceSpec) -> ConvergenceRecord:
@@ -181,7 +183,12 @@ def run_convergence(spec: ConvergenceSpec) -> ConvergenceRecord:
         _numbers([measured_rate(run) for run in em]),
         descent_predicted,
         _numbers([measured_rate(run) for run in descent]),
+        _numbers([_floor(at_best, spec.n) for *_, at_best in problems]),
     )
+
+
+def _floor(information: GateInformation, n: int) -> float:
+    return float((torch.linalg.inv(information.observed).trace() / n).sqrt())
 
 
 def _problem(spec: ConvergenceSpec, trial: int) -> tuple[MoE, Tensor, Tensor, MoE, GateInformation]:

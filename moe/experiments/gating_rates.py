@@ -127,7 +127,7 @@ def run_separation(spec: SeparationSpec) -> SeparationRecord:
 class DimensionSpec:
     """One geometry of regressors and gates a trial, placed in spaces of growing dimension."""
 
-    dimensions: tuple[int, ...] = (5, 10, 20, 50, 100)
+    dimensions: tuple[int, ...] = (6, 10, 20, 50, 100)
     k: int = 3
     sigma: float = 0.3
     gate_norm: float = 1.0
@@ -152,10 +152,11 @@ class DimensionRecord:
 
 
 def run_dimension(spec: DimensionSpec) -> DimensionRecord:
-    """Rates against d, the Gram matrix of (A, W) held fixed. Raises ValueError if d < 2k - 1."""
+    """Rates against d, the Gram matrix of (A, W) held fixed, for d above the dimension 2k - 1 of
+    their span. Raises ValueError if d < 2k."""
     least = 2 * spec.k - 1
-    if min(spec.dimensions) < least:
-        raise ValueError(f"dimensions: expected d >= 2k - 1 = {least}, got {min(spec.dimensions)}")
+    if min(spec.dimensions) <= least:
+        raise ValueError(f"dimensions: expected d >= 2k = {least + 1}, got {min(spec.dimensions)}")
     rows: list[list[float]] = []
     limits: list[list[float]] = []
     for trial in range(spec.trials):

@@ -70,7 +70,9 @@ class TwinRecord:
     """By gate norm (T,): noise = E var(y | x), the truth's squared prediction error; excess = the
     twin's error minus that; leading = |w|^6 |delta|^2 / 48, its limit for small gates;
     regressor_errors, gating_errors of the twin. Per trial (T, trials), nats per sample: gap, the
-    log-likelihood that the twin loses, each model with the sigma that suits it best; fitted_sigma.
+    log-likelihood that the twin loses, each model with the sigma that suits it best; fitted_sigma;
+    in_square, in_likelihood: samples after which the truth's mean loss is below the twin's by two
+    standard errors, (2 sd / mean)^2 of the difference of the two losses on one sample.
     """
 
     spec: TwinSpec
@@ -81,13 +83,15 @@ class TwinRecord:
     gating_errors: Tensor
     gap: Tensor
     fitted_sigma: Tensor
+    in_square: Tensor
+    in_likelihood: Tensor
 
 
 def run(spec: TwinSpec) -> TwinRecord:
     """Prediction errors by Gauss-Hermite quadrature, log-likelihoods on fresh samples."""
     half = (1 - spec.overlap) / 2
     columns = []
-    gaps, sigmas = [], []
+    runs = []
     for norm in spec.norms:
         truth = two_experts(spec.overlap, norm, spec.sigma)
         twin = exchange_twin(truth)
@@ -102,20 +106,19 @@ def run(spec: TwinSpec) -> TwinRecord:
         for trial in range(spec.trials):
             x, y = truth.sample(spec.n, stream("data", spec.seed, trial))
             own, other = _best_sigma(truth, x, y), _best_sigma(twin, x, y)
-            gaps.append((own.log_density(x, y) - other.log_density(x, y)).mean())
-            sigmas.append(other.sigma)
-    shape = (len(spec.norms), spec.trials)
-    noise, excess, leading, in_regressors, in_gates = torch.tensor(columns, dtype=torch.float64).T
-    return TwinRecord(
-        spec,
-        noise,
-        excess,
-        leading,
-        in_regressors,
-        in_gates,
-        torch.stack(gaps).view(shape),
-        torch.tensor(sigmas, dtype=torch.float64).view(shape),
-    )
+            gap = own.log_density(x, y) - other.log_density(x, y)
+            square = (y - twin.mean(x)).square() - (y - truth.mean(x)).square()
+            runs.append(
+                [
+                    float(gap.mean()),
+                    other.sigma,
+                    (2 * float(square.std()) / columns[-1][1]) ** 2,
+                    (2 * float(gap.std() / gap.mean())) ** 2,
+                ]
+            )
+    columns_by_norm = torch.tensor(columns, dtype=torch.float64).T
+    by_trial = torch.tensor(runs, dtype=torch.float64).T
+    return TwinRecord(spec, *columns_by_norm, *by_trial.reshape(4, len(spec.norms), spec.trials))
 
 
 def _prediction_errors(norm: float, half: float, sigma: float) -> tuple[float, float]:

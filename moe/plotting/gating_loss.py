@@ -49,6 +49,8 @@ def convergence(record: ConvergenceRecord) -> Figure:
         label="to the true gates",
         linestyle=":",
     )
+    floor = float(np.median(record.floor))
+    left.axhline(floor, color=COLOURS["grey"], linestyle="-.", linewidth=1.0)
     _slope(left, record.em, record.em_predicted, label="predicted slope")
     band(
         right,
@@ -62,7 +64,7 @@ def convergence(record: ConvergenceRecord) -> Figure:
     right.set(title="gradient descent, best fixed step")
     for axes in (left, right):
         axes.set_xlabel("iteration")
-        axes.legend(loc="upper right" if axes is right else "lower left", fontsize=9)
+        axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.82), fontsize=9)
     plt.close(figure)
     return figure
 
