@@ -19,6 +19,7 @@ from moe.experiments.gaussian_integrals import (
 from moe.hermite import score_tensor
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
 from moe.losses import l4_moments, l4_population
+from moe.metrics import regressor_error_of
 from moe.model import random_moe
 from moe.nonlinearity import as_nonlinearity
 from moe.plotting import regressor_loss as pictures
@@ -261,3 +262,27 @@ def test_a_stream_is_held_by_the_bias_of_the_square(fresh: l4_stream.Record) -> 
     assert float((fresh.population_outside - 1).abs().max()) < 1e-6
     names = (*l4_stream.WAYS, "exact expectations")
     assert_shows(pictures.stream_figure(fresh), *names)
+
+
+def test_the_ridge_of_a_stream_turns_the_directions_of_experts_that_are_not_orthogonal() -> None:
+    """The minimum of the mean of a batch's loss, population plus lambda / B times the variance."""
+    n, batch, mu, lam = 60_000, 200, 0.5, 10.0
+    x = normal(n, 3, purpose="inputs")
+    x = torch.cat([x, -x])  # less noise in the variance's odd parts
+    expert = torch.randint(3, (n,), generator=stream("experts", 0)).repeat(2)
+    quadratic = output_transform("linear", 0.0, 2)
+    thirds = torch.full((3,), 1 / 3, dtype=torch.float64)
+    errors = []
+    for cosine in (0.0, 0.5):
+        truth = l4_descent.skewed_regressors(3, 3, cosine, stream("truth", 0))
+        q = quadratic((x @ truth.T).gather(1, expert[:, None])) / quadratic.normaliser
+        rows = l4_descent.dual_basis(truth) / thirds.sqrt()[:, None]
+        for _ in range(60):
+            a = rows.requires_grad_()
+            variance = (q * ((x @ a.T).square() - a.square().sum(-1))).var(0).sum()
+            value = l4_population(a, truth, thirds, mu, lam) + lam / batch * variance
+            (slope,) = torch.autograd.grad(value, a)
+            rows = a.detach() - 0.004 * slope
+        errors.append(regressor_error_of(l4_descent.dual_basis(rows), truth))
+    assert errors[0] < 1e-3
+    assert errors[1] > 0.01

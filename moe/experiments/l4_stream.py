@@ -30,14 +30,15 @@ WAYS = ("plug-in", "two half batches", "projected, plug-in")
 
 @dataclass(frozen=True)
 class Spec:
-    """``seeds`` mixtures of k orthonormal linear experts in R^d, gates of norm gate_norm; for each
-    of ``batches`` the same number of steps, of a length that shrinks as 1 / (1 + 5 t), t from 0 to
-    1 over the run. pilot: samples for the eigenspace that "projected" keeps."""
+    """``seeds`` mixtures of k linear experts in R^d, orthonormal or merely unit, gates of norm
+    gate_norm; for each of ``batches`` the same number of steps, of a length that shrinks as
+    1 / (1 + 5 t), t from 0 to 1 over the run. pilot: samples for the eigenspace that "projected" keeps."""
 
     k: int = 3
     d: int = 10
     sigma: float = 0.1
     gate_norm: float = 2.0
+    orthonormal: bool = True
     mu: float = 0.5
     lam: float = 10.0
     batches: tuple[int, ...] = (200, 1_000)
@@ -126,7 +127,7 @@ def _mixtures(spec: Spec) -> list[MoE]:
             spec.d,
             sigma=spec.sigma,
             gate_norm=spec.gate_norm,
-            orthonormal=True,
+            orthonormal=spec.orthonormal,
             generator=generator,
         )
         for _ in range(spec.seeds)
