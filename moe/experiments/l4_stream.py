@@ -32,7 +32,8 @@ WAYS = ("plug-in", "two half batches", "projected, plug-in")
 class Spec:
     """``seeds`` mixtures of k linear experts in R^d, orthonormal or merely unit, gates of norm
     gate_norm; for each of ``batches`` the same number of steps, of a length that shrinks as
-    1 / (1 + 5 t), t from 0 to 1 over the run. pilot: samples for the eigenspace that "projected" keeps."""
+    1 / (1 + 5 t), t from 0 to 1 over the run. pilot: samples for the eigenspace that "projected"
+    keeps."""
 
     k: int = 3
     d: int = 10
