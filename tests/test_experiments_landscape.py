@@ -155,6 +155,26 @@ def test_the_lowest_points_of_the_torus_are_the_truths() -> None:
     assert [axes.get_title().split("\n")[1] for axes in figure.axes] == kinds
 
 
+def test_flat_local_minima_of_the_torus_are_no_minima_of_l4() -> None:
+    """At the crosses of the first two panels one length is zero and the surface is flat around;
+    in the third both are positive, the surface has a strict minimum, and so has L_4."""
+    record = landscape_torus.run(landscape_torus.Spec(resolution=5))
+    assert record.zero_at_crosses == (True, True, False, None)
+    near = 0.15 * (2 * torch.rand(4_000, 2, generator=stream("angles", 0), dtype=torch.float64) - 1)
+    for (mu, lam), flat in list(zip(record.spec.weights, record.zero_at_crosses, strict=True))[:3]:
+        cross = float(landscape_torus.over_lengths(torch.zeros(2).double(), 0.5, mu, lam))
+        values = landscape_torus.over_lengths(near, 0.5, mu, lam)
+        along = torch.stack([near[:, 0], torch.zeros(len(near)).double()], -1)
+        rise = landscape_torus.over_lengths(along, 0.5, mu, lam) - cross
+        assert float(values.min()) >= cross - 1e-12  # a local minimum of the surface
+        assert bool((rise[near[:, 0].abs() > 0.02] < 1e-12).any()) == flat
+        half = torch.tensor([0.5, 0.5], dtype=torch.float64)
+        points = critical_points(half, mu, lam)
+        pattern = "a|0" if flat else "a|a"
+        kinds = {points.kinds[i] for i, code in enumerate(points.patterns) if code == pattern}
+        assert kinds == {"strict saddle" if flat else "spurious minimum"}
+
+
 def test_random_starts_end_where_the_lines_say() -> None:
     spec = landscape_phase.Spec(ks=(3,), mus=(0.5, 1.6), lams=(0.4, 2.0, 10.0), starts=12)
     record = landscape_phase.run(spec)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_shows, normal
 
-from moe.experiments import l4_ambient, l4_descent, l4_weights, three_forms
+from moe.experiments import l4_ambient, l4_descent, l4_stream, l4_weights, three_forms
 from moe.experiments.gaussian_integrals import (
     exact_proportions,
     grid_rule,
@@ -17,7 +18,8 @@ from moe.experiments.gaussian_integrals import (
 )
 from moe.hermite import score_tensor
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
-from moe.losses import l4_moments
+from moe.losses import l4_moments, l4_population
+from moe.metrics import regressor_error_of
 from moe.model import random_moe
 from moe.nonlinearity import as_nonlinearity
 from moe.plotting import regressor_loss as pictures
@@ -179,8 +181,108 @@ def test_figures_draw(forms: three_forms.Record, ambient: l4_ambient.Record) -> 
             pictures.forms_figure(forms),
             ("one data set: median, 10-90 %", "root mean square", r"slope $-1/2$"),
         ),
-        (pictures.ambient_figure(ambient), (space, rf"{space}, $\delta = 1$", "projected")),
+        (
+            pictures.ambient_figure(ambient),
+            (space, rf"{space}, $\delta = 1$", "projected afterwards", "projected first"),
+        ),
         (pictures.descent_figure(descent), ("median",)),
     ):
         assert_shows(figure, *names)
         assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+
+
+def test_the_dual_figure_marks_the_minima_of_one_row() -> None:
+    truth = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5]], dtype=torch.float64)
+    p = torch.tensor([0.4, 0.6], dtype=torch.float64)
+    figure = pictures.dual_figure(truth, p, 0.5, 10.0)
+    assert_shows(figure, r"experts $a_m^*$ ($v_m$)", "minima")
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
+    assert len(lines) == 2
+    for line in lines:
+        row = torch.tensor(np.asarray(line.get_xydata())[1], dtype=torch.float64)
+        a = row.unsqueeze(0).requires_grad_()
+        (slope,) = torch.autograd.grad(l4_population(a, truth, p, 0.5, 10.0), a)
+        assert float(slope.abs().max()) < 1e-9
+
+
+def test_delta_makes_random_starts_share_where_the_minimum_next_to_the_truth_says_nothing(
+    weights: l4_weights.Record,
+) -> None:
+    assert weights.shared[0] == 0 and bool(weights.lowest[0].isinf())
+    assert 0.2 < float(weights.shared[-1]) < 0.9
+    assert float(weights.lowest[-1]) < float(weights.value[-1])
+    assert float(weights.ridge[-1]) < 0.02  # the minimum that Newton follows looks harmless
+
+
+def test_third_order_loss_is_bounded_and_not_benign() -> None:
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    ends = l4_weights.third_order_ends(p, mu=1.0, lam=5.0, kappa=2.0, starts=40, seed=0)
+    lowest = ends.values < ends.lowest + 1e-3
+    assert bool(ends.values.isfinite().all())
+    assert 0.3 < float(lowest.double().mean()) < 0.95
+    assert bool(ends.at_truth[lowest].all())
+
+
+def test_projecting_afterwards_mends_what_the_start_left_outside(
+    ambient: l4_ambient.Record,
+) -> None:
+    late, free = (series.nanmedian(1).values for series in (ambient.afterwards, ambient.ambient))
+    assert float(late[-1]) < float(free[-1]) / 2
+    assert bool((ambient.margin[-1] > 0).all())
+
+
+def test_the_square_of_a_batchs_average_is_biased_by_its_variance_and_two_halves_are_not() -> None:
+    """Equation eq-04-stream, over many batches; the mean of single samples' terms is exact."""
+    rows, x = normal(2, 5), normal(4_000, 40, 5, purpose="inputs")
+    y = x[..., 0] + 0.1 * normal(4_000, 40, purpose="noise")
+    quadratic = output_transform("linear", 0.1, 2)
+    single = l4_stream.second_form(rows, x.reshape(-1, 1, 5), y.reshape(-1, 1), quadratic)
+    square, product = l4_stream.length_terms(rows, x, y, quadratic)
+    exact = ((rows[:, 0].square() - 1) ** 2).sum()
+    bias = single.var(0).sum() / 40
+    for values, mean in ((square, exact + bias), (product, exact)):
+        error = values.std() / len(values) ** 0.5
+        assert abs(float(values.mean() - mean)) < 4 * float(error)
+    assert float(bias) > 10 * float(square.std()) / len(square) ** 0.5
+
+
+@pytest.fixture(scope="module")
+def fresh() -> l4_stream.Record:
+    return l4_stream.run(l4_stream.Spec(steps=250, seeds=3))
+
+
+def test_a_stream_is_held_by_the_bias_of_the_square(fresh: l4_stream.Record) -> None:
+    assert fresh.errors.shape == fresh.outside.shape == fresh.diverged.shape == (2, 3, 3)
+    plug_in, halves, kept = fresh.errors.median(-1).values.unbind(-1)
+    left = fresh.outside.median(-1).values
+    assert float(left[0, 0]) < 0.7 < float(left[0, 1])
+    assert float(left[-1, 0]) > float(left[0, 0]) + 0.1
+    assert float(halves[0]) > float(plug_in[0])
+    assert float(kept[-1]) < float(plug_in[-1]) / 2
+    assert float((fresh.population_outside - 1).abs().max()) < 1e-6
+    names = (*l4_stream.WAYS, "exact expectations")
+    assert_shows(pictures.stream_figure(fresh), *names)
+
+
+def test_the_ridge_of_a_stream_turns_the_directions_of_experts_that_are_not_orthogonal() -> None:
+    """The minimum of the mean of a batch's loss, population plus lambda / B times the variance."""
+    n, batch, mu, lam = 60_000, 200, 0.5, 10.0
+    x = normal(n, 3, purpose="inputs")
+    x = torch.cat([x, -x])  # less noise in the variance's odd parts
+    expert = torch.randint(3, (n,), generator=stream("experts", 0)).repeat(2)
+    quadratic = output_transform("linear", 0.0, 2)
+    thirds = torch.full((3,), 1 / 3, dtype=torch.float64)
+    errors = []
+    for cosine in (0.0, 0.5):
+        truth = l4_descent.skewed_regressors(3, 3, cosine, stream("truth", 0))
+        q = quadratic((x @ truth.T).gather(1, expert[:, None])) / quadratic.normaliser
+        rows = l4_descent.dual_basis(truth) / thirds.sqrt()[:, None]
+        for _ in range(60):
+            a = rows.requires_grad_()
+            variance = (q * ((x @ a.T).square() - a.square().sum(-1))).var(0).sum()
+            value = l4_population(a, truth, thirds, mu, lam) + lam / batch * variance
+            (slope,) = torch.autograd.grad(value, a)
+            rows = a.detach() - 0.004 * slope
+        errors.append(regressor_error_of(l4_descent.dual_basis(rows), truth))
+    assert errors[0] < 1e-3
+    assert errors[1] > 0.01

@@ -1,4 +1,4 @@
-"""L_4 from samples in all of R^d has no lower bound when k < d (book, chapter 4)."""
+"""L_4 from samples in all of R^d, which for k < d often has no lower bound (book, chapter 4)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from moe.experiments import l4_descent
-from moe.experiments.l4_descent import descend, draw
-from moe.moments import score_moment
+from moe.experiments.l4_descent import descend, draw, dual_basis
+from moe.metrics import regressor_error_of
+from moe.moments import score_moment, whiten
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 from moe.transforms import output_transform
@@ -34,7 +35,10 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Record:
     """All (sizes, trials). projected, ambient, ridge: median E_reg over starts at the end of the
-    descents in the eigenspace of M, in R^d, and in R^d with delta;
+    descents in the eigenspace of M, in R^d, and in R^d with delta; afterwards: of the rows that the
+    descents in R^d that did not run off end with, projected on the eigenspace of M only then (NaN
+    where all ran off);
+    margin: of the certificate that L_4 is bounded in the eigenspace, proved where positive;
     ran_off: share of starts that left every bound in R^d; escape: the lowest factor of r^4 over
     unit e (``quartic_coefficient``); outside: length of that e outside span{a*}."""
 
@@ -42,6 +46,8 @@ class Record:
     projected: Tensor
     ambient: Tensor
     ridge: Tensor
+    afterwards: Tensor
+    margin: Tensor
     ran_off: Tensor
     escape: Tensor
     outside: Tensor
@@ -80,7 +86,7 @@ def run(spec: Spec) -> Record:
     for n in spec.sizes:
         for trial in range(spec.trials):
             base = replace(spec.base, n=n, seed=child_seed(spec.seed, trial))
-            projected = l4_descent.run(base).errors[-1].median()
+            projected = l4_descent.run(base)
             truth, x, y = draw(base)
             quadratic = output_transform(base.nonlinearity, base.sigma, 2)
             quartic = output_transform(base.nonlinearity, base.sigma, 4)
@@ -94,11 +100,16 @@ def run(spec: Spec) -> Record:
             ways = stream("directions", base.seed)
             escape, e = steepest_escape(second, fourth, base.mu, base.lam, ways)
             span = torch.linalg.qr(truth.T).Q
+            kept = whiten(second, base.k).basis
+            stayed = descent.parameters[0][~descent.diverged]
+            late = [regressor_error_of(dual_basis(a @ kept @ kept.T), truth) for a in stayed]
             rows.append(
                 [
-                    float(projected),
+                    float(projected.errors[-1].median()),
                     float(descent.observed[-1].median()),
                     float(ridge.observed[-1].median()),
+                    float(torch.tensor(late).median()) if late else float("nan"),
+                    projected.proof.margin,
                     float(descent.diverged.double().mean()),
                     escape,
                     float((e - span @ (span.T @ e)).norm()),

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from moe.landscape.certificate import Certificate, certificate
 from moe.losses import l4_moments
 from moe.metrics import regressor_error_of
 from moe.model import MoE
@@ -57,13 +58,17 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Record:
     """iterations (T,); errors, values (T, starts): E_reg and L_4 on the way; ran_off (starts,):
-    the descent left every bound; then its last finite point counts."""
+    the descent left every bound; then its last finite point counts; by_lengths (starts,):
+    lambda sum_i (1 - |b_i|^2) at the end, which is L_4 at a critical point; proof: what these
+    moments prove about their L_4."""
 
     spec: Spec
     iterations: Tensor
     errors: Tensor
     values: Tensor
     ran_off: Tensor
+    by_lengths: Tensor
+    proof: Certificate
 
 
 def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,5 +118,15 @@ def run(spec: Spec) -> Record:
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     inside = score_moment(x, y, quartic, spec.method, whitening.basis).tensor
     eye = torch.eye(spec.k, dtype=x.dtype)
-    descent = descend(spec, eye, whitening.apply(inside), whitening.whitener.T, truth)
-    return Record(spec, descent.iterations, descent.observed, descent.losses, descent.diverged)
+    tensor = whitening.apply(inside)
+    descent = descend(spec, eye, tensor, whitening.whitener.T, truth)
+    ends = descent.parameters[0]
+    return Record(
+        spec,
+        descent.iterations,
+        descent.observed,
+        descent.losses,
+        descent.diverged,
+        spec.lam * (1 - ends.square().sum(-1)).sum(-1),
+        certificate(tensor, spec.mu, spec.lam),
+    )

@@ -42,7 +42,7 @@ def weight(proportions: Tensor, mu: float, lam: float | None) -> float:
 
 def regime(proportions: Tensor, mu: float, lam: float) -> str:
     """One of REGIMES (derived): L_4 is bounded below iff lambda > mu / min_m p_m; then spurious
-    minima exist iff mu > 1 and lambda > (mu + 1) / max_m p_m."""
+    minima exist, nondegenerate ones, iff mu > 1 and lambda > (mu + 1) / max_m p_m."""
     if not lam > mu / float(proportions.min()):
         return "unbounded"
     return REGIMES[2] if count_spurious_minima(proportions, mu, lam) else REGIMES[1]

@@ -22,7 +22,9 @@ from moe.experiments.landscape import regime
 def over_lengths(angles: Tensor, p: float, mu: float, lam: float) -> Tensor:
     """min of L_4 over both rows' lengths at angles (..., 2); minus infinity where it has none.
 
-    Proportions (p, 1 - p). Every local minimum of the result is one of L_4.
+    Proportions (p, 1 - p). A strict local minimum of the result is one of L_4, and so is every one
+    at which both lengths are positive. Where a length is zero the result does not depend on that
+    row's angle, and may have flat local minima that L_4 has not.
     """
     shares = torch.tensor([p, 1 - p], dtype=angles.dtype)
     q = torch.stack([angles.cos(), angles.sin()], -1).square()
@@ -51,12 +53,14 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Record:
     """angles (resolution,) in radians; values (weights, resolution, resolution), [.., i, j] at
-    theta_1 = angles[i], theta_2 = angles[j]; regimes (weights,)."""
+    theta_1 = angles[i], theta_2 = angles[j]; regimes (weights,); zero_at_crosses (weights,): with
+    both rows at expert 1, whether one's best length is zero; None where there is no minimum."""
 
     spec: Spec
     angles: Tensor
     values: Tensor
     regimes: tuple[str, ...]
+    zero_at_crosses: tuple[bool | None, ...]
 
 
 def run(spec: Spec) -> Record:
@@ -67,4 +71,7 @@ def run(spec: Spec) -> Record:
     values = [over_lengths(grid, spec.p, mu, lam).view(shape) for mu, lam in spec.weights]
     shares = torch.tensor([spec.p, 1 - spec.p], dtype=torch.float64)
     kinds = tuple(regime(shares, mu, lam) for mu, lam in spec.weights)
-    return Record(spec, angles, torch.stack(values), kinds)
+    crosses = tuple(
+        None if lam <= mu / spec.p else lam < (mu + 1) / spec.p for mu, lam in spec.weights
+    )
+    return Record(spec, angles, torch.stack(values), kinds, crosses)

@@ -1,8 +1,9 @@
 """The population L_4: all critical points, minima, conditioning (derived; book, chapter 5)."""
 
+from moe.landscape.certificate import Certificate, certificate, lambda_that_bounds
 from moe.landscape.critical import KINDS, CriticalPoints, classify, critical_points
 from moe.landscape.exploration import Search, benign_share, match_points, search
-from moe.landscape.minima import count_spurious_minima, only_truths
+from moe.landscape.minima import count_spurious_minima, largest_delta, only_truths
 from moe.landscape.names import describe, describe_pattern, patterns
 from moe.landscape.squares import (
     GlobalMinimum,
@@ -28,6 +29,7 @@ from moe.landscape.stability import (
 
 __all__ = [
     "KINDS",
+    "Certificate",
     "CriticalPoints",
     "ErrorBound",
     "GlobalMinimum",
@@ -36,6 +38,7 @@ __all__ = [
     "benign_share",
     "best_lambda",
     "best_weights",
+    "certificate",
     "classify",
     "conditioning",
     "coordinate_hessian",
@@ -48,6 +51,8 @@ __all__ = [
     "error_norm",
     "first_order_displacement",
     "global_minimum",
+    "lambda_that_bounds",
+    "largest_delta",
     "match_points",
     "moment_error_tolerance",
     "only_truths",

@@ -1,8 +1,10 @@
 """All critical points of the population L_4, by linear algebra (derived; book, chapter 5).
 
 A critical point has, for each row i and expert m, u_im = 0 or f_im = 0. So for each support S the
-points are the positive solutions of the linear system (Hess f)_SS u_S = 2 lambda: finitely many
-supports, one linear solve each. Supports that differ by the order of the rows are solved once.
+points are the positive solutions of the linear system (Hess f)_SS u_S = 2 lambda - delta / (2 p):
+finitely many supports, one linear solve each. Its determinant is a polynomial in mu and lambda that
+is not identically zero, so only on certain curves of weights is a system singular, and then it may
+have a continuum of solutions. Supports that differ by the order of the rows are solved once.
 """
 
 from dataclasses import dataclass
@@ -20,27 +22,27 @@ from moe.landscape.names import describe, patterns
 from moe.landscape.squares import (
     check_proportions,
     coordinate_hessian,
-    population_tensor,
+    squares_gradient,
     squares_loss,
     squares_matrix,
 )
-from moe.solvers.quartic import quartic_gradient
 
 KINDS = ("truth", "spurious minimum", "strict saddle", "maximum", "degenerate")
-LARGEST_K = 4
+_LARGEST_COORDINATES = 16
 _ZERO = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class CriticalPoints:
-    """N critical points up to the signs of beta; k experts.
+    """N critical points up to the signs of beta; k experts, k rows or another number.
 
-    squares (N, k, k): u, exactly zero off the support; values (N,): L_4; gradient_norms (N,): of
-    the gradient of L_4 at beta = sqrt(u); curvatures (N, k^2): Hessian eigenvalues by beta,
+    squares (N, rows, k): u, exactly zero off the support; values (N,): L_4; gradient_norms (N,): of
+    the gradient of L_4 at beta = sqrt(u); curvatures (N, rows k): Hessian eigenvalues by beta,
     ascending; continuum (N,): dimension of the family of critical points with the same support
     and value that the point belongs to, 0 for a point on its own; kinds: one of KINDS each:
 
-    "truth" and "spurious minimum": positive curvatures, each row with an expert of its own or not;
+    "truth" and "spurious minimum": positive curvatures, and as many rows as possible each with an
+    expert of its own, the others zero, or not so;
     "maximum": negative curvatures only; "strict saddle": other points with a negative curvature;
     "degenerate": no negative curvature, some zero.
     """
@@ -57,7 +59,7 @@ class CriticalPoints:
 
     @property
     def supports(self) -> Tensor:
-        """(N, k, k) bool: the active coordinates."""
+        """(N, rows, k) bool: the active coordinates."""
         return self.squares > 0
 
     @property
@@ -72,7 +74,7 @@ class CriticalPoints:
 
     @cached_property
     def patterns(self) -> tuple[str, ...]:
-        """(N,): codes that agree exactly for points equal up to relabelling; k <= 5."""
+        """(N,): codes that agree exactly for points equal up to relabelling; k <= 5 rows."""
         return tuple(patterns(self.supports))
 
     def name(self, which: int) -> str:
@@ -86,37 +88,58 @@ class CriticalPoints:
         return self.kinds.count(kind)
 
 
-def critical_points(proportions: Tensor, mu: float, lam: float) -> CriticalPoints:
+def critical_points(
+    proportions: Tensor,
+    mu: float,
+    lam: float,
+    *,
+    rows: int | None = None,
+    delta: float = 0.0,
+) -> CriticalPoints:
     """Every critical point of the population L_4 for k <= 4, lowest value first.
+
+    rows: how many, as many as experts by default, at most 16 coordinates in all. delta > 0 adds
+    (delta / 2) |A|^2 for orthogonal experts, in their span: outside it a critical point is zero.
 
     A support whose system is singular yields no point when the system has no positive solution,
     else a continuum of critical points of one value, reported once at an interior point.
-    ValueError for k > 4: there are 2^(k^2) supports.
+    ValueError for more coordinates: there are 2^(rows k) supports.
     """
     p = check_proportions(proportions).to(torch.float64)
     mu, lam = check_positive(mu, "mu"), check_positive(lam, "lam")
-    k = len(p)
-    if k > LARGEST_K:
-        raise ValueError(f"proportions: expected at most {LARGEST_K} experts to enumerate, got {k}")
-    matrix = squares_matrix(p, mu, lam)
+    if not delta >= 0:
+        raise ValueError(f"delta: expected a number >= 0, got {delta}")
+    k, count = len(p), len(p) if rows is None else rows
+    if k * k > _LARGEST_COORDINATES:
+        raise ValueError(f"proportions: expected at most 4 experts to enumerate, got {k}")
+    if not 1 <= count * k <= _LARGEST_COORDINATES:
+        raise ValueError(f"rows: expected 1 to {_LARGEST_COORDINATES // k} rows, got {rows}")
+    matrix = squares_matrix(p, mu, lam, count)
+    target = (2 * lam - delta / (2 * p)).repeat(count)
     bits = (torch.arange(2**k)[:, None] >> torch.arange(k)) & 1
-    rows = torch.tensor(list(combinations_with_replacement(range(2**k), k)))
-    squares, continuum = _solve(bits[rows].flatten(1).to(torch.float64), matrix, lam)
-    squares, continuum = _all_row_orders(torch.unflatten(squares, -1, (k, k)), continuum)
-    return classify(squares, p, mu, lam, continuum)
+    masks = bits[torch.tensor(list(combinations_with_replacement(range(2**k), count)))]
+    squares, continuum = _solve(masks.flatten(1).to(torch.float64), matrix, target)
+    squares, continuum = _all_row_orders(torch.unflatten(squares, -1, (count, k)), continuum)
+    return classify(squares, p, mu, lam, continuum, delta)
 
 
 def classify(
-    squares: Tensor, proportions: Tensor, mu: float, lam: float, continuum: Tensor | None = None
+    squares: Tensor,
+    proportions: Tensor,
+    mu: float,
+    lam: float,
+    continuum: Tensor | None = None,
+    delta: float = 0.0,
 ) -> CriticalPoints:
-    """Values, curvatures and kinds of the critical points u (N, k, k), lowest first."""
-    order = squares_loss(squares, proportions, mu, lam).argsort(stable=True)
+    """Values, curvatures and kinds of the critical points u (N, rows, k), lowest first."""
+    order = squares_loss(squares, proportions, mu, lam, delta).argsort(stable=True)
     squares = squares[order]
-    curvatures = torch.linalg.eigvalsh(coordinate_hessian(squares, proportions, mu, lam))
-    tensor = population_tensor(proportions)
-    gradient = quartic_gradient(squares.sqrt(), tensor, mu, lam)
+    hessian = coordinate_hessian(squares, proportions, mu, lam, delta)
+    curvatures = torch.linalg.eigvalsh(hessian)
+    gradient = 2 * squares.sqrt() * squares_gradient(squares, proportions, mu, lam, delta)
     support = squares > 0
-    own = ((support.sum(-1) == 1) & (support.sum(-2) == 1)).all(-1)
+    seated = support.flatten(1).sum(-1) == min(squares.shape[1:])
+    own = ((support.sum(-1) <= 1).all(-1)) & ((support.sum(-2) <= 1).all(-1)) & seated
     lowest, highest, flat = curvatures[:, 0], curvatures[:, -1], _flat(curvatures).squeeze(-1)
     kind = torch.where(own, KINDS.index("truth"), KINDS.index("spurious minimum"))
     kind[lowest <= flat] = KINDS.index("degenerate")
@@ -124,7 +147,7 @@ def classify(
     kind[highest < -flat] = KINDS.index("maximum")
     return CriticalPoints(
         squares,
-        squares_loss(squares, proportions, mu, lam),
+        squares_loss(squares, proportions, mu, lam, delta),
         gradient.flatten(1).norm(dim=-1),
         curvatures,
         torch.zeros(len(squares), dtype=torch.long) if continuum is None else continuum[order],
@@ -136,21 +159,22 @@ def _flat(curvatures: Tensor) -> Tensor:
     return _ZERO * curvatures.abs().amax(-1, keepdim=True)
 
 
-def _solve(masks: Tensor, matrix: Tensor, lam: float) -> tuple[Tensor, Tensor]:
-    """The critical points u (N, k^2) on the supports masks (n, k^2), and continuum (N,)."""
+def _solve(masks: Tensor, matrix: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The critical points u (N, rows k) on the supports masks (n, rows k), and continuum (N,)."""
+    scale = float(target.abs().max())
     systems = masks.unsqueeze(-1) * masks.unsqueeze(-2) * matrix + torch.diag_embed(
-        lam * (1 - masks)
+        scale / 2 * (1 - masks)
     )
     spectrum = torch.linalg.eigvalsh(systems).abs()
     regular = spectrum.amin(-1) > _ZERO * spectrum.amax(-1)
     active = masks[regular]
-    solutions = torch.linalg.solve(systems[regular], 2 * lam * active) * active
+    solutions = torch.linalg.solve(systems[regular], target * active) * active
     positive = ((solutions > _ZERO) | (active == 0)).all(-1)
     points = [solutions[positive]]
     continuum = [torch.zeros(int(positive.sum()), dtype=torch.long)]
     for mask in masks[~regular]:
         on = mask.bool()
-        centre, dimension = _interior_point(matrix[on][:, on].numpy(), lam)
+        centre, dimension = _interior_point(matrix[on][:, on].numpy(), target[on].numpy())
         if centre is not None:
             point = torch.zeros_like(mask)
             point[on] = torch.from_numpy(centre)
@@ -159,11 +183,10 @@ def _solve(masks: Tensor, matrix: Tensor, lam: float) -> tuple[Tensor, Tensor]:
     return torch.cat(points), torch.cat(continuum)
 
 
-def _interior_point(matrix: np.ndarray, lam: float) -> tuple[np.ndarray | None, int]:
-    """A positive solution of the singular system matrix u = 2 lam, farthest from the boundary."""
-    target = np.full(len(matrix), 2 * lam)
+def _interior_point(matrix: np.ndarray, target: np.ndarray) -> tuple[np.ndarray | None, int]:
+    """A positive solution of the singular system matrix u = target, farthest from the boundary."""
     particular = np.linalg.lstsq(matrix, target, rcond=_ZERO)[0]
-    if np.abs(matrix @ particular - target).max() > _ZERO * lam:
+    if np.abs(matrix @ particular - target).max() > _ZERO * np.abs(target).max():
         return None, 0
     kernel = null_space(matrix, rcond=_ZERO)
     # maximise t subject to particular + kernel z >= t
@@ -181,10 +204,9 @@ def _interior_point(matrix: np.ndarray, lam: float) -> tuple[np.ndarray | None, 
 
 def _all_row_orders(squares: Tensor, continuum: Tensor) -> tuple[Tensor, Tensor]:
     """Each point in every order of its rows; orders that give the same support count once."""
-    k = squares.shape[-1]
-    orders = torch.tensor(list(permutations(range(k))))
-    supports = (squares[:, orders] > 0).flatten(2).long()  # (N, order, k^2)
-    codes = (supports * 2 ** torch.arange(k * k)).sum(-1)
+    orders = torch.tensor(list(permutations(range(squares.shape[-2]))))
+    supports = (squares[:, orders] > 0).flatten(2).long()  # (N, order, rows k)
+    codes = (supports * 2 ** torch.arange(supports.shape[-1])).sum(-1)
     owners = torch.arange(len(squares)).unsqueeze(-1).expand_as(codes)
     pairs = torch.stack([owners, codes], -1).flatten(0, 1).numpy()
     first = np.unique(pairs, axis=0, return_index=True)[1]

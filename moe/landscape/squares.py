@@ -4,8 +4,11 @@ With orthonormal v_m, beta_im = <v_m, b_i> and u_im = beta_im^2 >= 0, the whiten
 
     f(u) = sum_m [(sum_i u_im)^2 - (1 + mu) sum_i u_im^2] / p_m + lambda sum_i (sum_m u_im - 1)^2,
 
-quadratic in the k x k matrix u (row i, expert m). Its gradient by beta is 2 beta_im f_im with
-f_im = df / du_im, and its Hessian by beta is 4 diag(beta) (Hess f) diag(beta) + 2 diag(f_im).
+quadratic in the matrix u (row i, expert m), of as many rows as one likes. Its gradient by beta is
+2 beta_im f_im with f_im = df / du_im, its Hessian 4 diag(beta) (Hess f) diag(beta) + 2 diag(f_im).
+
+For orthogonal experts (delta / 2) |A|^2 is linear in u within their span,
+(delta / 2) sum_im u_im / p_m, so that with delta > 0 the loss is quadratic in u too.
 """
 
 from dataclasses import dataclass
@@ -44,38 +47,47 @@ def population_tensor(proportions: Tensor, directions: Tensor | None = None) -> 
     return torch.einsum("m,ma,mb,mc,md->abcd", 1 / p, v, v, v, v)
 
 
-def squares_matrix(proportions: Tensor, mu: float, lam: float) -> Tensor:
-    """Hess f, shape (k^2, k^2), coordinates (i, m) in row-major order:
+def squares_matrix(proportions: Tensor, mu: float, lam: float, rows: int | None = None) -> Tensor:
+    """Hess f, shape (rows k, rows k), k rows by default; coordinates (i, m) in row-major order:
 
     2 delta_mn (1 - (1 + mu) delta_ij) / p_m + 2 lambda delta_ij.
     """
     k = len(proportions)
-    eye, ones = torch.eye(k, dtype=proportions.dtype), torch.ones(k, k, dtype=proportions.dtype)
-    within_expert = torch.kron(ones - (1 + mu) * eye, torch.diag(1 / proportions))
-    return 2 * within_expert + 2 * lam * torch.kron(eye, ones)
+    own = torch.eye(k if rows is None else rows, dtype=proportions.dtype)
+    within_expert = torch.kron(torch.ones_like(own) - (1 + mu) * own, torch.diag(1 / proportions))
+    return 2 * within_expert + 2 * lam * torch.kron(own, torch.ones(k, k, dtype=own.dtype))
 
 
-def squares_loss(squares: Tensor, proportions: Tensor, mu: float, lam: float) -> Tensor:
-    """f(u) for u of shape (..., k, k); returns (...)."""
+def squares_loss(
+    squares: Tensor, proportions: Tensor, mu: float, lam: float, delta: float = 0.0
+) -> Tensor:
+    """f(u) + (delta / 2) sum_im u_im / p_m for u of shape (..., rows, k); returns (...)."""
     shared = squares.sum(-2).square() - (1 + mu) * squares.square().sum(-2)
-    return (shared / proportions).sum(-1) + lam * (squares.sum(-1) - 1).square().sum(-1)
+    value = (shared / proportions).sum(-1) + lam * (squares.sum(-1) - 1).square().sum(-1)
+    return value + delta / 2 * (squares / proportions).sum((-2, -1))
 
 
-def squares_gradient(squares: Tensor, proportions: Tensor, mu: float, lam: float) -> Tensor:
-    """f_im = 2 [sum_j u_jm - (1 + mu) u_im] / p_m + 2 lambda (sum_n u_in - 1): (..., k, k)."""
-    shared = (squares.sum(-2, keepdim=True) - (1 + mu) * squares) / proportions
+def squares_gradient(
+    squares: Tensor, proportions: Tensor, mu: float, lam: float, delta: float = 0.0
+) -> Tensor:
+    """f_im = 2 [sum_j u_jm - (1 + mu) u_im] / p_m + 2 lambda (sum_n u_in - 1) + delta / (2 p_m),
+    of the shape of squares."""
+    shared = (squares.sum(-2, keepdim=True) - (1 + mu) * squares + delta / 4) / proportions
     return 2 * shared + 2 * lam * (squares.sum(-1, keepdim=True) - 1)
 
 
-def coordinate_hessian(squares: Tensor, proportions: Tensor, mu: float, lam: float) -> Tensor:
-    """Hessian of L_4 by beta = sqrt(u), shape (..., k^2, k^2): 4 beta (Hess f) beta + 2 diag(f_im).
+def coordinate_hessian(
+    squares: Tensor, proportions: Tensor, mu: float, lam: float, delta: float = 0.0
+) -> Tensor:
+    """Hessian of L_4 by beta = sqrt(u), (..., rows k, rows k): 4 beta (Hess f) beta + 2 diag(f_im).
 
     At a critical point it splits: 2 f_im for each inactive coordinate, and the block
     4 diag(beta) (Hess f)_SS diag(beta) on the support S.
     """
     beta = squares.flatten(-2).sqrt()
-    active = 4 * beta.unsqueeze(-1) * beta.unsqueeze(-2) * squares_matrix(proportions, mu, lam)
-    slope = squares_gradient(squares, proportions, mu, lam).flatten(-2)
+    matrix = squares_matrix(proportions, mu, lam, squares.shape[-2])
+    active = 4 * beta.unsqueeze(-1) * beta.unsqueeze(-2) * matrix
+    slope = squares_gradient(squares, proportions, mu, lam, delta).flatten(-2)
     return active + torch.diag_embed(2 * slope)
 
 

@@ -57,15 +57,18 @@ def best_lambda(proportions: Tensor, mu: float) -> float:
     """The lambda that minimises the condition number at a given mu, in closed form.
 
     With p_1 <= p_2 the two smallest proportions, theta = mu / lambda is the smaller root of
-    2 mu (p_1 - theta)(p_2 - theta) = theta (p_2 - theta) + mu theta (p_1 - theta): there
-    8 lambda equals the largest of the other curvatures. A larger theta spreads those, a smaller
-    one raises 8 lambda above them. For p = 1/k: lambda = k (1 + 3 mu) / 2, condition number 1.
+    2 mu (p_1 - theta)(p_2 - theta) = theta (p_2 - theta) + mu theta (p_1 - theta) for mu <= 1; for
+    mu > 1 its factors 1 and mu on the right change places. There 8 lambda equals the largest of the
+    other curvatures. A larger theta spreads those, a smaller one raises 8 lambda above them.
+    For p = 1/k: lambda = k (1 + 3 mu) / 2, condition number 1.
     """
     p, mu = check_proportions(proportions), check_positive(mu, "mu")
     if len(p) == 1:
         return 2 * mu
     first, second = p.sort().values[:2].tolist()
-    square, linear = 1 + 3 * mu, 2 * mu * (first + second) + second + mu * first
+    weaker, stronger = min(1.0, mu), max(1.0, mu)
+    square = 1 + 3 * mu
+    linear = 2 * mu * (first + second) + stronger * second + weaker * first
     product = 2 * mu * first * second
     root: float = 2 * product / (linear + (linear**2 - 4 * square * product) ** 0.5)
     return mu / root

@@ -6,8 +6,8 @@ With a_i = V b_i and T = E[Q_4(y) S_4(x)][V, V, V, V] / c_4, a symmetric (k, k, 
              + lambda sum_i (|b_i|^2 - 1)^2                          (paper; whitening derived).
 
 In population T = sum_m v_m^(4) / p_m with orthonormal v_m and p_m = E[p_m(x)]: then L_4 is bounded
-below exactly when lambda >= mu / min_m p_m, and for lambda > mu / min_m p_m and 0 < mu < 1 its only
-local minima are b_i = +- s_i v_pi(i) (derived; book, chapter 5).
+below exactly when lambda > mu / min_m p_m (at equality a row along v_m falls without end), and then
+for 0 < mu <= 1 its only local minima are b_i = +- s_i v_pi(i) (derived; book, chapter 5).
 """
 
 from dataclasses import dataclass
@@ -282,5 +282,6 @@ def check_weights(mu: float, lam: float, p_min: float) -> tuple[str, ...]:
 
 
 def benign(mu: float, lam: float, p_min: float) -> bool:
-    """Whether every local minimum of the population L_4 is the truth: no condition is broken."""
+    """Whether every local minimum of the population L_4 is known to be the truth: no condition of
+    ``check_weights`` is broken."""
     return not check_weights(mu, lam, p_min)
