@@ -19,6 +19,8 @@ def as_floating(value: Any, name: str) -> Tensor:
     Raises TypeError for data that are not numbers, ValueError for NaN, infinite or masked entries.
     """
     tensor = value.detach() if isinstance(value, Tensor) else _from_array(value, name)
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise TypeError(f"{name}: expected a dense tensor with data, got {tensor.layout}")
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name}: expected real numbers, got dtype {tensor.dtype}")
     if not tensor.is_floating_point():
@@ -73,6 +75,8 @@ def as_samples(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 def check_experts(k: SupportsIndex, d: int) -> int:
     """The number of experts as an int with 1 <= k <= d. Raises TypeError, ValueError."""
     try:
+        if isinstance(k, bool):
+            raise TypeError("a truth value")
         count = operator.index(k)
     except TypeError as error:
         raise TypeError(f"k: expected an integer number of experts, got {k!r}") from error

@@ -21,7 +21,7 @@ from moe.randomness import stream
 
 LEVEL = 0.1  # of the noise, in units of the experts' outputs, where it is not known
 _TELLING = 0.1
-_RANK = 1e-12
+_TILT = 0.37
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,8 @@ def sample_order(x: Tensor, y: Tensor, seed: int) -> Tensor:
     """A random order of the samples that does not depend on the order in which they come: (n,).
 
     They are sorted by y, ties by the length of x in units of its columns, then permuted. So the
-    first m samples are a random part, and the same one whatever the order and the units.
+    first m samples are a random part, and the same one whatever the order and the units. (Where
+    outputs tie, a general linear map of x can change it; rows that tie in both keep their order.)
     """
     length = (x / _root_mean_square(x)).square().sum(1)
     by_value = torch.from_numpy(np.lexsort((length.numpy(), y.numpy())))
@@ -73,20 +74,21 @@ def coordinates_of(
 ) -> Coordinates:
     """The samples' own coordinates, x (n, d), y (n,) float64.
 
-    Axes: the second moment of x becomes the identity, that of x weighted by y^2 diagonal with
-    falling entries, and y correlates positively with every axis. Directions without samples (a
-    column that is a sum of others) are left out: the regressors are then the shortest of those that
-    fit. Whitening by the samples also spares the moments the difference between the samples' second
-    moment and the identity.
+    Axes: the second moment of x becomes the identity, that of x weighted by y^2 + 0.37 y (y over
+    its largest size) diagonal with falling entries, and y correlates positively with every axis.
+    Directions without samples (a column that is a sum of others), to rounding, are left out: the
+    regressors are then the shortest of those that fit. Whitening by the samples also spares the
+    moments the difference between the samples' second moment and the identity. Where the samples
+    themselves have a symmetry (a balanced design) the axes are not unique, nor is the search.
     """
     spread = _root_mean_square(x)
     unit = x / spread
-    values, vectors = torch.linalg.eigh(unit.T @ unit / len(x))
-    kept = values > _RANK * len(values) * values[-1]
-    white = vectors[:, kept] * values[kept].rsqrt()
+    _, sizes, axes = torch.linalg.svd(torch.linalg.qr(unit, mode="r").R)
+    kept = sizes > len(x) * torch.finfo(x.dtype).eps * sizes[0]
+    white = axes[kept].T * (len(x) ** 0.5 / sizes[kept])
     inputs = unit @ white
     output = y / y.abs().max()
-    weighted = inputs.T @ (output.square()[:, None] * inputs)
+    weighted = inputs.T @ ((output.square() + _TILT * output)[:, None] * inputs)
     turn = torch.linalg.eigh(weighted)[1].flip(1)
     pull = (output @ inputs) @ turn
     turn = turn * torch.where(pull < 0, -1.0, 1.0).to(turn)
@@ -110,7 +112,8 @@ def _output_scale(y: Tensor, g: Nonlinearity, sigma: float | None) -> float:
         return largest * mean / first
     if sigma is None:
         return largest * math.sqrt(square / (second + LEVEL**2))
-    signal = square - (sigma / largest) ** 2
+    ratio = sigma / largest
+    signal = square - ratio * ratio
     return largest * math.sqrt(max(signal, _TELLING**2 * square) / second)
 
 

@@ -9,11 +9,11 @@ from scipy.stats import chi2, kstest
 from torch import Tensor
 
 from moe.model import MoE
-from moe.solvers.expectation import sigma_floor
 
 _TESTED = 100_000
 _TAIL = 1e-12
 _ALIKE = 0.01
+_RANK, _EXACT = 1e-10, 1e-6
 
 
 def probability_transform(model: MoE, x: Tensor, y: Tensor) -> Tensor:
@@ -42,19 +42,19 @@ def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
     """p-value of the hypothesis that the spread of z = Phi^-1(F) does not depend on x.
 
     n times the squared correlations of z^2 with the d (d + 1) / 2 products x_a x_b, x whitened by
-    its own mean and covariance, add up to a chi-squared variable with as many degrees of freedom
-    when z is independent of x and the products are uncorrelated, as they are for Gaussian x
-    (derived; White 1980 tests linear regressions like this). uniform (n,), x (n, d).
+    its own mean and covariance (directions in which it does not vary are left out), add up to a
+    chi-squared variable with as many degrees of freedom when z is independent of x and the products
+    are uncorrelated, as they are for Gaussian x (derived; White 1980 tests linear regressions like
+    this). uniform (n,), x (n, d).
     """
     n, d = x.shape
     z = torch.special.ndtri(uniform.clamp(_TAIL, 1 - _TAIL)).square()
     if n <= d or float(z.std()) == 0:
         return 1.0
-    centred = x - x.mean(0)
-    factor, failed = torch.linalg.cholesky_ex(centred.T @ centred / n)
-    if int(failed):
+    white = _whitened(x)
+    d = white.shape[1]
+    if d == 0:
         return 1.0
-    white = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
     z = (z - z.mean()) / z.std(correction=0)
     covariance = white.T @ (z[:, None] * white) / n
     square = white.square()
@@ -64,17 +64,32 @@ def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
     return float(chi2.sf(float(statistic), len(a)))
 
 
-def noiseless(model: MoE, y: Tensor) -> bool:
-    """Whether sigma lies at the floor below which EM does not learn it (``sigma_floor``): every
-    sample is then fitted exactly, up to rounding."""
-    return model.sigma <= 1.01 * sigma_floor(y)
+def _whitened(x: Tensor) -> Tensor:
+    """x (n, d) with mean zero and the identity as covariance, (n, r), r the covariance's rank."""
+    centred = x - x.mean(0)
+    spread = centred.square().mean(0).sqrt()
+    varies = spread > _RANK * x.abs().amax(0)
+    unit = centred[:, varies] / spread[varies]
+    values, vectors = torch.linalg.eigh(unit.T @ unit / len(x))
+    kept = values > _RANK
+    return unit @ (vectors[:, kept] * values[kept].rsqrt())
+
+
+def noiseless(model: MoE, x: Tensor, y: Tensor) -> bool:
+    """Whether every sample is fitted exactly: no residual of the experts that answer for it exceeds
+    a millionth of the median size of y. Does not look at sigma, which may be given."""
+    residual = (y[:, None] - model.expert_means(x)).abs()
+    weighted = (model.responsibilities(x, y) * residual).sum(1)
+    return float(weighted.max()) <= _EXACT * float(y.abs().median())
 
 
 def separation(model: MoE, x: Tensor, load: Tensor, i: int, j: int) -> float:
     """m mean (g(<a_i, x>) - g(<a_j, x>))^2 / sigma^2, 1/m = 1/load_i + 1/load_j (derived).
 
-    About chi-squared with d degrees of freedom, were both fits of one expert, each to its own
-    ``load`` (k,) of the samples x (n, d). Does not depend on the units of x or y.
+    About chi-squared with d degrees of freedom, were both fits of one expert, each to a random part
+    of the samples x (n, d) as large as its ``load`` (k,). EM chooses the parts that fit best, so
+    two fits of one expert mostly lie further apart: a small value tells duplicates, a large one
+    does not tell that there are none. Does not depend on the units of x or y.
     """
     means = model.nonlinearity(x @ model.regressors[[i, j]].T)
     shared = 1.0 / float(load[[i, j]].clamp_min(_TAIL).reciprocal().sum())
@@ -102,7 +117,7 @@ def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str
                 f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
                 f"of one expert would, chi-squared {apart:.1f} with d = {model.d}"
             )
-    p_value = 1.0 if noiseless(model, y) else calibration_p_value(model, x, y)
+    p_value = 1.0 if noiseless(model, x, y) else calibration_p_value(model, x, y)
     if p_value < level:
         found.append(
             "the fitted model does not describe the data: its predictive distribution is not "

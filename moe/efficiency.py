@@ -40,6 +40,8 @@ def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) 
     kept = matrix[:-1, :-1] if sigma_known else matrix
     root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
     unit = kept / root / root[:, None]  # columns of any unit
+    if not bool(torch.isfinite(unit).all()):
+        raise ValueError(f"{name}: expected a finite information matrix; scale x or y")
     factor, failed = torch.linalg.cholesky_ex(unit)
     if int(failed):
         smallest = float(torch.linalg.eigvalsh(unit)[0])

@@ -33,6 +33,8 @@ def as_seed(seed: Any, name: str = "seed") -> int:
     ``numpy.random.Generator`` or ``torch.Generator``. Raises TypeError or ValueError, with the
     argument's name, for anything else.
     """
+    if seed is np.random:
+        seed = np.random.mtrand._rand  # numpy's global stream, as scikit-learn takes it
     if seed is None:
         return int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
     if isinstance(seed, np.random.RandomState):
@@ -45,7 +47,7 @@ def as_seed(seed: Any, name: str = "seed") -> int:
         number = operator.index(seed)
     except TypeError:
         number = None
-    if number is None or isinstance(seed, (bool, np.bool_)):
+    if number is None or isinstance(seed, (bool, np.bool_, torch.Tensor)):
         raise TypeError(
             f"{name}: expected a non-negative integer, None, a numpy RandomState or Generator, or "
             f"a torch Generator, got {seed!r}"
@@ -86,10 +88,17 @@ def global_stream(purpose: str, seed: Any = 0, *index: int) -> Iterator[None]:
 
 
 def _digest(purpose: str, seed: Any, index: tuple[int | str, ...]) -> int:
-    """256 bits of all of them; no two ways to write a key give the same text."""
+    """256 bits of all of them."""
     if not isinstance(purpose, str) or not purpose:
         raise TypeError(f"purpose: expected a word, got {purpose!r}")
-    key = (purpose, as_seed(seed), *(i if isinstance(i, str) else operator.index(i) for i in index))
+    number = as_seed(seed)
+    if number.bit_length() > 1024:  # too long to write down
+        number = -int.from_bytes(hashlib.sha256(hex(number).encode()).digest(), "big")
+    try:
+        places = ["".join(i) if isinstance(i, str) else operator.index(i) for i in index]
+    except TypeError as error:
+        raise TypeError(f"index: expected integers or words, got {index!r}") from error
+    key = ("".join(purpose), number, *places)
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest(), "big")
 
 

@@ -38,7 +38,9 @@ class Stage:
     and sigma, None where not yet known; trace (T,), what the stage's solver recorded: eigenvalues
     of M for "moments", the values of L_4 reached by the starts for "L4", the log-likelihood in nats
     per sample for the others, "gates" and "search" that of the ends they hand on; iterations, where
-    there are several starts the passes of all together; seconds of wall time.
+    there are several starts the passes of all together; seconds of wall time. Where EM goes on from
+    a part of the samples to all of them, or from a learned sigma to the given one, the trace joins
+    both runs and need not rise where they meet.
     """
 
     name: str
@@ -61,8 +63,9 @@ class Recovery:
     starts that lost included (where EM worked on a part of the samples, over that part); origin:
     where the start that won came from; supporters: how many ways that have nothing in
     common ended where it did, its own included; doubts: what speaks against the fit, in words, or
-    says that EM had not converged; refusals: why a way gave no start; noiseless: sigma is at its
-    floor, 1e-7 of the outputs, and every sample is fitted exactly.
+    says that EM had not converged; refusals: which way gave no start, and why; noiseless: every
+    sample is fitted exactly (``moe.diagnostics.noiseless``), and a sigma that was learned is at its
+    floor, 1e-7 of the outputs.
 
     Pickles hold the standard errors, where there are any, instead of the samples.
     """
@@ -90,9 +93,9 @@ class Recovery:
     @property
     def reason(self) -> str:
         """All of it in words."""
-        said = [*self.doubts, *(f"L_4 gave no start: {why}" for why in self.refusals[:1])]
+        said = [*self.doubts, *(why for why in self.refusals if why.startswith("L_4"))]
         if self.noiseless:
-            said.append("the outputs have no noise: sigma is at its floor, 1e-7 of their size")
+            said.append("the outputs have no noise: every sample is fitted exactly")
         if self.origin in _WON:
             said.append(_WON[self.origin])
         return "; ".join(said) or "joint EM converged and the fit is calibrated"

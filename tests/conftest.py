@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from builder.pipeline import Book, build
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True)  # every run draws the same examples
+settings.load_profile("fixed")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,6 +12,7 @@ import torch
 from helpers import samples
 
 import moe
+from moe.diagnostics import dependence_p_value
 from moe.metrics import regressor_error, regressor_error_of
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
@@ -236,6 +237,92 @@ def test_an_effort_or_seed_of_the_wrong_kind_is_refused_by_name(effort: str) -> 
     options, error, message = EFFORTS[effort]
     with pytest.raises(error, match=message):
         moe.recover(X, Y, 2, **options)
+
+
+def test_a_column_of_ones_does_not_switch_calibration_off() -> None:
+    """Residuals that depend on x are seen whatever constant columns stand beside it."""
+    z = torch.randn(2_000, 3, generator=stream("inputs", 1), dtype=torch.float64)
+    noise = torch.randn(2_000, generator=stream("noise", 1), dtype=torch.float64)
+    uniform = torch.special.ndtr(noise * (0.3 + z[:, 0].abs()))
+    ones = torch.ones(2_000, 1, dtype=torch.float64)
+    plain = dependence_p_value(uniform, z)
+    assert plain < 1e-50
+    for x in (torch.cat([ones, z], 1), torch.cat([z, z[:, :1] - z[:, 1:2]], 1)):
+        assert dependence_p_value(uniform, x) == pytest.approx(plain, rel=1e-3)
+    assert dependence_p_value(torch.special.ndtr(noise), torch.cat([ones, z], 1)) > 1e-3
+
+
+def test_a_compromise_is_doubted_beside_a_column_of_ones() -> None:
+    passed = 0
+    for seed in range(8):
+        _truth, x, y = samples(3, 5, 1_500, seed, gate_norm=0.0)
+        x = torch.cat([torch.ones(1_500, 1, dtype=torch.float64), x], 1)
+        passed += quietly(x, y, 2).converged
+    assert passed <= 4, "three experts fitted by two; 21 of 30 passed without the test"
+
+
+@pytest.mark.parametrize("sigma", [1e-8, 1e-20])
+def test_a_tiny_sigma_that_is_given_does_not_make_the_outputs_exact(sigma: float) -> None:
+    fit = quietly(X, Y, 2, sigma=sigma)
+    assert not fit.noiseless and not fit.converged
+
+
+def test_unix_time_over_two_hours_keeps_its_slope() -> None:
+    """Mean over spread of 10^6: whitening squares no condition number."""
+    seconds = 7_200 * torch.rand(1_000, generator=stream("inputs", 2), dtype=torch.float64)
+    x = torch.stack([torch.ones_like(seconds), 1.7e9 + seconds], 1)
+    noise = 0.5 * torch.randn(1_000, generator=stream("noise", 2), dtype=torch.float64)
+    y = 0.6 * seconds / 7_200 + noise
+    fit = quietly(x, y, 1)
+    centred = torch.stack([x[:, 0], seconds / 7_200], 1)
+    best = centred @ torch.linalg.lstsq(centred, y).solution
+    assert float((fit.model.mean(x) - best).abs().max()) < 1e-4
+
+
+def test_doubts_name_the_experts_of_the_model() -> None:
+    _, x, y = samples(2, 4, 600, 5)
+    y[7] = 1e15
+    fit = quietly(x, y, 2)
+    load = fit.model.responsibilities(x, y).sum(0)
+    lost = int(load.argmin())
+    assert any(f"expert {lost} has collapsed" in doubt for doubt in fit.doubts)
+
+
+def test_outputs_of_plus_and_minus_one_do_not_depend_on_the_columns_order() -> None:
+    """y^2 is constant, which alone would leave the axes to rounding."""
+    _truth, x, y = samples(2, 4, 3_000, 6, sigma=0.5)
+    y = y.sign()
+    plain, other = quietly(x, y, 2), quietly(x[:, [2, 0, 3, 1]], y, 2)
+    torch.testing.assert_close(
+        other.model.mean(x[:, [2, 0, 3, 1]]), plain.model.mean(x), rtol=0, atol=1e-6
+    )
+
+
+EXTREMES: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "sigma tiny": (X, Y, {"sigma": 1e-300}, "^sigma: expected a noise level within a factor"),
+    "sigma huge": (X, Y, {"sigma": 1e200}, "^sigma: expected a noise level within a factor"),
+    "y huge for tanh": (
+        X,
+        Y * 1e150,
+        {"nonlinearity": "tanh"},
+        r"^y: expected outputs below 1e\+100",
+    ),
+    "x is zero": (X * 0, Y, {}, "^x: expected inputs that are not all zero"),
+}
+
+
+@pytest.mark.parametrize("case", EXTREMES)
+def test_extremes_are_refused_by_name(case: str) -> None:
+    x, y, options, message = EXTREMES[case]
+    with pytest.raises(ValueError, match=message):
+        moe.recover(x, y, 2, **options)
+
+
+def test_standard_errors_that_overflow_are_refused_and_do_not_stop_a_pickle() -> None:
+    fit = quietly(X * 1e150, Y * 1e-150, 2)
+    with pytest.raises(ValueError, match="information matrix"):
+        _ = fit.standard_errors
+    assert pickle.loads(pickle.dumps(fit)).reason == fit.reason
 
 
 @pytest.mark.parametrize("seed", [np.int64(3), 2**70, None, stream("seeds")])

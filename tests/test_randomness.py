@@ -91,7 +91,18 @@ def test_seeds_are_what_scikit_learn_takes_and_more() -> None:
         assert as_seed(first) == as_seed(second) != as_seed(first), "it moves on"
 
 
-@pytest.mark.parametrize("seed", ["a", 1.5, True, np.bool_(True), [1], object()])
+def test_a_seed_may_be_as_long_as_it_likes_and_words_are_words() -> None:
+    long = 10**5_000
+    assert not torch.equal(numbers(stream("truth", long)), numbers(stream("truth", long + 1)))
+    assert torch.equal(numbers(stream(np.str_("truth"), 0)), numbers(stream("truth", 0)))
+    assert as_seed(np.random) != as_seed(np.random), "numpy's own stream moves on"
+    with pytest.raises(TypeError, match=r"^index: expected integers or words"):
+        stream("truth", 0, 1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "seed", ["a", 1.5, True, np.bool_(True), [1], torch.tensor(True), object()]
+)
 def test_a_seed_of_another_kind_is_refused_by_name(seed: object) -> None:
     with pytest.raises(TypeError, match=r"^random_state: expected a non-negative integer, None"):
         as_seed(seed, "random_state")

@@ -2,7 +2,7 @@
 
 `import moe.losses` depends on moe/losses.py, on the __init__.py of its parents, and on whatever
 those import in turn. A package may load its public names lazily: a dict literal `_PUBLIC` in its
-__init__.py then says where each lives, so that `moe.recover` leads to moe/recovery.py and to
+__init__.py then says where each lives, so that `moe.recover` leads to moe/recovery and to
 nothing else. Where the code cannot be told (a star import, the package passed around as a value, a
 computed module name), everything counts: rather executed once too often than once too seldom.
 """

@@ -22,6 +22,7 @@ from moe.checks import (
 from moe.coordinates import Coordinates, coordinates_of, sample_order
 from moe.diagnostics import doubts, noiseless
 from moe.metrics import match
+from moe.model import MoE
 from moe.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import as_seed, stream
 from moe.recovery.judging import LOOSE, TIGHT, End, Field, follow, model_of
@@ -39,6 +40,8 @@ from moe.results import Origin, Recovery, Stage
 from moe.solvers.em import EMResult, expectation_maximisation
 
 __all__ = ["recover"]
+
+_EXTREME = 1e100
 
 
 def recover(
@@ -67,19 +70,22 @@ def recover(
        ``sigma`` where that is given. Norms of the regressors are free here.
 
     If the moments cannot be trusted (M's k-th eigenvalue lies within its noise, or L_4 has no
-    minimum), or the fit is in doubt (``moe.diagnostics.doubts`` at p < 1e-3, or fewer than
-    100 samples a weight, where such tests see little), EM is started at random, annealed expert
-    by expert, on a subsample (``moe.solvers.restarts``), after the start from third moments where M
-    can be trusted (``moe.solvers.spectral``). Where a few such starts disagree they are recombined,
-    up to ``restarts`` starts in all (``moe.solvers.recombination``). Where that costs little
-    (k (k + 1) d^2 <= 3,000) eight starts with random gates run too. The highest likelihood wins:
-    ``origin`` says which start it was. It must then have been reached twice, by ways that have
-    nothing in common: otherwise it may be wrong, and ``converged`` is False.
+    minimum), or something speaks against the fit (``moe.diagnostics.doubts`` at p < 1e-3), the
+    start from third moments is tried where M can be trusted (``moe.solvers.spectral``). If that
+    does not settle it, or there are fewer than 100 samples a weight, where such tests see little,
+    EM is started at random, annealed expert by expert, on a subsample (``moe.solvers.restarts``).
+    Where a few such starts disagree they are recombined, up to ``restarts`` starts in all
+    (``moe.solvers.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000) eight starts
+    with random gates run too. The highest likelihood wins, by more than a nat: ``origin`` says
+    which start it was. Where EM was searched for at random, or a random start won, the answer must
+    have been reached twice, by ways that have nothing in common: otherwise ``converged`` is False.
+    (Book, chapter 8: how often that still passes a wrong answer.)
 
     Equivariant up to rounding: all of it happens in coordinates that the samples themselves decide
     (``moe.coordinates``), so units and order of columns, any linear map of x, the order of the
     samples, and for linear, ReLU and leaky ReLU experts the unit of y, change nothing but the
-    units of the answer. Experts come by falling share of the samples, (1/n) sum_n P(i | x_n, y_n).
+    units of the answer. Experts come by falling share of the samples, (1/n) sum_n P(i | x_n, y_n),
+    equal shares by the first coefficient.
 
     gated: False where the weights are known to be equal and constant, W = 0, which is then held.
 
@@ -109,12 +115,19 @@ def recover(
         check_at_least(count, 1, name)
         for name, count in (("starts", starts), ("restarts", restarts), ("iterations", iterations))
     )
-    _check_data(x, y, k, gated)
+    if not isinstance(gated, bool):
+        raise TypeError(f"gated: expected True or False, got {gated!r}")
+    _check_data(x, y, k, gated, g)
     warn_unless_gaussian(x)
     order = sample_order(x, y, seed)
     x, y = x[order], y[order]
     coordinates = coordinates_of(x, y, g, known)
     level = None if known is None else known / coordinates.scale
+    if level is not None and not 1 / _EXTREME < level < _EXTREME:
+        raise ValueError(
+            f"sigma: expected a noise level within a factor of {_EXTREME:g} of the size of y, got "
+            f"{known:g}"
+        )
     full = Problem(*coordinates.of(x, y), k, g, level, gated)
     plan: list[tuple[Way, Callable[[Field], bool]]] = [
         (partial(fourth_moments, mu=mu, lam=lam, starts=starts), lambda so_far: True),
@@ -122,13 +135,13 @@ def recover(
         (gates_too, lambda so_far: full.gates_are_cheap),
         (partial(search, starts=restarts), lambda so_far: so_far.unsettled),
     ]
-    fit = _brought_back(_carried_out(plan, full, iterations, seed), coordinates, x, y)
+    fit = _brought_back(_carried_out(plan, full, iterations, seed, coordinates), coordinates, x, y)
     if not fit.converged:
         warnings.warn(f"recover: converged is False: {fit.reason}", stacklevel=2)
     return fit
 
 
-def _check_data(x: Tensor, y: Tensor, k: int, gated: bool) -> None:
+def _check_data(x: Tensor, y: Tensor, k: int, gated: bool, g: Nonlinearity) -> None:
     n, d = x.shape
     parameters = (2 * k - 1 if gated else k) * d + 1
     if n <= parameters:
@@ -137,12 +150,23 @@ def _check_data(x: Tensor, y: Tensor, k: int, gated: bool) -> None:
             f"x: expected more samples than the model has parameters, {count} = {parameters}, "
             f"got n = {n}"
         )
-    if float(y.std()) <= 1e-12 * float(y.abs().max()):
+    if not bool(x.any()):
+        raise ValueError("x: expected inputs that are not all zero")
+    largest = float(y.abs().max())
+    if largest > _EXTREME and not g.is_homogeneous:
+        raise ValueError(
+            f"y: expected outputs below {_EXTREME:g} in size for {g.name} experts, got {largest:g}"
+        )
+    if largest == 0 or float((y / largest).std()) <= 1e-12:
         raise ValueError(f"y: expected outputs that vary, got the constant {float(y[0]):.6g}")
 
 
 def _carried_out(
-    plan: Sequence[tuple[Way, Callable[[Field], bool]]], full: Problem, iterations: int, seed: int
+    plan: Sequence[tuple[Way, Callable[[Field], bool]]],
+    full: Problem,
+    iterations: int,
+    seed: int,
+    coordinates: Coordinates,
 ) -> Recovery:
     """The ways of the plan that are wanted, in order, then the leader refined on all samples."""
     generator = stream("recover", seed)
@@ -170,7 +194,7 @@ def _carried_out(
         runs, data = [*runs, _refined(full, field.leader, iterations)], [*data, full]
         passes += runs[-1].passes
     stages.append(_stage("likelihood", runs, data, watch.lap()))
-    return _verdict(full, field, runs[-1], tuple(stages), mu, lam, passes, iterations)
+    return _verdict(full, field, runs[-1], tuple(stages), mu, lam, passes, iterations, coordinates)
 
 
 def _refined(full: Problem, best: End, iterations: int) -> EMResult:
@@ -199,9 +223,11 @@ def _verdict(
     lam: float,
     passes: int,
     iterations: int,
+    coordinates: Coordinates,
 ) -> Recovery:
     """The one place that says whether the answer may be believed, and why not."""
     model, leader = model_of(fit, full), field.leader
+    model = model.reordered(_by_share(model, full, coordinates))
     against = doubts(model, full.x, full.y)
     if field.lonely:
         against.append("of all starts only one reached the highest likelihood found")
@@ -219,10 +245,17 @@ def _verdict(
         supporters=field.supporters,
         doubts=tuple(against),
         refusals=field.refusals,
-        noiseless=noiseless(model, full.y),
+        noiseless=noiseless(model, full.x, full.y),
         _samples=(full.x, full.y),
         _sigma_known=full.sigma is not None,
     )
+
+
+def _by_share(model: MoE, full: Problem, coordinates: Coordinates) -> Tensor:
+    """The experts by falling share of the samples, equal ones by their first coefficient, (k,)."""
+    share = model.responsibilities(full.x, full.y).mean(0).tolist()
+    first = coordinates.regressors(model.regressors)[:, 0].tolist()
+    return torch.tensor(sorted(range(model.k), key=lambda i: (share[i], first[i]), reverse=True))
 
 
 def _stage(name: str, runs: Sequence[EMResult], data: Sequence[Problem], seconds: float) -> Stage:
@@ -240,13 +273,8 @@ def _stage(name: str, runs: Sequence[EMResult], data: Sequence[Problem], seconds
 
 
 def _brought_back(fit: Recovery, coordinates: Coordinates, x: Tensor, y: Tensor) -> Recovery:
-    """The answer for the samples x (n, d), y (n,) as they came, experts by falling share."""
+    """The answer for the samples x (n, d), y (n,) as they came."""
     shift = math.log(coordinates.scale)
-    model = coordinates.model(fit.model)
-    share, first = model.responsibilities(x, y).mean(0), model.regressors[:, 0]
-    order = torch.tensor(
-        sorted(range(model.k), key=lambda i: (float(share[i]), float(first[i])), reverse=True)
-    )
 
     def stage(of: Stage) -> Stage:
         regressors = None if of.regressors is None else coordinates.regressors(of.regressors)
@@ -262,8 +290,7 @@ def _brought_back(fit: Recovery, coordinates: Coordinates, x: Tensor, y: Tensor)
 
     return replace(
         fit,
-        model=model.reordered(order),
-        proportions=fit.proportions[order],
+        model=coordinates.model(fit.model),
         stages=tuple(stage(each) for each in fit.stages),
         log_likelihood=fit.log_likelihood - len(y) * shift,
         _samples=(x, y),

@@ -23,10 +23,10 @@ _GATE_SAMPLES, _CHEAP = 500, 1_500
 
 
 class NoStartError(Exception):
-    """A way gives no start for these samples: why, and the stages it got through."""
+    """A way gives no start for these samples: which one, why, and the stages it got through."""
 
-    def __init__(self, reason: str, stages: tuple[Stage, ...] = ()) -> None:
-        super().__init__(reason)
+    def __init__(self, name: str, reason: object, stages: tuple[Stage, ...] = ()) -> None:
+        super().__init__(f"{name} gave no start: {reason}")
         self.stages = stages
 
 
@@ -64,15 +64,9 @@ class Problem:
         size = self.k * (self.k + 1) // 2 * self.x.shape[1] ** 2
         return self.gated and self.k > 1 and size <= _CHEAP
 
-    @property
-    def moments(self) -> L4Moments:
-        """M, and T in its top-k eigenspace. Raises NoStartError where M cannot be trusted."""
-        if isinstance(self._moments, NoMinimumError):
-            raise NoStartError(str(self._moments)) from self._moments
-        return self._moments
-
     @cached_property
-    def _moments(self) -> L4Moments | NoMinimumError:
+    def moments(self) -> L4Moments | NoMinimumError:
+        """M, and T in its top-k eigenspace; or why M cannot be trusted."""
         try:
             return l4_moments_of(self.x, self.y, self.k, self.g, self.sigma, resolution=RESOLUTION)
         except NoMinimumError as error:
@@ -122,13 +116,15 @@ def fourth_moments(
     """The lowest minimum of L_4 (``solvers.l4``)."""
     watch = Stopwatch()
     moments = full.moments
+    if isinstance(moments, NoMinimumError):
+        raise NoStartError("L_4", moments)
     seen = moments.whitening.all_eigenvalues
     first = Stage("moments", None, None, moments.sigma, seen, 1, watch.lap())
     pull = full.y @ full.x / len(full.y)
     try:
         fit = minimise_l4(moments, pull, generator, mu=mu, lam=lam, starts=starts)
     except NoMinimumError as error:
-        raise NoStartError(str(error), (first,)) from error
+        raise NoStartError("L_4", error, (first,)) from error
     found = fit.solution
     second = Stage("L4", fit.regressors, None, None, found.values, found.iterations, watch.lap())
     return Starts(
@@ -144,10 +140,13 @@ def fourth_moments(
 
 def third_moments(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
     """The tensor power method on third moments (``solvers.spectral``)."""
+    moments = full.moments
+    if isinstance(moments, NoMinimumError):
+        raise NoStartError("T_3", moments)
     try:
-        rows, shares = spectral_start(full.x, full.y, full.moments, full.g, generator)
+        rows, shares = spectral_start(full.x, full.y, moments, full.g, generator)
     except ValueError as error:
-        raise NoStartError(str(error)) from error
+        raise NoStartError("T_3", error) from error
     zero = torch.zeros_like(rows)
     return Starts(Origin.THIRD_MOMENTS, rows[None], zero[None], full.y.std()[None], shares)
 
