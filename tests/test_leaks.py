@@ -1,7 +1,10 @@
 """Nobody is told the truth: no start that a contestant draws is nearer to it than chance allows."""
 
+import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,8 +15,21 @@ from torch import Tensor
 
 import moe
 from moe.coordinates import coordinates_of
-from moe.experiments import gradient_baselines, headline
-from moe.experiments.baselines import METHODS
+from moe.experiments import (
+    annealing,
+    contest,
+    efficiency,
+    em_and_spectral,
+    gradient_baselines,
+    gridlock,
+    headline,
+    how_many,
+    l4_stream,
+    sample_complexity,
+    stages,
+    wrong_ends,
+)
+from moe.experiments.baselines import METHODS, Contest, trial
 from moe.experiments.problems import Problem, Setting, draw
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
@@ -56,6 +72,72 @@ def drawn_by_recover(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> tuple
     coordinates = coordinates_of(problem.x, problem.y, problem.nonlinearity, problem.sigma)
     inside = torch.linalg.solve(coordinates.basis, problem.truth.regressors.T).T
     return torch.cat([rows.flatten(0, -2) for rows in seen]), inside
+
+
+class Ledger:
+    """Every number that torch draws while an experiment runs, by the purpose of its stream."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.drawn: dict[str, set[float]] = {}
+        self._purpose: dict[int, tuple[torch.Generator, str]] = {}
+        for name, module in list(sys.modules.items()):
+            if name.startswith("moe.") and getattr(module, "stream", None) is stream:
+                monkeypatch.setattr(module, "stream", self._stream)
+        for name in ("randn", "rand"):
+            monkeypatch.setattr(torch, name, self._recorded(getattr(torch, name)))
+
+    def _stream(self, purpose: str, *key: Any) -> torch.Generator:
+        generator = stream(purpose, *key)
+        self._purpose[id(generator)] = generator, purpose  # kept, so that ids stay its own
+        return generator
+
+    def _recorded(self, draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def drawing(*shape: Any, generator: torch.Generator, **options: Any) -> Tensor:
+            numbers = draw(*shape, generator=generator, **options)
+            _, purpose = self._purpose[id(generator)]
+            self.drawn.setdefault(purpose, set()).update(numbers.flatten()[:4_000].tolist())
+            return numbers
+
+        return drawing
+
+
+EASY = Setting(3, 4, 90)
+EXPERIMENTS: dict[str, Callable[[], object]] = {
+    **{name: partial(trial, Contest(name, EASY), 3) for name in METHODS if "loss" not in name},
+    "trust": partial(contest.answer, EASY, 3),
+    "gridlock": partial(gridlock.trial, gridlock.Spec(Setting(4, 4, 60), (0.05,)), 0),
+    "slides": partial(em_and_spectral.trial, em_and_spectral.Spec(EASY, "spectral + EM", "one"), 3),
+    "annealing": partial(annealing.run, EASY, 2, 5),
+    "wrong ends": partial(wrong_ends.trial, wrong_ends.Spec(EASY, starts=4), 3),
+    "headline": partial(
+        headline.run,
+        headline.Spec(k=2, d=4, seeds=2, batch=20, steps=3, gate_steps=3, points=1),
+    ),
+    "stages": partial(stages.trial, stages.Spec(k=2, d=4), 2_000, 1),
+    "how many": partial(how_many.trial, how_many.Spec(k=2, d=3, samples_per_expert=150), 1),
+    "efficiency": partial(efficiency.trial, efficiency.Spec(k=2, d=4, n=500, bound_samples=500), 1),
+    "sample complexity": partial(
+        sample_complexity.trial,
+        sample_complexity.Spec(k=2, d=6, nonlinearity="tanh", sizes=(500,)),
+        1,
+    ),
+    "stream": partial(l4_stream.run, l4_stream.Spec(steps=3, seeds=2)),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_number_of_an_experiment_is_drawn_for_two_purposes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth, data, starts and solver: what one of them draws, none of the others does."""
+    ledger = Ledger(monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        EXPERIMENTS[name]()
+    assert len(ledger.drawn) >= 2, ledger.drawn.keys()
+    assert "truth" in ledger.drawn or name == "sample complexity", "which has one fixed truth"
+    for one, other in combinations(ledger.drawn, 2):
+        assert not ledger.drawn[one] & ledger.drawn[other], (one, other)
 
 
 def test_chance_sees_a_single_row_of_the_truth_among_many() -> None:
