@@ -87,7 +87,7 @@ def test_stages_come_in_order_and_each_improves_on_the_last() -> None:
     truth, x, y = samples(n=20_000, seed=2)
     fit = moe.recover(x, y, 3)
     names = [stage.name for stage in fit.stages]
-    assert names == ["moments", "L4", "L_log", "gates", "likelihood"]
+    assert names == ["moments", "L4", "L_log", "likelihood"]
     l4, likelihood = fit.stage("L4"), fit.stage("likelihood")
     assert fit.stage("moments").regressors is None and l4.gating is None
     torch.testing.assert_close(l4.regressors.norm(dim=1), torch.ones(3, dtype=torch.float64))

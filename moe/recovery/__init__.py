@@ -75,11 +75,12 @@ def recover(
     does not settle it, or there are fewer than 100 samples a weight, where such tests see little,
     EM is started at random, annealed expert by expert, on a subsample (``moe.solvers.restarts``).
     Where a few such starts disagree they are recombined, up to ``restarts`` starts in all
-    (``moe.solvers.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000) eight starts
-    with random gates run too. The highest likelihood wins, by more than a nat: ``origin`` says
-    which start it was. Where EM was searched for at random, or a random start won, the answer must
-    have been reached twice, by ways that have nothing in common: otherwise ``converged`` is False.
-    (Book, chapter 8: how often that still passes a wrong answer.)
+    (``moe.solvers.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000; no more than
+    20 weights, or 150 samples for each) eight starts with random gates run too. The highest
+    likelihood wins, by more than a nat: ``origin`` says which start it was. Where EM was searched
+    for at random, or a random start won, the answer must have been reached twice, by ways that have
+    nothing in common: otherwise ``converged`` is False. (Book, chapter 8: how often that still
+    passes a wrong answer.)
 
     Equivariant up to rounding: all of it happens in coordinates that the samples themselves decide
     (``moe.coordinates``), so units and order of columns, any linear map of x, the order of the
