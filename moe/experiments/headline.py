@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,21 +100,25 @@ def _pad(free: Tensor) -> Tensor:
     return torch.nn.functional.pad(free, (0, 0, 0, 1))
 
 
+def random_mixtures(count: int, seed: int, **options: Any) -> list[MoE]:
+    """``count`` mixtures, one after the other from the stream of true parameters; options: see
+    ``random_moe``."""
+    generator = stream("truth", seed)
+    return [random_moe(**options, generator=generator) for _ in range(count)]
+
+
 def run(spec: Spec) -> Record:
     """Run the four methods on the same mixtures. Deterministic in ``spec``."""
-    mixtures = stream("truth", spec.seed)
-    truths = [
-        random_moe(
-            spec.k,
-            spec.d,
-            sigma=spec.sigma,
-            gate_norm=spec.gate_norm,
-            orthonormal=spec.orthonormal,
-            nonlinearity=spec.nonlinearity,
-            generator=mixtures,
-        )
-        for _ in range(spec.seeds)
-    ]
+    truths = random_mixtures(
+        spec.seeds,
+        spec.seed,
+        k=spec.k,
+        d=spec.d,
+        sigma=spec.sigma,
+        gate_norm=spec.gate_norm,
+        orthonormal=spec.orthonormal,
+        nonlinearity=spec.nonlinearity,
+    )
     streams = _Streams(truths, stream("data", spec.seed))
     quartic, quadratic = (output_transform(spec.nonlinearity, spec.sigma, m) for m in (4, 2))
     shape = (spec.seeds, spec.k, spec.d)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from moe.experiments.gaussian_integrals import exact_proportions
-from moe.experiments.headline import _dual, _Streams
+from moe.experiments.headline import _dual, _Streams, random_mixtures
 from moe.losses import l4_population, l4_samples
 from moe.metrics import regressor_error_of
-from moe.model import MoE, random_moe
+from moe.model import MoE
 from moe.moments import score_moment, whiten
 from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
@@ -121,18 +121,15 @@ def run(spec: Spec) -> Record:
 
 
 def _mixtures(spec: Spec) -> list[MoE]:
-    generator = stream("truth", spec.seed)
-    return [
-        random_moe(
-            spec.k,
-            spec.d,
-            sigma=spec.sigma,
-            gate_norm=spec.gate_norm,
-            orthonormal=spec.orthonormal,
-            generator=generator,
-        )
-        for _ in range(spec.seeds)
-    ]
+    return random_mixtures(
+        spec.seeds,
+        spec.seed,
+        k=spec.k,
+        d=spec.d,
+        sigma=spec.sigma,
+        gate_norm=spec.gate_norm,
+        orthonormal=spec.orthonormal,
+    )
 
 
 def _descend(
