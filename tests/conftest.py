@@ -35,7 +35,18 @@ def __getattr__(name):
     "moe/numbers_b.py": "from .shared import ONE\n\nbeta = ONE + ONE\n",
     "moe/shared.py": "ONE = 1\n",
     "moe/unused.py": "gamma = 3\n",
-    "book/index.md": "# Tiny\n\nNothing to execute: $x^2$.\n",
+    "book/index.md": """# Tiny
+
+Nothing to execute: $x^2$. One is **{{ claims["01-one"].verdict }}**: {{ claims["01-one"].value }}.
+""",
+    "book/ledger.md": """# Ledger
+
+```{include} _generated/counts.txt
+```
+
+```{include} _generated/claims.txt
+```
+""",
     "book/one.md": f"""{HEADER}
 # One
 
@@ -53,6 +64,18 @@ from moe.numbers_a import alpha
 assert alpha
 print("one", profile, seed, scale * alpha)
 ```
+
+```{{code-cell}} ipython3
+:tags: [hide-input]
+
+from moe.claims import Finding, claim
+
+claim(
+    "01-one", r"One is $\\lvert 1 \\rvert$", Finding(scale > 0, scale, (0.5, 2)),
+    source="derived", verdict="measured", finding="as one would hope",
+)
+claim("01-large", "Many are one", None, source="paper, recalled", verdict="reproduced")
+```
 """,
     "book/two.md": f"""{HEADER}
 # Two
@@ -63,7 +86,10 @@ import moe
 print("two", moe.beta)
 ```
 """,
-    "_toc.yml": "root: book/index\nformat: jb-book\nchapters: [file: book/one, file: book/two]\n",
+    "_toc.yml": """format: jb-book
+root: book/index
+chapters: [file: book/one, file: book/two, file: book/ledger]
+""",
 }
 
 
@@ -79,6 +105,9 @@ def built_tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in TINY.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
+    for name in ("randomness.py", "claims/__init__.py"):
+        (root / "moe" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "moe" / name, root / "moe" / name)
     shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
     shutil.copy(ROOT / "book" / "references.bib", root / "book")
     shutil.copy(ROOT / "_config.yml", root)

@@ -13,6 +13,7 @@ FLOORS = [
     ["efficiency", "diagnostics", "solvers", "landscape"],
     ["recovery", "results", "streaming"],
     ["estimator", "selection", "experiments"],
+    ["claims"],
     ["plotting"],
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

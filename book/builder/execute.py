@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 
+from builder.claims import collect
 from builder.contents import Chapter
 
 _KERNEL_SETTINGS = """\
@@ -105,6 +106,7 @@ def run(job: Job, cores: int) -> Outcome:
         )
         seconds = time.perf_counter() - started
         notebook.metadata["provenance"] = {**job.provenance, "seconds": seconds}
+        notebook.metadata["claims"] = collect(notebook)
         nbformat.write(notebook, part)
         os.replace(part, job.target)
     except papermill.PapermillExecutionError as error:

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import joblib
 import nbformat
 import yaml
 
+from builder import claims as ledger
 from builder.contents import Chapter
+from builder.errors import BuildError
 from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
@@ -23,9 +26,10 @@ def stage(
 ) -> None:
     """Fill `folder`: pages, configuration, static files, MathJax; `executed` maps name -> notebook.
 
-    A notebook chapter without an entry in `executed` is staged without outputs and says so.
+    A notebook chapter without an entry in `executed` is staged without outputs and says so. Raises
+    BuildError where the ledger of claims is not in order.
     """
-    made = {}
+    made, claimed = {}, {}
     for chapter in chapters:
         place = folder / chapter.document
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -35,23 +39,35 @@ def stage(
         if chapter.name in executed:
             notebook = nbformat.read(executed[chapter.name], as_version=4)
             made[chapter.document] = notebook.metadata["provenance"]
+            claimed[chapter.name] = notebook.metadata.get("claims", [])
         else:
             notebook = chapter.notebook()
         _finish(notebook, chapter)
         nbformat.write(notebook, place.with_suffix(".ipynb"))
+    rows = ledger.ledger(chapters, claimed)
+    if complaints := ledger.problems(rows):
+        raise BuildError("\n".join(["The ledger of claims is not in order:", *complaints]))
+    generated = {
+        "runs.txt": runs_table(made),
+        "versions.txt": versions_table(made),
+        "claims.txt": ledger.tables(rows),
+        "counts.txt": ledger.counts(rows),
+        "claims.json": ledger.as_json(rows, made),
+    }
     for top in sorted({Path(c.document).parts[0] for c in chapters if "/" in c.document}):
         _copy_files(root / top, folder / top)
         _copy_mathjax(folder / top / "_static" / "mathjax")
-        generated = folder / top / "_generated"
-        generated.mkdir()
-        (generated / "runs.txt").write_text(runs_table(made), encoding="utf-8")
-        (generated / "versions.txt").write_text(versions_table(made), encoding="utf-8")
+        (folder / top / "_generated").mkdir()
+        for name, text in generated.items():
+            (folder / top / "_generated" / name).write_text(text, encoding="utf-8")
     shutil.copy(root / "_toc.yml", folder / "_toc.yml")
-    _write_config(root / "_config.yml", folder / "_config.yml", banner)
+    quoted = {"claims": ledger.substitutions(rows)}
+    _write_config(root / "_config.yml", folder / "_config.yml", banner, quoted)
 
 
 def _finish(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
-    """Hide what papermill injected; tell at the foot how the page came to be."""
+    """Hide what papermill injected; show claims; tell at the foot how the page came to be."""
+    ledger.insert_boxes(notebook)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("remove-cell")
@@ -78,8 +94,9 @@ def _copy_mathjax(target: Path) -> None:
     (target / "tex-svg-full.js").write_bytes(source.read_bytes())
 
 
-def _write_config(source: Path, target: Path, banner: str) -> None:
+def _write_config(source: Path, target: Path, banner: str, quoted: dict[str, Any]) -> None:
     config = yaml.safe_load(source.read_text(encoding="utf-8"))
+    config["parse"]["myst_substitutions"] = quoted
     config["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
     target.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
 

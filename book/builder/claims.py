@@ -1,0 +1,183 @@
+"""The ledger: what chapters claimed, from executed notebooks to boxes, tables and verdicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from builder.contents import Chapter
+from moe.claims import MIME, SOURCES, UNTRIED, VERDICTS
+
+Record = dict[str, Any]
+UNSEEN = "not executed yet"
+
+
+def collect(notebook: NotebookNode) -> list[Record]:
+    """Take the records out of the outputs of an executed notebook; each learns its cell's id."""
+    found: list[Record] = []
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        ours = [o for o in outputs if MIME in o.get("data", {})]
+        found += [dict(output["data"][MIME], cell=cell["id"]) for output in ours]
+        if ours:
+            cell["outputs"] = [output for output in outputs if output not in ours]
+    return found
+
+
+def declared(chapter: Chapter) -> list[str]:
+    """The identities of the claims that a chapter's cells make, executed or not, in order."""
+    found: list[str] = []
+    for source in chapter.code_cells():
+        for node in ast.walk(ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "claim":
+                first = node.args[0] if node.args else node
+                literal = isinstance(first, ast.Constant)
+                found.append(str(ast.literal_eval(first)) if literal else ast.unparse(node))
+    return found
+
+
+def insert_boxes(notebook: NotebookNode) -> None:
+    """After each cell that claims something, a box that says what; the ledger links to it."""
+    records: list[Record] = notebook.metadata.get("claims", [])
+    cells: list[NotebookNode] = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        lines = [line for record in records if record["cell"] == cell["id"] for line in box(record)]
+        if lines:
+            text = "\n".join([":::{div} claims", *lines, ":::"])
+            cells.append(nbformat.v4.new_markdown_cell(text, id=f"claims-{cell['id']}"[:64]))
+    notebook.cells = cells
+
+
+def box(record: Record) -> list[str]:
+    """A claim as a paragraph with a label."""
+    return [f"(claim-{record['identity']})=", f"**Claim.** {sentence(record)}", ""]
+
+
+def sentence(record: Record) -> str:
+    return (
+        f"{record['statement']} ({mark(record)}). **{verdict(record).capitalize()}**{came(record)}."
+    )
+
+
+def verdict(record: Record) -> str:
+    return str(record["verdict"] if record["tried"] else UNTRIED)
+
+
+def mark(record: Record) -> str:
+    return (
+        str(record["source"])
+        .replace("slides", "authors' slides")
+        .replace("derived", "derived here")
+    )
+
+
+def came(record: Record) -> str:
+    found = "; ".join(filter(None, [record["value"], record["finding"]]))
+    return f": {found}" if found else ""
+
+
+def ledger(chapters: Sequence[Chapter], claims: Mapping[str, list[Record]]) -> list[Record]:
+    """Every claim of the book in order, those of chapters that were not executed among them."""
+    rows: list[Record] = []
+    for chapter in chapters:
+        if chapter.name in claims:
+            rows += [dict(record, chapter=chapter.document) for record in claims[chapter.name]]
+        elif chapter.is_notebook:
+            rows += [_unseen(identity, chapter) for identity in declared(chapter)]
+    return rows
+
+
+def _unseen(identity: str, chapter: Chapter) -> Record:
+    blank = dict.fromkeys(("statement", "source", "value", "finding"), "")
+    return {
+        "identity": identity,
+        "chapter": chapter.document,
+        "verdict": UNSEEN,
+        "tried": True,
+    } | blank
+
+
+def problems(rows: Sequence[Record]) -> list[str]:
+    """Identities that come twice, or that do not begin with their chapter's number."""
+    twice = [i for i, count in Counter(row["identity"] for row in rows).items() if count > 1]
+    found = [f"two claims are called {identity}" for identity in twice]
+    for row in rows:
+        number = row["chapter"].rpartition("/")[2][:2]
+        if number.isdigit() and row["identity"][:2] != number:
+            found.append(f"{row['chapter']}.md: the claim {row['identity']} is another chapter's")
+    return found
+
+
+def counts(rows: Sequence[Record]) -> str:
+    """How many claims of which source came to which verdict, as a Markdown table."""
+    seen = [verdict(row) for row in rows]
+    columns = [v for v in (*VERDICTS, UNTRIED, UNSEEN) if v in seen]
+    lines = [_row("said by", *columns, "all"), _row(*["---"] * (len(columns) + 2))]
+    marks = [*sorted({row["source"] for row in rows if row["source"]}, key=_order)]
+    for source in marks:
+        own = [verdict(row) for row in rows if row["source"] == source]
+        lines.append(
+            _row(mark({"source": source}), *(own.count(c) or "" for c in columns), len(own))
+        )
+    totals = [f"**{seen.count(column)}**" for column in columns]
+    return "\n".join([*lines, _row("**all**", *totals, f"**{len(rows)}**")]) + "\n"
+
+
+def _order(source: str) -> tuple[int, ...]:
+    return tuple(list(SOURCES).index(part) for part in source.split(", "))
+
+
+def tables(rows: Sequence[Record]) -> str:
+    """One table a chapter: the statement, with a link to its cell; the source; what came of it."""
+    return "\n".join(_tables(rows)) or "No chapter has been executed yet.\n"
+
+
+def _tables(rows: Sequence[Record]) -> Iterator[str]:
+    for document in dict.fromkeys(row["chapter"] for row in rows):
+        yield f"## {{doc}}`/{document}`\n"
+        yield "| Statement | Source | Outcome | |\n|---|---|---|---|"
+        for row in rows:
+            if row["chapter"] != document:
+                continue
+            if verdict(row) == UNSEEN:
+                yield _row(f"`{row['identity']}`", "", UNSEEN, "")
+                continue
+            outcome = f"**{verdict(row).capitalize()}**{came(row)}"
+            link = f"{{ref}}`cell <claim-{row['identity']}>`"
+            yield _row(row["statement"], mark(row), outcome, link)
+        yield ""
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def substitutions(rows: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """What a page may quote: `{{ claims["05-landscape"].verdict }}`, `.value`, `.statement`."""
+    return {
+        row["identity"]: {
+            "verdict": verdict(row),
+            "value": str(row["value"]),
+            "statement": str(row["statement"]),
+        }
+        for row in rows
+    }
+
+
+def as_json(rows: Sequence[Record], made: Mapping[str, Mapping[str, Any]]) -> str:
+    """`claims.json`: the ledger and how each chapter was run."""
+    fields = ("identity", "chapter", "statement", "source", "verdict", "tried", "value", "finding")
+    runs = {
+        document: {key: provenance[key] for key in ("parameters", "versions", "seconds")}
+        for document, provenance in made.items()
+    }
+    data = {"claims": [{f: row[f] for f in fields} for row in rows], "runs": runs}
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,213 @@
+"""The ledger: what a chapter states, where it comes from, what was found, and whether it held.
+
+A chapter calls `claim` where its numbers stand. A claim that does not hold raises, like `assert`;
+one that holds leaves a record in the notebook, from which the book makes the box beside the cell,
+the page of claims, its counts, `claims.json` and the verdicts on the first page.
+
+Whether a claim holds is decided by the functions of this package, one module a chapter. They take
+records of experiments and return a `Finding`; so a test can hand them a record in which the claim
+is just false, and see that they notice.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
+
+from moe.randomness import stream
+
+MIME = "application/vnd.moe.claim+json"
+
+SOURCES = {
+    "paper": "the paper states it, as far as its public record shows",
+    "slides": "the authors' public slides state it or show it in a plot",
+    "recalled": "believed to be in the paper, from memory, unchecked against its text",
+    "classical": "a known result, cited where it is used",
+    "derived": "derived for this book",
+}
+VERDICTS = {
+    "proved": "the page proves it, and its cells check what the proof says",
+    "reproduced": "a claim of others that the chapter's measurements bear out",
+    "reproduced under conditions": "borne out where the finding says, and not beyond",
+    "not reproduced": "a claim of others that fails here in the form in which it is stated",
+    "measured": "a statement of this book, true of the runs of its page",
+}
+UNTRIED = "not tried at this size"
+
+_IDENTITY = re.compile(r"\d\d(-[a-z0-9]+)+")
+
+
+class ClaimError(AssertionError):
+    """A claim of the book does not hold: what was stated, and what was seen."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check saw. `holds` is None where the run is too small to tell.
+
+    `value` is the number that decides, or a few words; `interval` its 95 % interval, where it is a
+    measurement.
+    """
+
+    holds: bool | None
+    value: float | str | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the ledger; `finding` says in words what came out, where that needs words."""
+
+    identity: str
+    statement: str
+    source: str
+    verdict: str
+    value: str
+    finding: str
+
+    @property
+    def sentence(self) -> str:
+        """The claim as Markdown: statement, source, verdict, value."""
+        found = "; ".join(filter(None, [self.value, self.finding]))
+        end = f": {found}" if found else ""
+        return f"{self.statement} ({self.source}) **{self.verdict.capitalize()}**{end}."
+
+
+def claim(
+    identity: str,
+    statement: str,
+    holds: bool | Finding | None,
+    *,
+    source: str,
+    verdict: str,
+    value: float | str | None = None,
+    interval: tuple[float, float] | None = None,
+    finding: str = "",
+) -> None:
+    """State something in the ledger, and stop the chapter where it does not hold.
+
+    Args:
+        identity: chapter and name, as "05-landscape"; unique in the book.
+        statement: the sentence, in Markdown, without its full stop; it stands in a table too, so
+            bars are written as \\lvert.
+        holds: whether the page bears the *verdict* out. None: this profile is too small to tell.
+        source: marks of `SOURCES`, joined by ", ".
+        verdict: one of `VERDICTS`.
+        value, interval: what decided, unless a `Finding` brings them.
+        finding: what came out, in words; for a verdict other than "proved" or "reproduced" this
+            is what a reader needs most.
+
+    Raises:
+        ClaimError: it does not hold.
+        ValueError: an argument is not of the form above.
+    """
+    seen = holds if isinstance(holds, Finding) else Finding(_truth(holds), value, interval)
+    record = Claim(
+        _checked("identity", identity, bool(_IDENTITY.fullmatch(identity)), "like 05-landscape"),
+        _checked(
+            "statement",
+            statement,
+            _fits(statement),
+            "a line without full stop, bar or control character",
+        ),
+        _checked("source", source, set(source.split(", ")) <= SOURCES.keys(), "of " + _or(SOURCES)),
+        _checked("verdict", verdict, verdict in VERDICTS, "one of " + _or(VERDICTS)),
+        number(seen.value, seen.interval),
+        _checked(
+            "finding",
+            finding,
+            not finding or _fits(finding),
+            "a line without full stop, bar or control character",
+        ),
+    )
+    if seen.holds is not None and not seen.holds:
+        raise ClaimError(f"{identity} does not hold: {statement}; seen: {record.value or 'false'}")
+    _publish(record, tried=seen.holds is not None)
+
+
+def all_of(*findings: Finding | bool | None) -> Finding:
+    """Holds where all of them do; the value is that of the first."""
+    parts = [f if isinstance(f, Finding) else Finding(_truth(f)) for f in findings]
+    if any(part.holds is False for part in parts):
+        holds: bool | None = False
+    else:
+        holds = None if any(part.holds is None for part in parts) else True
+    return Finding(holds, parts[0].value, parts[0].interval)
+
+
+def share(successes: int, trials: int) -> tuple[float, tuple[float, float]]:
+    """A share of independent trials, with Wilson's 95 % interval."""
+    interval = binomtest(int(successes), int(trials)).proportion_ci(method="wilson")
+    return successes / trials, (float(interval.low), float(interval.high))
+
+
+def over_clusters(
+    values: Sequence[ArrayLike], draws: int = 2_000
+) -> tuple[float, tuple[float, float]]:
+    """The mean over clusters of runs, with a 95 % interval that draws clusters, not runs, anew.
+
+    Runs on one data set are not independent trials: `values` has one entry a data set, the outcomes
+    of its runs.
+    """
+    means = np.array([np.mean(np.asarray(v, dtype=float)) for v in values])
+    picks = torch.randint(len(means), (draws, len(means)), generator=stream("resampling")).numpy()
+    low, high = np.quantile(means[picks].mean(axis=1), [0.025, 0.975])
+    return float(means.mean()), (float(low), float(high))
+
+
+def number(value: float | str | None, interval: tuple[float, float] | None = None) -> str:
+    """A value with its interval in three significant digits; words as they are."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    text = _digits(float(value))
+    return (
+        text if interval is None else f"{text} ({_digits(interval[0])} to {_digits(interval[1])})"
+    )
+
+
+def _digits(value: float) -> str:
+    if not isfinite(value):
+        return "infinite" if value > 0 else "undefined"
+    if value and not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return rf"${mantissa} \cdot 10^{{{int(exponent)}}}$"
+    return f"{value:,.0f}" if abs(value) >= 1_000 or value == int(value) else f"{value:.3g}"
+
+
+def _truth(holds: Any) -> bool | None:
+    return None if holds is None else bool(holds)
+
+
+def _fits(text: str) -> bool:
+    return text.isprintable() and bool(text) and not text.endswith(".") and "|" not in text
+
+
+def _or(names: dict[str, str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _checked(name: str, text: str, right: bool, expected: str) -> str:
+    if not right:
+        raise ValueError(f"{name}: expected {expected}, got {text!r}")
+    return text
+
+
+def _publish(record: Claim, tried: bool) -> None:
+    """Into the running notebook; outside of one there is nothing to do."""
+    if "IPython" not in sys.modules or sys.modules["IPython"].get_ipython() is None:
+        return
+    from IPython.display import publish_display_data
+
+    data = asdict(record) | {"tried": tried}
+    publish_display_data({MIME: data, "text/markdown": record.sentence})
