@@ -19,6 +19,7 @@ setup: $(READY)  ## the environment alone, in .venv
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed, $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Installing the packages of requirements.lock into .venv, once: a minute or a few"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -58,6 +58,23 @@ def test_an_edit_of_a_chapter_executes_that_chapter(tiny: Path) -> None:
     assert "deux 2" in page(tiny, "two")
 
 
+def test_an_edit_of_prose_executes_nothing_and_is_shown_beside_the_outputs(tiny: Path) -> None:
+    edit(tiny, "book/one.md", "# One", "# The first\n\nNew words.")
+    assert build(tiny, "quick").executed == ()
+    shown = page(tiny, "one")
+    assert "New words." in shown
+    assert "one quick 0 1.0" in shown
+    assert "How this page was made" in shown
+    assert "Claim. One is" in shown
+
+
+def test_a_docstring_or_comment_executes_nothing_a_changed_constant_does(tiny: Path) -> None:
+    edit(tiny, "moe/shared.py", "ONE = 1", '"""Numbers."""\n\nONE = 1  # the first')
+    assert build(tiny, "quick").executed == ()
+    edit(tiny, "moe/shared.py", "ONE = 1", "ONE = 1.0")
+    assert sorted(build(tiny, "quick").executed) == ["one", "two"]
+
+
 def test_an_edit_of_a_plain_page_executes_nothing_and_is_shown(tiny: Path) -> None:
     edit(tiny, "book/index.md", "Nothing", "Truly nothing")
     assert build(tiny, "quick").executed == ()

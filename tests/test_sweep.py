@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from moe.experiments import sweep as engine
-from moe.experiments.provenance import code_digest, dependencies
+from moe.experiments.provenance import code_digest, dependencies, source_digest
 from moe.experiments.sweep import Trial, TrialError, TrialFunction, sweep
 from moe.randomness import stream
 
@@ -276,8 +276,21 @@ def test_the_digest_follows_imports_and_nothing_else(tmp_path: Path) -> None:
         text = path.read_text()
         path.write_text(text + "z = 3\n")
         assert code_digest("tiny.trial", roots) != before, path
+        path.write_text(f'"""What it is for."""\n\n{text}# a comment\n')
+        assert code_digest("tiny.trial", roots) == before, f"{path}: words do not count"
         path.write_text(text)
     assert code_digest("tiny.trial", roots) == before
+
+
+def test_the_digest_of_a_file_knows_a_docstring_from_a_string(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "a.py").write_text(text)
+        return source_digest(tmp_path / "a.py")
+
+    assert digest('def f():\n    """One."""\n    return 1\n') == digest("def f(): return 1 # x")
+    assert digest('x = "one"\n') != digest('x = "two"\n')
+    assert digest("def f(): return 1") != digest("def f(): return 2")
+    assert digest("x = (1") != digest("x = (2"), "a file that does not parse counts as it stands"
 
 
 @pytest.mark.parametrize("name", ["alone", "space.inside", "whole.inside"])
@@ -299,6 +312,12 @@ def test_the_digest_knows_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_digest("moe.experiments.stages")
     monkeypatch.setattr("moe.experiments.provenance.version", lambda name: "0.1")
     assert code_digest("moe.experiments.stages") != before
+
+
+def test_a_sweep_writes_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOE_PROGRESS", str(tmp_path / "trials"))
+    sweep(mean, [Spec()], [1, 2, 3], workers=1)
+    assert (tmp_path / "trials").read_text() == "3 3"
 
 
 def test_a_process_that_holds_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,12 +43,35 @@ class Chapter:
         return isinstance(header, dict) and bool({"jupytext", "kernelspec"} & set(header))
 
     def notebook(self) -> NotebookNode:
-        """The cells of the source, without outputs."""
+        """The cells of the source, without outputs; their ids count cells of their kind."""
         notebook: NotebookNode = jupytext.reads(self.text, fmt="md:myst")
+        for kind in ("code", "markdown"):
+            for number, cell in enumerate(c for c in notebook.cells if c.cell_type == kind):
+                cell["id"] = f"{kind}-{number}"
         return notebook
 
     def code_cells(self) -> list[str]:
         return [c.source for c in self.notebook().cells if c.cell_type == "code"]
+
+    def with_outputs(self, executed: NotebookNode) -> NotebookNode:
+        """The text as it stands, with the outputs of an execution of the same code cells.
+
+        Where the code has changed since, the execution as it was.
+        """
+        notebook = self.notebook()
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        ran = [cell for cell in executed.cells if cell.cell_type == "code" and not injected(cell)]
+        if [cell.source for cell in cells] != [cell.source for cell in ran]:
+            return executed
+        for cell, before in zip(cells, ran, strict=True):
+            cell.update(outputs=before.outputs, execution_count=before.execution_count)
+        notebook.metadata = executed.metadata
+        return notebook
+
+
+def injected(cell: NotebookNode) -> bool:
+    """True of the cell in which papermill puts the values of the parameters."""
+    return "injected-parameters" in cell.metadata.get("tags", [])
 
 
 def read_contents(root: Path) -> list[Chapter]:

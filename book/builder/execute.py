@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +16,7 @@ import joblib
 
 from builder.claims import collect
 from builder.contents import Chapter
+from builder.progress import Progress, trials_file, unfinished
 
 _KERNEL_SETTINGS = """\
 c.HistoryManager.enabled = False
@@ -72,12 +73,20 @@ def run_all(
     failures = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run, job, _cores(job, cores, workers)): job for job in jobs[::-1]}
-        for future in as_completed(futures):
-            job, problem = futures[future], future.exception()
-            outcome = Failure(job.chapter, f"{problem!r}") if problem else future.result()
-            done(job, outcome)
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
+        waiting = set(futures)
+        with Progress(
+            [(job.target, len(job.chapter.notebook().cells)) for job in jobs]
+        ) as progress:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
+                progress.look()
+                for future in finished:
+                    job, problem = futures[future], future.exception()
+                    outcome = Failure(job.chapter, f"{problem!r}") if problem else future.result()
+                    progress.ended(job.target)
+                    done(job, outcome)
+                    if isinstance(outcome, Failure):
+                        failures.append(outcome)
     return failures
 
 
@@ -93,7 +102,8 @@ def run(job: Job, cores: int) -> Outcome:
 
     _prepare_environment(job.chapter.root, cores)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    part = job.target.with_name(f"{job.target.stem}.{os.getpid()}.part.ipynb")
+    part, trials = unfinished(job.target), trials_file(job.target)
+    os.environ["MOE_PROGRESS"] = str(trials)
     started = time.perf_counter()
     try:
         notebook = papermill.execute_notebook(
@@ -115,6 +125,7 @@ def run(job: Job, cores: int) -> Outcome:
         return Failure(job.chapter, f"{type(error).__name__}: {error}")
     finally:
         part.unlink(missing_ok=True)
+        trials.unlink(missing_ok=True)
     return seconds
 
 

@@ -16,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from builder import execute
 from builder.contents import Chapter
 from builder.dependencies import closure, find_modules
+from moe.experiments.provenance import source_digest
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib"),
@@ -35,14 +36,19 @@ def versions() -> dict[str, str]:
 
 
 def ingredients(chapter: Chapter, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Everything the outputs of `chapter` depend on: name -> digest or value."""
+    """Everything the outputs of `chapter` depend on: name -> digest or value.
+
+    Of the chapter itself these are the code cells and their tags: prose, captions and alternative
+    texts can change without an execution.
+    """
     root, folder = chapter.root, chapter.source.parent
     code = _python(chapter.code_cells())
     modules = find_modules(root, folder)
     files = {modules[name] for name in closure(code, modules)}
     texts = [code, *(f.read_text(encoding="utf-8") for f in files)]
-    files |= set(_data_files(texts, root, folder)) | {chapter.source}
+    files |= set(_data_files(texts, root, folder)) - {chapter.source}
     found = {str(f.relative_to(root)): _digest(f) for f in files}
+    found[str(chapter.source.relative_to(root))] = _cells_digest(chapter)
     found["how chapters are executed"] = _digest(Path(execute.__file__))
     found["parameters"] = json.dumps(dict(parameters), sort_keys=True)
     found |= {f"{name} version": value for name, value in versions().items()}
@@ -55,7 +61,15 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def _digest(path: Path) -> str:
+    if path.suffix == ".py":
+        return source_digest(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _cells_digest(chapter: Chapter) -> str:
+    cells = [c for c in chapter.notebook().cells if c.cell_type == "code"]
+    tagged = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells]
+    return hashlib.sha256(json.dumps(tagged).encode()).hexdigest()
 
 
 def _python(cells: list[str]) -> str:

@@ -13,7 +13,7 @@ import nbformat
 import yaml
 
 from builder import claims as ledger
-from builder.contents import Chapter
+from builder.contents import Chapter, injected
 from builder.errors import BuildError
 from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
 
@@ -38,6 +38,7 @@ def stage(
             continue
         if chapter.name in executed:
             notebook = nbformat.read(executed[chapter.name], as_version=4)
+            notebook = chapter.with_outputs(notebook)
             made[chapter.document] = notebook.metadata["provenance"]
             claimed[chapter.name] = notebook.metadata.get("claims", [])
         else:
@@ -69,7 +70,7 @@ def _finish(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
     """Hide what papermill injected; show claims; tell at the foot how the page came to be."""
     ledger.insert_boxes(notebook)
     for cell in notebook.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
+        if injected(cell):
             cell.metadata["tags"].append("remove-cell")
         if "parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = sorted({*cell.metadata["tags"], "hide-input"})

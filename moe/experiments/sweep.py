@@ -92,7 +92,14 @@ def sweep(
                 kept.write(one.spec, one.seed, one.result, one.seconds)
             done[_key(one.spec, one.seed)] = one
             bar.update()
+            _note(len(done), len(jobs))
     return [done[_key(spec, seed)] for spec in specs for seed in numbers]
+
+
+def _note(done: int, total: int) -> None:
+    """Where the environment names a file in MOE_PROGRESS, how far the sweep is."""
+    if place := os.environ.get("MOE_PROGRESS"):
+        Path(place).write_text(f"{done} {total}", encoding="utf-8")
 
 
 def by_spec(trials: Sequence[Trial], runs: int) -> list[Sequence[Trial]]:
