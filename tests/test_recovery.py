@@ -90,6 +90,7 @@ def test_stages_come_in_order_and_each_improves_on_the_last() -> None:
     assert names == ["moments", "L4", "L_log", "likelihood"]
     l4, likelihood = fit.stage("L4"), fit.stage("likelihood")
     assert fit.stage("moments").regressors is None and l4.gating is None
+    assert l4.regressors is not None and likelihood.regressors is not None
     torch.testing.assert_close(l4.regressors.norm(dim=1), torch.ones(3, dtype=torch.float64))
     l4_error = regressor_error_of(l4.regressors, truth.regressors)
     assert regressor_error_of(likelihood.regressors, truth.regressors) < l4_error < 0.1
@@ -343,10 +344,3 @@ def test_discrete_inputs_do_not_break_the_moments() -> None:
     with pytest.warns(UserWarning, match="expected inputs close to Gaussian"):
         fit = moe.recover(x, y, 2)
     assert regressor_error(fit.model, truth) < 1e-2
-
-
-def test_public_names_load_on_first_use() -> None:
-    assert moe.recover is moe.recovery.recover and moe.MoE is MoE
-    assert as_nonlinearity("tanh") == as_nonlinearity(as_nonlinearity("tanh"))
-    with pytest.raises(AttributeError, match="has no attribute 'fit'"):
-        _ = moe.fit
