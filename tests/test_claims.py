@@ -51,6 +51,7 @@ def test_a_claim_that_does_not_hold_raises_with_what_was_seen() -> None:
         ("statement", "|a|"),
         ("statement", ""),
         ("finding", "two\nlines"),
+        ("value", "$|a|$"),
         ("statement", "$\rho$"),
         ("source", "hearsay"),
         ("source", "paper,derived"),
@@ -61,6 +62,11 @@ def test_a_claim_of_another_form_is_refused_by_name(argument: str, value: str) -
     right = dict(identity="05-landscape", statement="no bad minima")
     with pytest.raises(ValueError, match=f"{argument}: expected"):
         state(**(right | {argument: value}), holds=True)  # type: ignore[arg-type]
+
+
+def test_a_value_beside_a_finding_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected None beside a Finding"):
+        state("05-landscape", "no bad minima", Finding(True, 1.0), value=2.0)
 
 
 def test_all_of_is_no_stronger_than_its_weakest_part() -> None:

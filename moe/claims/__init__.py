@@ -110,7 +110,10 @@ def claim(
         ClaimError: it does not hold.
         ValueError: an argument is not of the form above.
     """
+    if isinstance(holds, Finding) and (value is not None or interval is not None):
+        raise ValueError("value, interval: expected None beside a Finding, which brings its own")
     seen = holds if isinstance(holds, Finding) else Finding(_truth(holds), value, interval)
+    came = number(seen.value, seen.interval)
     record = Claim(
         _checked("identity", identity, bool(_IDENTITY.fullmatch(identity)), "like 05-landscape"),
         _checked(
