@@ -46,15 +46,16 @@ def span_bias(biases: Mapping[tuple[str, int], tuple[float, float]], odd: set[st
 
 
 def twin_law(record: TwinRecord) -> Finding:
-    """The twin's errors, and its excess over |w|^6 |delta|^2 / 48: extrapolated from the two least
-    norms to zero, in |w|^2, that ratio is one within 2 per cent."""
-    first, second = (norm**2 for norm in record.spec.norms[:2])
-    ratio = record.excess / record.leading
-    limit = float((ratio[0] * second - ratio[1] * first) / (second - first))
+    """The twin's errors, and its excess over |w|^6 |delta|^2 / 48: that ratio, extrapolated from
+    the three least norms to zero by a parabola in |w|^2, is one within 1 per cent."""
+    squares = torch.tensor(record.spec.norms[:3], dtype=torch.float64).square()
+    ratio = (record.excess / record.leading)[:3].double()
+    limit = float(torch.linalg.solve(torch.linalg.vander(squares), ratio)[0])
     cosine = torch.tensor((1 - record.spec.overlap) / 2).to(record.regressor_errors)
     errors = torch.allclose(record.regressor_errors, cosine)
     errors &= torch.allclose(record.gating_errors, torch.full_like(record.gating_errors, 2**0.5))
-    return Finding(errors and abs(limit - 1) < 0.02, f"{limit:.3f} of the law as $|w| \\to 0$")
+    value = rf"{limit:.3f} of the law as $\lvert w\rvert \to 0$"
+    return Finding(errors and abs(limit - 1) < 0.01, value)
 
 
 def tell_apart(record: TwinRecord, norm: float = 1.0) -> Finding:
