@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from helpers import assert_shows, normal, samples
+from helpers import assert_shows, normal, rotation, samples
+from numpy.polynomial.hermite_e import hermevander
 
 from moe.experiments import moment_error, stein
 from moe.hermite import score_tensor
@@ -21,6 +22,30 @@ def test_the_parts_of_the_product_rule_add_up_to_the_moment(name: str, order: in
     record = stein.run(stein.Spec(order=order, nonlinearity=name))
     assert record.direct.max() < 1e-10
     assert record.terms[:, 0].max() < 1e-12  # j = 0 cancels over the experts
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_a_score_tensor_splits_along_a_direction(order: int) -> None:
+    """S_m(x)[u, ..., u] = sum_j C(m, j) S_(m-j)(x')[u, ..., u] <a, u>^j He_j(<a, x>)."""
+    x, u = normal(20, 4, purpose="inputs"), normal(4, purpose="direction")
+    turn = rotation(4)
+    a, rest = turn[0], turn[1:]
+
+    def contracted(points: torch.Tensor, direction: torch.Tensor, m: int) -> torch.Tensor:
+        tensor = score_tensor(points, m) if m else torch.ones(len(points), dtype=points.dtype)
+        for _ in range(m):
+            tensor = tensor @ direction
+        return tensor
+
+    hermite = torch.from_numpy(hermevander((x @ a).numpy(), order))
+    parts = [
+        math.comb(order, j)
+        * contracted(x @ rest.T, rest @ u, order - j)
+        * (a @ u) ** j
+        * hermite[:, j]
+        for j in range(order + 1)
+    ]
+    torch.testing.assert_close(sum(parts), contracted(x, u, order))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -165,12 +190,12 @@ def test_least_squares_pays_for_the_second_moment_but_not_as_a_law() -> None:
     assert centred < fit < 1
 
 
-@pytest.mark.parametrize("cosine", [0.0, 0.3])
-def test_no_estimate_of_the_fourth_moment_is_the_best_for_all(cosine: float) -> None:
+@pytest.mark.parametrize(("d", "cosine"), [(2, 0.0), (3, 0.3), (5, 0.9)])
+def test_no_estimate_of_the_fourth_moment_is_the_best_for_all(d: int, cosine: float) -> None:
     for name in NONLINEARITIES:
-        centred, fit = _relative(name, 3, 4, cosine)
+        centred, fit = _relative(name, d, 4, cosine)
         assert (centred < min(1.0, fit)) == (name in ("sigmoid", "tanh", "gelu"))
-        assert (fit > 1) == (name in ("tanh", "gelu"))
+    assert (_relative("tanh", d, 4, 0.3)[1] > 1) == (d < 5)
 
 
 @pytest.fixture(scope="module")
