@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from moe.claims import Finding
+from moe.claims import Finding, number
 from moe.experiments import moment_error, stein
 from moe.randomness import stream
 
@@ -16,7 +16,7 @@ def parts_add_up(records: Sequence[stein.Record]) -> Finding:
     """The parts of the product rule are the moment, and j = 0 is no part of it."""
     worst = max(float(record.direct.max()) for record in records)
     silent = max(float(record.terms[:, 0].max()) for record in records)
-    return Finding(worst < 1e-10 and silent < 1e-12, f"relative difference {worst:.0e} at most")
+    return Finding(worst < 1e-10 and silent < 1e-12, f"relative difference {number(worst)} at most")
 
 
 def gates_drop_out(records: Sequence[stein.Record]) -> Finding:
@@ -25,7 +25,7 @@ def gates_drop_out(records: Sequence[stein.Record]) -> Finding:
     left = max(float(record.terms[2, :-1].max()) for record in records)
     error = max(record.recovered for record in records)
     holds = min(leaks) > 0.1 and left < 1e-12 and error < 1e-10
-    return Finding(holds, f"relative difference {error:.0e} at most")
+    return Finding(holds, f"relative difference {number(error)} at most")
 
 
 def constants_agree(checks: Sequence[moment_error.Checked]) -> Finding:
@@ -46,7 +46,8 @@ def too_low(table: Tensor, bounded: Sequence[bool]) -> Finding:
     holds = bool((table > 1).all()) and float(table[tame].max()) < float(table[~tame, 0].min())
     ends = (float(part.max()) for part in (table[tame], table[~tame]))
     return Finding(
-        holds, "up to {:.1f} times too low for bounded outputs, {:.0f} else".format(*ends)
+        holds,
+        "up to {:.1f} times too low for bounded outputs, {:.0f} times for others".format(*ends),
     )
 
 
