@@ -177,9 +177,11 @@ def score_moment(
     """E[Q_m(y) S_m(B'x)] / c_m from samples in memory; see `Moments` for the two methods.
 
     "auto" takes least squares when n >= 3 F, 5 F, 10 F for m = 2, 3, 4, where it starts to be the
-    more accurate one for most nonlinearities (measured), and the average below that. Least squares
-    solves the normal equations for up to 100 features, and beyond that runs conjugate gradients
-    that never form a feature (derived: the Gram matrix of Hermite features is near the identity).
+    more accurate one for most nonlinearities (measured), and the average below that; for m = 4 in
+    two or three dimensions and tanh the average can stay the better one (book, chapter 3). Least
+    squares solves the normal equations for up to 100 features, and beyond that runs conjugate
+    gradients that never form a feature (derived: the Gram matrix of Hermite features is near the
+    identity).
 
     x (n, d), y (n,); basis (d, k) with orthonormal columns or None; tolerance: the error of
     conjugate gradients as a fraction of the sampling error of the estimate itself.

@@ -38,8 +38,7 @@ class OutputTransform:
         degree: m, one of 2, 3, 4.
         coefficients: those of y^1, ..., y^m; the last one is 1.
         normaliser: c_m = E[q_m(z) He_m(z)], q_m(z) = E_xi[Q_m(g(z) + sigma xi)], z ~ N(0, 1).
-        noise: sd(Q_m(y)) / |c_m| for y = g(z) + sigma xi; the samples that a moment of degree m
-            needs grow with its square.
+        noise: sd(Q_m(y)) / |c_m| for y = g(z) + sigma xi: noise per unit of signal.
     """
 
     degree: int
@@ -105,7 +104,11 @@ def learnability(
     sigma: float,
     degree: int = 4,
 ) -> float:
-    """sd(Q_m(y)) / |c_m|: how noisy a sample of the degree-m moment is; n grows with its square."""
+    """sd(Q_m(y)) / |c_m|: noise per unit of signal in the degree-m moment.
+
+    Good for comparing noise levels and shapes of one kind. As a prediction of errors it is too low,
+    in few dimensions and for unbounded g by a large factor (book, chapter 3).
+    """
     return output_transform(nonlinearity, sigma, degree).noise
 
 

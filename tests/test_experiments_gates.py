@@ -144,6 +144,15 @@ def test_gates_in_the_span_bias_the_moments_unless_two_experts_are_odd_up_to_a_c
         assert min(gates.span_bias(g, 2, range(2))) > 0.1
 
 
+def test_the_quadrature_of_a_bias_is_good_to_one_per_cent_of_it() -> None:
+    model = random_moe(
+        3, 3, sigma=0.1, nonlinearity="relu", gates_in_span=True, generator=stream("truth", 0)
+    )
+    for degree in (2, 4):
+        coarse, fine = (gates.moment_bias(model, degree, nodes) for nodes in (24, 36))
+        assert coarse == pytest.approx(fine, rel=0.01)
+
+
 def test_orthogonal_gates_leave_the_moments_unbiased() -> None:
     model = random_moe(2, 3, sigma=0.1, nonlinearity="softplus", generator=stream("truth", 0))
     assert gates.moment_bias(model, 2, 30) < 1e-6

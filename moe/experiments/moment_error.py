@@ -132,6 +132,59 @@ def least_squares_constant(
     return factorial(degree) * total / transform.normaliser**2
 
 
+def score_size(x: Tensor, degree: int) -> Tensor:
+    """|S_m(x)|_F^2 (n,), a function of |x|: at |x| e_1 it is m! sum_j He_j(|x|)^2 / j! times the
+    coefficient of t^(m-j) in (1 - t^2)^(-(d-1)/2), from He_2i(0)^2 / (2i)! = C(2i, i) / 4^i."""
+    hermite = torch.from_numpy(hermevander(x.norm(dim=1).numpy(), degree)).square()
+    rest = [1.0, 0.0]
+    for i in range(1, degree // 2 + 1):
+        rest += [rest[-2] * ((x.shape[1] - 1) / 2 + i - 1) / i, 0.0]
+    share = [rest[degree - j] / factorial(j) for j in range(degree + 1)]
+    return factorial(degree) * hermite @ torch.tensor(share, dtype=x.dtype)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A constant n E|T_hat - T|_F^2 by quadrature, and by samples with its standard error."""
+
+    exact: float
+    sampled: float
+    error: float
+
+
+def sampled_constants(
+    name: str, sigma: float, d: int, degree: int, *, n: int = 400_000, seed: int = 0
+) -> dict[Method, Checked]:
+    """Both constants for a random mixture of two, by an independent route.
+
+    Most of either mean is made by rare, large x. So x is drawn from N(0, s^2 I), s = 1.75, and each
+    value is multiplied by the ratio of the densities.
+    """
+    truth = stream("truth", seed)
+    model = random_moe(2, d, sigma=sigma, gate_norm=2.0, nonlinearity=name, generator=truth)
+    wide, inputs = 1.75, stream("inputs", seed)
+    x = wide * torch.randn(n, d, generator=inputs, dtype=torch.float64)
+    ratio = wide**d * (0.5 * (1 / wide**2 - 1) * x.square().sum(1)).exp()
+    z, expert = x @ model.regressors.T, torch.multinomial(model.gate(x), 1, generator=inputs)
+    noise = torch.randn(n, generator=stream("noise", seed), dtype=x.dtype)
+    y = model.nonlinearity(z).gather(1, expert)[:, 0] + sigma * noise
+    transform = output_transform(name, sigma, degree)
+    cosine, q = float(model.regressors[0] @ model.regressors[1]), transform(y)
+    top = torch.from_numpy(hermevander(z.numpy(), degree))[..., -1].mean(1)
+    residual = q - (ratio * q).mean() - transform.normaliser / factorial(degree) * top
+    size, square = ratio * score_size(x, degree) / transform.normaliser**2, (1 + cosine**degree) / 2
+    average, fit = size * q.square() - square, size * residual.square()
+    settings = (name, sigma, d, degree)
+    return {
+        "average": _checked(average_constant(*settings, square), average),
+        "least_squares": _checked(least_squares_constant(*settings, cosine), fit),
+    }
+
+
+def _checked(exact: float, values: Tensor) -> Checked:
+    return Checked(exact, float(values.mean()), float(values.std()) / len(values) ** 0.5)
+
+
 def steepness(slopes: Tensor, sigmas: tuple[float, ...]) -> Tensor:
     """sd(Q_4) / |c_4| for g(z) = sigmoid(s z), (sigmas, slopes)."""
     rows = []

@@ -1,14 +1,14 @@
 """Stein's lemma on a mixture: every term of E[Q(y) S_m(x)], and which of them Q removes.
 
 The product rule splits E[Q(y) S_m(x)] = sum_i E[grad^m {p_i(x) q(<a_i, x>)}] by how many of the m
-derivatives fell on the expert (book, chapter 3).
+derivatives fell on the expert; and some nonlinearities have no Q_m (book, chapter 3).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import ceil, log, nan, pi
+from math import ceil, factorial, log, nan, pi
 
 import torch
 from numpy.polynomial.hermite_e import hermevander
@@ -17,6 +17,7 @@ from torch import Tensor
 from moe.experiments.gaussian_integrals import line_rule, noise_averaged
 from moe.hermite import score_tensor
 from moe.model import MoE, log_gate, random_moe
+from moe.nonlinearity import Nonlinearity
 from moe.randomness import stream
 from moe.transforms import OutputTransform, output_transform
 
@@ -64,6 +65,42 @@ def expert_factors(transform: OutputTransform, model: MoE, order: int) -> Tensor
     z, weight = line_rule(model.nonlinearity.kinks)
     q = noise_averaged(transform, model.nonlinearity, model.sigma, z)
     return (weight * q) @ torch.from_numpy(hermevander(z.numpy(), order))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What E[q He_j] = 0, 0 < j < m, leaves of the polynomials q of degree <= m in g.
+
+    freedom: dimension of the span of g, ..., g^m, constants apart; binding: how many of the m - 1
+    conditions are independent on it; solvable: E[q He_m] is not a combination of those.
+    """
+
+    freedom: int
+    binding: int
+    solvable: bool
+
+
+def conditions(g: Nonlinearity, order: int, tolerance: float = 1e-7) -> Conditions:
+    """Counts dimensions; sigma does not enter, the noise average stays in the span (derived)."""
+    z, weight = line_rule(g.kinks)
+    root = weight.sqrt()[:, None]
+    columns = [torch.ones_like(z)]
+    for _ in range(order):
+        columns.append(columns[-1] * g(z))
+        columns[-1] = columns[-1] / (weight @ columns[-1].square()).sqrt().clamp(min=1e-300)
+    powers = root * torch.stack(columns[1:], 1)
+    constant = root / root.norm()
+    left, sizes, _ = torch.linalg.svd(powers - constant @ (constant.T @ powers), False)
+    span = left[:, sizes > tolerance]
+    norms = torch.tensor([float(factorial(j)) for j in range(order + 1)], dtype=z.dtype).sqrt()
+    hermite = root * torch.from_numpy(hermevander(z.numpy(), order)) / norms
+    functionals = hermite[:, 1:].T @ span
+    binding, both = (_rank(functionals[:rows], tolerance) for rows in (order - 1, order))
+    return Conditions(span.shape[1], binding, both > binding)
+
+
+def _rank(matrix: Tensor, tolerance: float) -> int:
+    return int((torch.linalg.svdvals(matrix) > tolerance).sum()) if matrix.numel() else 0
 
 
 def gate_rule(model: MoE, *, halfway: bool = False) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Figures of chapter 3: how learnable a nonlinearity is, and errors of moments against n."""
+"""Figures of chapter 3: what a gate leaks, how learnable a g is, errors of moments against n."""
 
 from __future__ import annotations
 
@@ -9,11 +9,29 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments import moment_error
+from moe.experiments import moment_error, stein
 from moe.plotting.style import COLOURS, DASHES, subplots
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 _HUES = ("blue", "orange", "green", "vermilion", "purple", "sky")
+
+
+def leak_figure(record: stein.Record) -> Figure:
+    """Shares of the parts of a moment, for y, y^m and Q_m(y): bars over j = 1, ..., m."""
+    m = record.spec.order
+    figure, axes = subplots(1, 3, height=2.9, sharey=True)
+    names = ("$y$", f"$y^{m}$", f"$Q_{m}(y)$")
+    for panel, name, terms in zip(axes[0], names, record.terms[:, 1:], strict=True):
+        share = (terms / terms.sum()).tolist()
+        panel.bar(
+            range(1, m), share[:-1], color=COLOURS["vermilion"], hatch="//", label="gates mixed in"
+        )
+        panel.bar([m], share[-1:], color=COLOURS["blue"], label="experts alone")
+        panel.set(title=name, xlabel="$j$", xticks=range(1, m + 1), ylim=(0, 1.08))
+    axes[0, 0].set(ylabel="share of the moment")
+    axes[0, 1].legend(loc="upper center")
+    plt.close(figure)
+    return figure
 
 
 def steepness_figure(slopes: Tensor, sigmas: tuple[float, ...], noise: Tensor) -> Figure:
