@@ -124,7 +124,7 @@ def claim(
         ),
         _checked("source", source, set(source.split(", ")) <= SOURCES.keys(), "of " + _or(SOURCES)),
         _checked("verdict", verdict, verdict in VERDICTS, "one of " + _or(VERDICTS)),
-        number(seen.value, seen.interval),
+        _checked("value", came, not came or _fits(came), "a line without full stop or bar"),
         _checked(
             "finding",
             finding,
