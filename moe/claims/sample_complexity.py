@@ -90,7 +90,7 @@ def steepens(cells: Sequence[Cell], method: str, middle: tuple[float, float]) ->
         return upper - lower
 
     found = bootstrap(statistic, errors.shape[1])
-    return Finding(found.low > 0, found.value, (found.low, found.high))
+    return Finding(found.low > 0.05, found.value, (found.low, found.high))
 
 
 def edges(cells: Sequence[Cell], methods: Sequence[str]) -> list[Estimate]:
