@@ -42,19 +42,28 @@ def test_slopes_of_another_power_are_noticed() -> None:
     assert wrong.holds is False and wrong.value == pytest.approx(-0.8)
 
 
-def test_a_power_of_the_dimension_is_not_affine() -> None:
-    dims = (5, 10, 20, 50, 100, 200)
+def grown(medians: list[float]) -> list[Cell]:
+    """Medians of n E_reg in 50, 100, 200 dimensions, falling like 1/n."""
+    n = torch.tensor(SIZES, dtype=torch.float64)[:, None]
+    scatter = (0.1 * normal(12, purpose="errors")).exp()
+    return [
+        Cell(replace(SPEC, d=d), {"average": m * scatter / n})
+        for d, m in zip((50, 100, 200), medians, strict=True)
+    ]
 
-    def grown(medians: list[float]) -> list[Cell]:
-        scatter = (0.1 * normal(12, purpose="errors")).exp()
-        return [
-            Cell(replace(SPEC, d=d), {"average": (m * scatter)[None].expand(3, -1)})
-            for d, m in zip(dims, medians, strict=True)
-        ]
 
-    affine = grown([predicted(replace(SPEC, d=d))["average"] for d in dims])
-    assert judge.steepens(affine, "average", (20, 50)).holds
-    assert not judge.steepens(grown([d**0.8 for d in dims]), "average", (20, 50)).holds
+def test_growth_like_another_power_of_the_dimension_is_noticed() -> None:
+    right = judge.grows_like_d(grown([500.0, 1_000.0, 2_000.0]), "average")
+    assert right.holds and right.value == pytest.approx(1)
+    wrong = judge.grows_like_d(grown([500.0, 1_250.0, 3_125.0]), "average")
+    assert wrong.holds is False and wrong.value == pytest.approx(math.log2(2.5))
+
+
+def test_the_law_and_a_power_of_the_dimension_are_told_apart_where_they_differ() -> None:
+    law = [predicted(replace(SPEC, d=d))["average"] for d in (50, 100, 200)]
+    assert judge.affine_over_power(grown([0.7 * v for v in law]), "average").high < 0
+    bent = grown([law[0], 0.6 * law[1], law[2]])
+    assert judge.affine_over_power(bent, "average").value < 0
 
 
 def test_an_edge_half_again_as_far_is_not_at_the_law() -> None:

@@ -13,7 +13,13 @@ from moe.claims import Finding, over_clusters
 from moe.experiments.efficiency import Record
 from moe.experiments.onset import Onset
 from moe.experiments.sample_complexity import Cell, limit_laws, predicted
-from moe.experiments.scaling import Estimate, bootstrap, samples_to_reach, slope
+from moe.experiments.scaling import (
+    Estimate,
+    bootstrap,
+    crossing,
+    samples_to_reach,
+    slope,
+)
 from moe.randomness import stream
 
 GOAL = 0.05
@@ -72,25 +78,35 @@ def last_slopes(cells: Sequence[Cell], sizes: int = 3) -> Finding:
     return Finding(near, mean.value, (mean.low, mean.high))
 
 
-def steepens(cells: Sequence[Cell], method: str, middle: tuple[float, float]) -> Finding:
-    """n E_reg at the largest n grows like a higher power of d among large d than among small ones:
-    so the growth is affine, as in the law, and no power. ``middle``: largest of the small d, and
-    smallest of the large ones. The value is the difference of the two powers."""
-    d = torch.tensor([float(c.spec.d) for c in cells], dtype=torch.float64)
-    errors = torch.stack([c.errors[method][-1] for c in cells])
-    parts = [(d[keep].log(), errors[keep]) for keep in (d >= middle[1], d <= middle[0])]
+def grows_like_d(cells: Sequence[Cell], method: str) -> Finding:
+    """The power of d in the number of samples to E_reg = 0.05 is one, within a quarter."""
+    logs = torch.tensor([float(c.spec.d) for c in cells], dtype=torch.float64).log()
+    weights = (logs - logs.mean()) / (logs - logs.mean()).square().sum()
 
     def statistic(index: Tensor) -> Tensor:
-        upper, lower = (
-            (logs - logs.mean())
-            @ values[:, index].quantile(0.5, dim=-1).log()
-            / (logs - logs.mean()).square().sum()
-            for logs, values in parts
-        )
-        return upper - lower
+        medians = [c.errors[method][:, index].quantile(0.5, dim=-1) for c in cells]
+        reach = [crossing(c.sizes(method), m, GOAL) for c, m in zip(cells, medians, strict=True)]
+        return weights @ torch.stack(reach).log()
 
-    found = bootstrap(statistic, errors.shape[1])
-    return Finding(found.low > 0.05, found.value, (found.low, found.high))
+    found = bootstrap(statistic, cells[0].errors[method].shape[1])
+    return Finding(abs(found.value - 1) <= 0.25, found.value, (found.low, found.high))
+
+
+def affine_over_power(cells: Sequence[Cell], method: str) -> Estimate:
+    """By how much n E_reg at the last two sizes is better described by the law, which is affine in
+    d, than by the best power of d: the difference of the mean squared log residuals."""
+    logs = torch.tensor([float(c.spec.d) for c in cells], dtype=torch.float64).log()
+    design = torch.stack([torch.ones_like(logs), logs], 1)
+    fit = design @ torch.linalg.pinv(design)
+    law = torch.tensor([predicted(c.spec)[method] for c in cells], dtype=torch.float64).log()
+    scaled = torch.stack([c.sizes(method)[-2:, None] * c.errors[method][-2:] for c in cells])
+
+    def statistic(index: Tensor) -> Tensor:
+        seen = scaled[:, :, index].quantile(0.5, dim=-1).log().mean(1)
+        power, affine = seen - fit @ seen, seen - law[:, None]
+        return power.square().mean(0) - affine.square().mean(0)
+
+    return bootstrap(statistic, scaled.shape[2])
 
 
 def edges(cells: Sequence[Cell], methods: Sequence[str]) -> list[Estimate]:
