@@ -164,7 +164,7 @@ def transition_figure(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-_KINDS = {
+_KINDS: dict[str, tuple[str, Any]] = {
     "linear, $d < 50$": ("blue", "-"),
     r"linear, $d \geq 50$": ("orange", "--"),
     "tanh, sigmoid": ("vermilion", "-."),
