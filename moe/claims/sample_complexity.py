@@ -172,16 +172,18 @@ def spread(onsets: Sequence[Onset]) -> Finding:
 
 def search_fails(onsets: Sequence[Onset]) -> Finding:
     """Where `recover` fails, EM from the truth is right, with a likelihood higher by a nat or more:
-    in more than half of the failures. Runs on the same seed are one cluster."""
+    in more than half of the failures. Runs on the same seed are one cluster; fewer than six of
+    them are too few to say so."""
     by_seed: list[list[bool]] = [[] for _ in onsets[0].tries]
     for onset in onsets:
         for outcomes, tries in zip(by_seed, onset.tries, strict=True):
             outcomes += [t.oracle < GOAL and t.ahead > 1 for t in tries if not t.success]
     seen = [outcomes for outcomes in by_seed if outcomes]
-    if len(seen) < 3:
+    if not seen:
         return Finding(None)
     value, interval = over_clusters(seen)
-    return Finding(interval[0] > 0.5, value, interval)
+    tell = len(seen) >= 6 or interval[1] < 0.5
+    return Finding(interval[0] > 0.5 if tell else None, value, interval)
 
 
 def more_starts_need_less(few: Onset, many: Onset) -> Finding:
