@@ -105,6 +105,7 @@ def test_more_starts_must_help_more_often_than_they_harm() -> None:
     assert judge.more_starts_need_less(few, onset([1] * 4 + [2] * 5)).holds
     assert judge.more_starts_need_less(few, onset([1] * 4 + [3] * 2 + [2] * 3)).holds is False
     assert judge.more_starts_need_less(few, onset([2] * 9)).holds is False
+    assert judge.more_starts_need_less(few, onset([1] * 5 + [2] * 4)).holds is False
 
 
 def test_a_constant_multiple_does_not_grow() -> None:

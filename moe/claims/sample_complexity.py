@@ -187,13 +187,13 @@ def search_fails(onsets: Sequence[Onset]) -> Finding:
 
 
 def more_starts_need_less(few: Onset, many: Onset) -> Finding:
-    """On the same data sets, more starts lower the size that is enough for some, and raise it for
-    fewer; the value counts them."""
+    """On the same data sets, more starts lower the size that is enough for some, for no more than
+    half, and raise it for fewer than half as many; the value counts them."""
     less, more = int((many.first < few.first).sum()), int((many.first > few.first).sum())
     sets = len(few.tries)
     if sets < 6:
         return Finding(None)
-    return Finding(less >= 3 and less > 2 * more, f"fewer on {less} of {sets}, more on {more}")
+    return Finding(2 * more < less <= sets / 2, f"fewer on {less} of {sets}, more on {more}")
 
 
 def multiple_grows(onsets: Sequence[Onset]) -> Finding:
