@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -11,19 +12,26 @@ from helpers import assert_shows, normal, rotation
 from torch import Tensor
 
 from moe.efficiency import cramer_rao
+from moe.experiments import onset, scaling
 from moe.experiments import sample_complexity as samples
-from moe.experiments import scaling
-from moe.experiments.error_law import ErrorLaw, bound_law, reference_mixture, span_of
+from moe.experiments.error_law import (
+    ErrorLaw,
+    bound_law,
+    bound_when_told,
+    reference_mixture,
+    span_of,
+)
 from moe.experiments.l4_descent import skewed_regressors
 from moe.experiments.l4_law import l4_law
 from moe.experiments.low_rank import low_rank_moment
 from moe.experiments.sample_complexity import METHODS, Spec
 from moe.hermite import feature_count
-from moe.metrics import absolute_cosines, match
+from moe.metrics import absolute_cosines, match, regressor_error
 from moe.model import MoE, random_moe
 from moe.moments import Method, score_moment, whiten
 from moe.plotting import sample_complexity as pictures
 from moe.randomness import global_stream, stream
+from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, minimise_l4
 from moe.transforms import output_transform
 
@@ -213,7 +221,6 @@ def test_trials_are_pure_and_recover_is_measured_too() -> None:
     both = samples.joined(CELLS[:1], ends)[0]
     assert list(both.errors) == [*METHODS, "recover"]
     assert both.sizes("recover").tolist() == [500] and len(both.sizes("average")) == 3
-    assert samples.around_parameters(SPEC, (3, 6)).recover_sizes == (57, 114)
 
 
 def test_no_answer_counts_as_an_error_of_one() -> None:
@@ -264,8 +271,67 @@ def test_estimates_show_significant_digits() -> None:
     assert scaling.Estimate(-0.98765, -1.0456, -0.9).show() == "-0.988 (-1.05 to -0.900)"
 
 
+SMALL = onset.Spec(k=2, d=5, shares=(1.2, 1.5, 2.0, 3.0))
+ONSET = onset.run([SMALL], range(9), workers=1)[0]
+
+
+def test_bisection_finds_what_trying_all_sizes_finds() -> None:
+    for seed in range(3):
+        found = ONSET.first[seed]
+        truth = reference_mixture(2, 5)
+        x, y = truth.sample(SMALL.sizes[-1], stream("data", seed))
+        for n in SMALL.sizes:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                error = regressor_error(recover(x[:n], y[:n], 2, seed=seed).model, truth)
+            assert (error < onset.GOAL) == (n >= found)
+    assert SMALL.sizes == (19, 24, 32, 48)
+    assert all(len(tries) <= 3 for tries in ONSET.tries)
+
+
+def test_an_onset_sees_the_oracle_and_the_sizes_around_the_first_success() -> None:
+    assert all(t.success for t in ONSET.successes) and not any(t.success for t in ONSET.failures)
+    assert all(t.oracle < onset.GOAL for t in ONSET.successes)
+    value, (low, high) = ONSET.half()
+    assert low <= value <= high and float(ONSET.first.sort().values[4]) == value
+    assert (low, high) == (float(ONSET.first.sort().values[1]), float(ONSET.first.sort().values[7]))
+    never = onset.Onset(SMALL, ((onset.Try(19, 0.3, 0.01, 9.0),),) * 9)
+    assert math.isinf(never.half()[0]) and never.successes == []
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh"])
+def test_the_bound_of_the_told_is_the_information_of_fewer_parameters(name: str) -> None:
+    """By autograd in angles and in the gates' free coordinates, on the very samples."""
+    truth = reference_mixture(2, 4, 0.3, nonlinearity=name)
+    x, y = truth.sample(20_000, stream("information", 3))
+    flat = torch.zeros(8, dtype=torch.float64)
+
+    def nats(theta: Tensor) -> Tensor:
+        turns, gate = theta[:6].view(2, 3), theta[6:]
+        rows = []
+        for i in range(2):
+            other = [j for j in range(4) if j != i]
+            row = torch.zeros(4, dtype=torch.float64).index_put((torch.tensor(other),), turns[i])
+            rows.append(truth.regressors[i] * turns[i].norm().cos() + row)
+        gating = truth.gating.clone()
+        gating = gating.index_put(
+            (torch.tensor([0, 0]), torch.tensor([2, 3])), truth.gating[0, 2:] + gate
+        )
+        mean = truth.nonlinearity(x @ torch.stack(rows).T)
+        gates = torch.log_softmax(x @ gating.T, 1)
+        return torch.logsumexp(gates - (y[:, None] - mean) ** 2 / (2 * truth.sigma**2), 1)
+
+    flat = flat + 1e-9  # off the kink of the norm
+    scores = torch.autograd.functional.jacobian(nats, flat)
+    told = torch.linalg.inv(scores.T @ scores / len(x)).diagonal()[:6].view(2, 3).sum(1)
+    full = bound_law(truth, samples=200_000).squared_angles
+    ratio = bound_when_told(truth, samples=200_000)
+    torch.testing.assert_close(ratio, told / full, rtol=0.05, atol=0)
+    assert bool((ratio < 1).all())
+
+
 def test_figures_draw_with_labelled_axes() -> None:
-    end = samples.run([samples.around_parameters(SPEC, (10, 20))], range(1), workers=1)
+    end = [ONSET]
     methods = [f"$L_4$, {moments}" for moments in ("plain moments", "least squares", "low rank")]
     both = [*methods, "recover; line: Cramér–Rao bound"]
     for figure, names in (
@@ -274,6 +340,7 @@ def test_figures_draw_with_labelled_axes() -> None:
         (pictures.experts_figure(CELLS, end), both),
         (pictures.noise_figure(CELLS[:1]), methods),
         (pictures.transition_figure(CELLS), []),
+        (pictures.relative_figure(CELLS), ["tanh, sigmoid"]),
     ):
         assert_shows(figure, *names)
         assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)

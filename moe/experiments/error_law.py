@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.efficiency import cramer_rao
+from moe.efficiency import cramer_rao, fisher_information
 from moe.model import MoE
 from moe.randomness import stream
 
@@ -111,6 +111,24 @@ def bound_law(
     inside = inside / scale[:, None, :, None]
     outside = covariance[:, -1, :, -1] / scale
     return ErrorLaw(inside.reshape(k * span, k * span), outside, truth.d - span)
+
+
+def bound_when_told(truth: MoE, *, samples: int = 60_000, seed: int = 0) -> Tensor:
+    """The bound on E theta_i^2 of an estimate that is told what L_4's theory assumes, over that of
+    one which is not, (k,): sigma, the norms of the a_i, gates orthogonal to all of them.
+
+    The parameters move along the tangents at the a_i, and the gates in the complement of the span.
+    """
+    matrix = fisher_information(truth, samples=samples, generator=stream("information", seed))
+    k = truth.k
+    complement = torch.linalg.svd(truth.regressors).Vh[k:].T
+    tangents = [torch.linalg.svd(a[None]).Vh[1:].T for a in truth.regressors]
+    ways = torch.block_diag(*tangents, *[complement] * (k - 1))
+    told = torch.linalg.inv(ways.T @ matrix[:-1, :-1] @ ways)
+    covariance, size = torch.linalg.inv(matrix), k * truth.d
+    untold = ways[:size].T @ covariance[:size, :size] @ ways[:size]
+    angles = [part.diagonal()[: k * (truth.d - 1)].view(k, -1).sum(1) for part in (told, untold)]
+    return angles[0] / angles[1]
 
 
 def tangent_projections(unit_rows: Tensor) -> Tensor:

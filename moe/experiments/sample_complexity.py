@@ -101,12 +101,6 @@ def joined(cells: Sequence[Cell], others: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def around_parameters(spec: Spec, shares: Iterable[float]) -> Spec:
-    """The spec for `recover` alone, at n = share times the parameters, (2k - 1) d + 1 of them."""
-    sizes = tuple(round(share * ((2 * spec.k - 1) * spec.d + 1)) for share in shares)
-    return replace(spec, methods=(), sizes=(), recover_sizes=sizes)
-
-
 def predicted(spec: Spec) -> dict[str, float]:
     """The median of n E_reg in the limit of many samples, by method; "recover": the Cramer-Rao
     bound. L_4's are missing where k is too large for `l4_law`."""

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from moe.claims.sample_complexity import range_of_medians, relative
+from moe.experiments.onset import Onset
 from moe.experiments.sample_complexity import Cell, predicted
 from moe.experiments.scaling import Estimate, samples_to_reach
 from moe.plotting.style import COLOURS, SEQUENTIAL, bars, subplots
@@ -47,17 +49,17 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def dimension_figure(cells: Sequence[Cell], recovered: Sequence[Cell]) -> Figure:
+def dimension_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
     """Left: n E_reg at the largest n against d; right: samples to reach E_reg = 0.05."""
     return _against("d", "dimension $d$", cells, recovered)
 
 
-def experts_figure(cells: Sequence[Cell], recovered: Sequence[Cell]) -> Figure:
+def experts_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
     """Left: n E_reg at the largest n against k; right: samples to reach E_reg = 0.05."""
     return _against("k", "experts $k$", cells, recovered)
 
 
-def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[Cell]) -> Figure:
+def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
     figure, ((left, right),) = subplots(1, 2, height=3.7)
     limits = [predicted(cell.spec) for cell in cells]
     values = [getattr(cell.spec, name) for cell in cells]
@@ -83,8 +85,9 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[C
         color=COLOURS["black"],
         linestyle=STYLES["recover"][1],
     )
-    reach = [samples_to_reach(c.sizes("recover"), c.errors["recover"]) for c in recovered]
-    _reach(right, [getattr(cell.spec, name) for cell in recovered], reach, "recover")
+    halves = [one.half() for one in recovered]
+    reach = [Estimate(value, *interval) for value, interval in halves]
+    _reach(right, [getattr(one.spec, name) for one in recovered], reach, "recover")
     for panel in (left, right):
         panel.set(xscale="log", yscale="log", xlabel=label)
         panel.set_xticks(values, [f"{value:g}" for value in values])
@@ -157,6 +160,52 @@ def transition_figure(cells: Sequence[Cell]) -> Figure:
         panel.set_title(STYLES[method][3], fontsize=10.5)
     axes[0, 0].set_ylabel("dimension $d$")
     figure.colorbar(image, ax=list(axes[0]), label=r"share with $E_{\mathrm{reg}} < 0.05$")
+    plt.close(figure)
+    return figure
+
+
+_KINDS: dict[str, tuple[str, Any]] = {
+    "linear, $d < 50$": ("blue", "-"),
+    r"linear, $d \geq 50$": ("orange", "--"),
+    "tanh, sigmoid": ("vermilion", "-."),
+}
+
+
+def _kind(cell: Cell) -> str:
+    small, large, bounded = _KINDS
+    if cell.spec.nonlinearity != "linear":
+        return bounded
+    return small if cell.spec.d < 50 else large
+
+
+def relative_figure(cells: Sequence[Cell]) -> Figure:
+    """n E_reg over its law against n over the law's n for 0.05; low rank where a cell has it, else
+    least squares, in the right panel."""
+    figure, axes = subplots(1, 2, height=3.7, sharey=True)
+    shown = [cell for cell in cells if "average" in predicted(cell.spec)]
+    for panel, better in zip(axes[0], (False, True), strict=True):
+        low, high = range_of_medians(shown[0], "average", 0.05)
+        panel.axhspan(low, high, color=COLOURS["grey"], alpha=0.2, linewidth=0)
+        for cell in shown:
+            best = "low_rank" if "low_rank" in cell.errors else "least_squares"
+            method = best if better else "average"
+            hue, dashes = _KINDS[_kind(cell)]
+            edge = predicted(cell.spec)[method] / _GOAL
+            panel.plot(
+                cell.sizes(method) / edge,
+                relative(cell, method),
+                color=COLOURS[hue],
+                linestyle=dashes,
+                linewidth=1.1,
+                marker=".",
+                markersize=4,
+            )
+        panel.set(xscale="log", yscale="log", xlabel=r"$n$ / law's $n$ for $0.05$")
+        panel.set_title("least squares or low rank" if better else "plain moments", fontsize=10.5)
+    axes[0, 0].set_ylabel(r"$n\, E_{\mathrm{reg}}$ / law (1)")
+    present = [kind for kind in _KINDS if kind in map(_kind, shown)]
+    lines = [Line2D([], [], color=COLOURS[_KINDS[k][0]], linestyle=_KINDS[k][1]) for k in present]
+    figure.legend(lines, present, loc="outside upper center", ncols=3)
     plt.close(figure)
     return figure
 

@@ -1,0 +1,152 @@
+"""The claims of chapter 9 notice when they are just false."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import normal
+from torch import Tensor
+
+from moe.claims import sample_complexity as judge
+from moe.experiments import efficiency
+from moe.experiments.onset import Onset, Try
+from moe.experiments.onset import Spec as OnsetSpec
+from moe.experiments.sample_complexity import Cell, Spec, limit_laws, predicted
+
+SIZES = (1_000, 10_000, 100_000)
+SPEC = Spec(k=2, d=60, sizes=SIZES, methods=("average",))
+
+
+def cell(d: int = 60, factor: float = 1.0, sets: int = 12, power: float = -1.0) -> Cell:
+    """Errors drawn from the law, times a factor, falling like n^power up to the largest n."""
+    spec = replace(SPEC, d=d)
+    law = limit_laws(spec.k, spec.sigma, spec.gate_norm, spec.nonlinearity)["average"]
+    draws = factor * law.in_dimension(d).worst(sets, seed=d) / SIZES[-1]
+    n = torch.tensor(SIZES, dtype=torch.float64)
+    return Cell(spec, {"average": (n / SIZES[-1])[:, None] ** power * draws})
+
+
+def test_heights_notice_a_third_too_much_where_the_law_is_sharp() -> None:
+    assert judge.heights([cell(), cell(d=30)]).holds
+    assert not judge.heights([cell(), cell(factor=1.35)]).holds
+    low, high = judge.range_of_medians(cell(), "average", tail=0.05)
+    assert 0.8 < low < 1 < high < 1.25
+
+
+def test_slopes_of_another_power_are_noticed() -> None:
+    right, wrong = judge.last_slopes([cell()]), judge.last_slopes([cell(power=-0.8)])
+    assert right.holds and right.value == pytest.approx(-1)
+    assert wrong.holds is False and wrong.value == pytest.approx(-0.8)
+
+
+def grown(medians: list[float]) -> list[Cell]:
+    """Medians of n E_reg in 50, 100, 200 dimensions, falling like 1/n."""
+    n = torch.tensor(SIZES, dtype=torch.float64)[:, None]
+    scatter = (0.1 * normal(12, purpose="errors")).exp()
+    return [
+        Cell(replace(SPEC, d=d), {"average": m * scatter / n})
+        for d, m in zip((50, 100, 200), medians, strict=True)
+    ]
+
+
+def test_growth_like_another_power_of_the_dimension_is_noticed() -> None:
+    right = judge.grows_like_d(grown([500.0, 1_000.0, 2_000.0]), "average")
+    assert right.holds and right.value == pytest.approx(1)
+    wrong = judge.grows_like_d(grown([500.0, 1_250.0, 3_125.0]), "average")
+    assert wrong.holds is False and wrong.value == pytest.approx(math.log2(2.5))
+
+
+def test_the_law_and_a_power_of_the_dimension_are_told_apart_where_they_differ() -> None:
+    law = [predicted(replace(SPEC, d=d))["average"] for d in (50, 100, 200)]
+    assert judge.affine_over_power(grown([0.7 * v for v in law]), "average").high < 0
+    bent = grown([law[0], 0.6 * law[1], law[2]])
+    assert judge.affine_over_power(bent, "average").value < 0
+
+
+def test_an_edge_half_again_as_far_is_not_at_the_law() -> None:
+    assert judge.edge_at_law([cell()], ["average"]).holds
+    assert judge.edge_at_law([cell(factor=1.5)], ["average"]).holds is False
+    assert judge.edge_at_law([cell(factor=1.5, sets=4)], ["average"]).holds is None
+    assert judge.edge_before_law([cell(factor=0.5)], ["average"]).holds
+    assert not judge.edge_before_law([cell()], ["average"]).holds
+    assert not judge.edge_before_law([cell(factor=0.1)], ["average"]).holds
+
+
+def onset(first: list[int], failing: float = 0.4, ahead: float = 20.0, **options: int) -> Onset:
+    """Each data set fails at the size before its first sufficient one."""
+    spec = replace(OnsetSpec(), **options)  # type: ignore[arg-type]
+    tries = []
+    for place in first:
+        fail = Try(spec.sizes[place - 1], failing, 0.01, ahead)
+        tries.append((fail, Try(spec.sizes[place], 0.01, 0.01, 0.0)))
+    return Onset(spec, tuple(tries))
+
+
+def test_a_slide_is_no_jump_and_data_sets_that_differ_by_more_than_two_are_noticed() -> None:
+    assert judge.jump([onset([1] * 9)]).holds
+    assert judge.jump([onset([1] * 9, failing=0.09)]).holds is False
+    assert judge.jump([onset([1] * 3)]).holds is None
+    assert judge.spread([onset([1, 2, 2, 1])]).holds
+    assert judge.spread([onset([1, 2, 2, 4])]).holds is False
+
+
+def test_failures_of_the_likelihood_are_not_failures_of_the_search() -> None:
+    right = judge.search_fails([onset([1] * 9), onset([2] * 9)])
+    assert right.holds and right.value == 1.0
+    assert judge.search_fails([onset([1] * 9), onset([2] * 9, ahead=0.5)]).holds is False
+    assert judge.search_fails([onset([1] * 2)]).holds is None
+
+
+def test_more_starts_must_help_more_often_than_they_harm() -> None:
+    few = onset([2] * 9)
+    assert judge.more_starts_need_less(few, onset([1] * 4 + [2] * 5)).holds
+    assert judge.more_starts_need_less(few, onset([1] * 4 + [3] * 2 + [2] * 3)).holds is False
+    assert judge.more_starts_need_less(few, onset([2] * 9)).holds is False
+    assert judge.more_starts_need_less(few, onset([1] * 5 + [2] * 4)).holds is False
+
+
+def test_a_constant_multiple_does_not_grow() -> None:
+    assert judge.multiple_grows([onset([1] * 9, d=10), onset([2] * 9, d=20)]).holds
+    assert not judge.multiple_grows([onset([2] * 9, d=10), onset([2] * 9, d=20)]).holds
+    assert not judge.multiple_grows([onset([1] * 9), onset([3] * 9), onset([2] * 9)]).holds
+
+
+def record(name: str, middle: float, width: float, sets: int = 120) -> efficiency.Record:
+    values = middle + width * normal(sets, purpose="errors")
+    values = values - values.mean() + middle
+    return efficiency.Record(efficiency.Spec(), {name: values})
+
+
+def test_an_error_an_eighth_above_the_bound_is_noticed() -> None:
+    assert judge.at_the_bound([record("gating", 1.03, 0.3)], "gating").holds
+    assert judge.at_the_bound([record("gating", 1.13, 0.3)], "gating").holds is False
+    assert judge.at_the_bound([record("gating", 1.1, 0.3, sets=6)], "gating").holds is None
+
+
+def test_coverage_of_nine_in_ten_is_noticed() -> None:
+    name = "covered_gating"
+    assert judge.covers([record(name, 0.95, 0.05)], "gating").holds
+    assert judge.covers([record(name, 0.91, 0.05)], "gating").holds is False
+    holes = record(name, 0.95, 0.05)
+    holes.values[name][3] = math.nan
+    found = judge.covers([holes], "gating")
+    assert found.holds and isinstance(found.value, float) and math.isfinite(found.value)
+
+
+def test_powers_of_k_are_taken_over_the_cells_whose_law_is_known() -> None:
+    def exact(k: int) -> Cell:
+        spec = replace(SPEC, k=k, d=20)
+        median = predicted(spec).get("average", 1e9)
+        errors: Tensor = torch.full((3, 5), median, dtype=torch.float64)
+        return Cell(spec, {"average": errors})
+
+    law, measured = judge.powers([exact(k) for k in (2, 3, 4, 6)], "average")
+    assert measured.value == pytest.approx(law) and 1.8 < law < 3
+
+
+def test_the_bootstrap_of_medians_covers_nearly_what_it_says() -> None:
+    assert 0.88 < judge.coverage_of_medians(9, cases=600) < 0.98
+    assert 0.9 < judge.coverage_of_medians(41, cases=300) < 0.99
