@@ -51,9 +51,12 @@ def phase() -> PhaseRecord:
 def test_a_second_minimum_is_a_minimum_and_higher() -> None:
     record = phase()
     assert claims.second_minima(record).holds
-    for field, value in (("curvature", -1e-4), ("slope", 1e-4), ("excess", -1e-6)):
-        values = changed(getattr(record, field), (0, 1), value)
-        assert not claims.second_minima(replace(record, **{field: values})).holds
+    saddle = changed(record.curvature, (0, 1), -1e-4)
+    assert not claims.second_minima(replace(record, curvature=saddle)).holds
+    moving = changed(record.slope, (0, 1), 1e-4)
+    assert not claims.second_minima(replace(record, slope=moving)).holds
+    lower = changed(record.excess, (0, 1), -1e-6)
+    assert not claims.second_minima(replace(record, excess=lower)).holds
     none = replace(record, excess=full(2, 3, value=NAN))
     assert not claims.second_minima(none).holds, "a map without one shows nothing"
 
@@ -72,8 +75,17 @@ def test_a_threshold_is_where_the_noise_is_a_few_times_the_distance() -> None:
 
 def test_a_rate_a_tenth_below_the_prediction_is_noticed() -> None:
     one, ends = full(4), full(30, 4, value=1e-9)
-    rates = [0.5 * one, 0.49 * one, 0.6 * one, 0.59 * one]
-    record = ConvergenceRecord(ConvergenceSpec(), ends, ends, full(30, 4), *rates, one)
+    record = ConvergenceRecord(
+        ConvergenceSpec(),
+        em=ends,
+        descent=ends,
+        to_truth=full(30, 4),
+        em_predicted=0.5 * one,
+        em_measured=0.49 * one,
+        descent_predicted=0.6 * one,
+        descent_measured=0.59 * one,
+        floor=one,
+    )
     assert claims.geometric(record).holds
     assert claims.stops_at_the_floor(record).holds
     slow = changed(record.em_measured, (3,), 0.512)

@@ -51,11 +51,13 @@ def second_minima(record: PhaseRecord) -> Finding:
 
 
 def threshold(record: PhaseRecord) -> Finding:
-    """No second minimum at sigma / |a_1 - a_3| below 2, one at all above 5; once there it stays as sigma grows, and it goes as the angle opens."""
+    """No second minimum at sigma / |a_1 - a_3| below 2, one at all above 5; once there it stays as
+    sigma grows, and it goes as the angle opens."""
     found, ratio = ~record.excess.isnan(), separations(record)
     low, high = float(ratio[found].min()), float(ratio[~found].max())
     steady = bool((found.long().diff(dim=1) >= 0).all() and (found.long().diff(dim=0) <= 0).all())
-    words = f"none below {low:.1f}, one everywhere above {high:.1f}"
+    ratio_name = r"$\sigma / \lvert a_1 - a_3 \rvert$"
+    words = f"a second minimum at no {ratio_name} below {low:.1f}, at every one above {high:.1f}"
     return Finding(steady and 2 < low < 5 and high < 5, words)
 
 
