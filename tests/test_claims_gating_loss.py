@@ -146,11 +146,15 @@ def test_the_straight_line_its_end_and_what_the_shift_is_beside_the_error() -> N
     assert not claims.small_beside_the_error(replace(record, moved_worst=0.21 * full(2, 3))).holds
 
 
-def test_what_learning_sigma_undoes_must_be_more_than_chance() -> None:
-    record = transfer()
-    seen = claims.undone(record)
+def test_learning_sigma_must_help_in_more_than_half_of_the_problems() -> None:
+    held, better = full(2, 20, value=0.4), torch.zeros(2, 20).bool()
+    better[:, :16] = True
+    spec = replace(transfer().spec, trials=20)
+    record = replace(transfer(), spec=spec, held=held, learned=torch.where(better, 0.3, 0.5))
+    seen = claims.helped(record)
     assert seen.holds
-    assert seen.value is not None
-    assert abs(float(seen.value) - 0.5) < 1e-12
-    mixed = torch.tensor([[0.3, 0.45, 0.45]] * 2, dtype=torch.float64)  # one better, two worse
-    assert not claims.undone(replace(record, learned=mixed)).holds
+    assert seen.value == 0.8
+    better[:, 11:] = False  # 11 of 20 may be chance
+    assert not claims.helped(replace(record, learned=torch.where(better, 0.3, 0.5))).holds
+    few = replace(record, spec=replace(spec, trials=4))
+    assert claims.helped(few).holds is None

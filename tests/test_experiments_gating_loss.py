@@ -401,8 +401,8 @@ def test_figures_draw(
     ]
     quadrature = [f"{name}, by quadrature" for name in ("EM", "gradient descent")]
     assert_shows(pictures.separation(separation), *measured, *quadrature)
-    names = ("measured", "information of the sample", "fresh data", "population")
-    assert_shows(pictures.dimension(dimension), *names)
+    names = ("measured", "information of the sample", "fresh data", "Hessian of the sample")
+    assert_shows(pictures.dimension(dimension), *names, "population")
     for figure, sigmas in (
         (pictures.curvature(convexity), convexity.spec.sigmas),
         (pictures.transfer(transfer), transfer.spec.sigmas),
