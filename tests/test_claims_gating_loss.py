@@ -106,7 +106,7 @@ def test_a_rate_that_rises_with_the_dimension_is_noticed() -> None:
         *full(2, 4) / 2,
     )
     assert claims.same_in_every_dimension(record).holds
-    rising = changed(record.fresh, (2, 0), 0.54)  # 8 per cent, in one trial
+    rising = changed(record.fresh, (2, 0), 0.53)  # 6 per cent, in one trial
     assert not claims.same_in_every_dimension(replace(record, fresh=rising)).holds
     below = replace(record, em_predicted=0.49 * one)  # the enclosure is broken
     assert not claims.same_in_every_dimension(below).holds
