@@ -367,6 +367,14 @@ def test_learning_sigma_softens_the_harm_of_wrong_regressors(
     assert float(transfer.learned.mean()) < 0.9 * float(transfer.held.mean())
 
 
+def test_learning_sigma_can_also_do_harm() -> None:
+    spec = gating_transfer.TransferSpec(
+        sigmas=(0.4,), shifts=(0.01,), n=3_000, trials=3, large=1_000, large_trials=1, seed=1
+    )
+    record = gating_transfer.run(spec)
+    assert float(record.learned[0, 2]) > 1.5 * float(record.held[0, 2])
+
+
 def test_worst_direction_lies_between_random_ones_and_the_singular_bound() -> None:
     response = normal(8, 12, purpose="response")
     worst = gating_transfer.worst_direction(response, 3, stream("starts", 0))
