@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from moe.experiments.gating_loss import shared_curvature
 from moe.experiments.twins import two_experts
 from moe.model import MoE, gaussian_log_density, log_gate
 from moe.randomness import stream
@@ -40,7 +41,8 @@ class Population:
         """E (Cov(p) - Cov(r)) (x) x x' of the free rows, ((k - 1) d, (k - 1) d)."""
         belief = log_gate(gating, self.x)
         r = torch.softmax(belief + self.bumps, -1)
-        return self._spread(belief.exp()) - self._spread(r)
+        p_part, r_part = (shared_curvature(self.x, s, self.weight) for s in (belief.exp(), r))
+        return p_part - r_part
 
     def em_step(self, gating: Tensor) -> Tensor:
         """The gating (k, d) after one step of EM with a complete M-step: the logistic regression on
@@ -55,23 +57,13 @@ class Population:
             gradient = (self.weight[:, None] * (p - labels)[:, :-1]).T @ self.x
             if float(gradient.norm()) < 1e-8:
                 break
-            move = torch.linalg.solve(self._spread(p), gradient.flatten()).view_as(gradient)
+            curvature = shared_curvature(self.x, p, self.weight)
+            move = torch.linalg.solve(curvature, gradient.flatten()).view_as(gradient)
             moved = halved(objective, gating, -move)
             if moved is gating:
                 break
             gating = moved
         return gating
-
-    def _spread(self, share: Tensor) -> Tensor:
-        """E Cov(share) (x) x x' of the free rows; share (P, k)."""
-        free, d = share.shape[1] - 1, self.x.shape[1]
-        blocks = self.x.new_zeros(free, d, free, d)
-        for i in range(free):
-            for j in range(i, free):
-                entry = share[:, i] * (float(i == j) - share[:, j])
-                block = (self.x * (self.weight * entry)[:, None]).T @ self.x
-                blocks[i, :, j] = blocks[j, :, i] = block
-        return blocks.reshape(free * d, free * d)
 
 
 def population(model: MoE, points: int, nodes: int = 10) -> Population:
@@ -201,6 +193,14 @@ def run_phase(spec: PhaseSpec) -> PhaseRecord:
     return PhaseRecord(spec, *table.T.reshape(5, len(spec.angles), len(spec.sigmas)))
 
 
+def onset(angle: float, gate_norm: float, cosine: float, sigmas: tuple[float, ...]) -> float:
+    """The least sigma / |a_1 - a_3| among ``sigmas`` at which near_twins have a second minimum;
+    infinite if none."""
+    record = run_phase(PhaseSpec((angle,), sigmas, gate_norm, cosine))
+    found = [s for s, excess in zip(sigmas, record.excess[0].tolist(), strict=True) if excess > 0]
+    return min(found, default=math.inf) / (2 * math.sin(math.radians(angle) / 2))
+
+
 @dataclass(frozen=True)
 class PlaneSpec:
     """L_log of two orthogonal linear experts over the plane of w and a_1 - a_2."""
@@ -297,3 +297,25 @@ def em_contraction(
         for size in (radius * gate_norm for radius in radii)
     ]
     return torch.tensor(factors, dtype=torch.float64).amax(1)
+
+
+def em_divergence(
+    model: MoE, points: int, nodes: int, *, steps: int, starts: int = 6, seed: int = 0
+) -> Tensor:
+    """E KL(p || p*) of the gate after 0, 1, ... complete EM steps in the population, from random
+    gates of norms up to 10: (starts, steps + 1)."""
+    exact = population(model, points, nodes)
+    target = log_gate(model.gating, exact.x)
+    draws = torch.randn(
+        starts, model.k, model.d, generator=stream("starts", seed), dtype=torch.float64
+    )
+    runs = []
+    for size, gating in zip(torch.logspace(-0.5, 1, starts), draws, strict=True):
+        gating = size * (gating - gating[-1]) / gating.norm()
+        run = []
+        for _ in range(steps + 1):
+            own = log_gate(gating, exact.x)
+            run.append(exact.weight @ (own.exp() * (own - target)).sum(1))
+            gating = exact.em_step(gating)
+        runs.append(torch.stack(run))
+    return torch.stack(runs)

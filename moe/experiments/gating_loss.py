@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from moe.likelihood import em_rate, information
+from moe.likelihood import em_rate
 from moe.losses import log_loss
 from moe.model import MoE, random_moe
 from moe.randomness import stream
@@ -37,6 +37,15 @@ class GateInformation:
         return em_rate(self.complete, self.missing)
 
     @property
+    def slowest(self) -> Tensor:
+        """The direction v of EM's rate, in which v' missing v / v' complete v is largest."""
+        factor = torch.linalg.cholesky(self.complete)
+        half = torch.linalg.solve_triangular(factor, self.missing, upper=False)
+        both = torch.linalg.solve_triangular(factor, half.mT, upper=False)
+        top = torch.linalg.eigh(both).eigenvectors[:, -1:]
+        return torch.linalg.solve_triangular(factor.mT, top, upper=True)[:, 0]
+
+    @property
     def best_step(self) -> float:
         """2 / (h_min + h_max): the fixed step of the fastest gradient descent."""
         curvature = torch.linalg.eigvalsh(self.observed)
@@ -49,13 +58,23 @@ class GateInformation:
         return float((curvature[-1] - curvature[0]) / (curvature[-1] + curvature[0]))
 
 
+def shared_curvature(x: Tensor, share: Tensor, weight: Tensor) -> Tensor:
+    """sum_n weight_n Cov(share_n) (x) x_n x_n' of the free rows: x (n, d), share (n, k), weight
+    (n,) -> ((k - 1) d, (k - 1) d)."""
+    free, d = share.shape[1] - 1, x.shape[1]
+    blocks = x.new_zeros(free, d, free, d)
+    for i in range(free):
+        for j in range(i, free):
+            entry = share[:, i] * (float(i == j) - share[:, j])
+            blocks[i, :, j] = blocks[j, :, i] = (x * (weight * entry)[:, None]).T @ x
+    return blocks.reshape(free * d, free * d)
+
+
 def gate_information(model: MoE, x: Tensor, y: Tensor) -> GateInformation:
     """The gates' block of the complete and missing information at ``model``, per sample."""
-    gates = slice(model.k * model.d, (2 * model.k - 1) * model.d)
-    complete, missing = (
-        information(model, x, y, kind)[2][gates, gates] / len(y) for kind in ("complete", "missing")
-    )
-    return GateInformation(complete, missing)
+    weight = torch.full_like(y, 1 / len(y))
+    shares = (model.gate(x), model.responsibilities(x, y))
+    return GateInformation(*(shared_curvature(x, share, weight) for share in shares))
 
 
 def best_gates(model: MoE, x: Tensor, y: Tensor) -> MoE:
@@ -70,12 +89,12 @@ def best_gates(model: MoE, x: Tensor, y: Tensor) -> MoE:
         learn=("gating",),
         tolerance=1e-8,
     )
-    gates = slice(model.k * model.d, (2 * model.k - 1) * model.d)
     gating = fit.gating[0]
     for _ in range(3):
         here = MoE(model.regressors, gating, model.sigma, model.nonlinearity)
-        _, gradient, observed = information(here, x, y)
-        step = torch.linalg.solve(observed[gates, gates], gradient[gates])
+        change = (here.responsibilities(x, y) - here.gate(x))[:, :-1]
+        ascent = (change.T @ x / len(x)).flatten()
+        step = torch.linalg.solve(gate_information(here, x, y).observed, ascent)
         gating = gating + pad(step.view(model.k - 1, model.d), (0, 0, 0, 1))
     return MoE(model.regressors, gating, model.sigma, model.nonlinearity)
 

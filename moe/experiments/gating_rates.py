@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from moe.experiments.gating_landscape import descend, population
 from moe.experiments.gating_loss import (
     GateInformation,
     best_gates,
@@ -17,9 +18,10 @@ from moe.experiments.gating_loss import (
     em_path,
     gate_information,
     measured_rate,
+    shared_curvature,
 )
 from moe.experiments.twins import two_experts
-from moe.model import MoE, random_moe
+from moe.model import MoE, log_gate, random_moe
 from moe.randomness import stream
 
 
@@ -53,6 +55,68 @@ def two_expert_information(gate_norm: float, noise: float) -> GateInformation:
     return GateInformation(
         *(torch.tensor(v, dtype=torch.float64).diag() for v in (complete, missing))
     )
+
+
+def iterations_per_digit(gate_norm: float, noise: float, d: int) -> tuple[float, ...]:
+    """Steps to a decimal digit in the population of ``two_expert_information``: EM, EM counted in
+    steps of gradient descent, descent with its best step, and with the step 4 that needs no tuning.
+
+    Per sample a step of descent costs 2 d multiplications (the prediction and the gradient), one of
+    EM d (d + 1) / 2 more (the symmetric matrix of its linear system).
+    """
+    point = two_expert_information(gate_norm, noise)
+    fixed = float((1 - 4 * point.observed.diagonal()).abs().max())
+    em, best, known = (
+        -1 / math.log10(rate) for rate in (point.em_rate, point.gradient_rate, fixed)
+    )
+    return em, em * (1 + (d + 1) / 4), best, known
+
+
+def em_slope(model: MoE, points: int, nodes: int) -> tuple[float, float]:
+    """EM's rate in the population near its minimiser: the largest eigenvalue of the derivative of a
+    complete step, by finite differences, and what the information matrices say."""
+    exact = population(model, points, nodes)
+    best = descend(exact, model.gating)
+    columns = []
+    for direction in 1e-4 * torch.eye(best[:-1].numel(), dtype=torch.float64):
+        move = pad(direction.view_as(best[:-1]), (0, 0, 0, 1))
+        ends = [exact.em_step(best + sign * move)[:-1].flatten() for sign in (1, -1)]
+        columns.append((ends[0] - ends[1]) / 2e-4)
+    slope = torch.linalg.eigvals(torch.stack(columns, dim=1)).real.max()
+    belief = log_gate(best, exact.x)
+    shares = (belief.exp(), torch.softmax(belief + exact.bumps, -1))
+    matrices = (shared_curvature(exact.x, share, exact.weight) for share in shares)
+    return float(slope), GateInformation(*matrices).em_rate
+
+
+def compare_pairs(gate_norm: float, noise: float, seed: int = 0) -> tuple[float, float]:
+    """Two pairs of experts at different distances, sigma in proportion, on the same draws: by how
+    much their information differs; and the largest z of its mean over 20 samples against
+    ``two_expert_information``."""
+    batches = []
+    for index in range(20):
+        models = (two_experts(c, gate_norm, noise * (2 - 2 * c) ** 0.5) for c in (-0.3, 0.8))
+        each = (gate_information(m, *m.sample(5_000, stream("data", seed, index))) for m in models)
+        batches.append(torch.stack([torch.stack([i.complete, i.missing]) for i in each]))
+    values = torch.stack(batches)
+    apart = float((values[:, 0] - values[:, 1]).abs().max())
+    exact = two_expert_information(gate_norm, noise)
+    own = values[:, 0][..., [2, 1, 3], :][..., [2, 1, 3]]  # along w, along a_1 - a_2, another
+    error = own.std(0) / len(batches) ** 0.5
+    z = (own.mean(0) - torch.stack([exact.complete, exact.missing])) / error
+    return apart, float(z.abs().max())
+
+
+def fresh_rate(fitted: GateInformation, model: MoE, x: Tensor, y: Tensor) -> float:
+    """E Var_r <v, x> / E Var_p <v, x> at ``model`` on a sample that ``fitted`` has not seen, v its
+    slowest direction: at most the population's rate, up to the sample's error."""
+    rows = pad(fitted.slowest.view(model.k - 1, model.d), (0, 0, 0, 1))
+    along = x @ rows.T
+    missing, complete = (
+        ((share * along.square()).sum(1) - (share * along).sum(1).square()).mean()
+        for share in (model.responsibilities(x, y), model.gate(x))
+    )
+    return float(missing / complete)
 
 
 def run_em(
@@ -140,13 +204,15 @@ class DimensionSpec:
 @dataclass(frozen=True, eq=False)
 class DimensionRecord:
     """EM's rate measured (dimensions, trials) and predicted from the same sample's information;
-    descent (dimensions, trials): gradient descent's rate from the Hessian; em_limit, descent_limit
-    (trials,): both for the population, from a large sample in 2k dimensions."""
+    descent (dimensions, trials): gradient descent's rate from the Hessian; fresh (dimensions,
+    trials): ``fresh_rate`` on ``population`` samples; em_limit, descent_limit (trials,): both rates
+    for the population, from as large a sample in 2k dimensions."""
 
     spec: DimensionSpec
     em_measured: Tensor
     em_predicted: Tensor
     descent: Tensor
+    fresh: Tensor
     em_limit: Tensor
     descent_limit: Tensor
 
@@ -172,9 +238,12 @@ def run_dimension(spec: DimensionSpec) -> DimensionRecord:
         at_truth = gate_information(wide, *population)
         limits.append([at_truth.em_rate, at_truth.gradient_rate])
         for d in spec.dimensions:
-            measured, at_best = run_em(_embed(small, d), spec.n, 35, spec.seed, d, trial)
-            rows.append([measured, at_best.em_rate, at_best.gradient_rate])
-    shape = (spec.trials, len(spec.dimensions), 3)
+            here = _embed(small, d)
+            measured, at_best = run_em(here, spec.n, 35, spec.seed, d, trial)
+            large = here.sample(spec.population, stream("fresh", spec.seed, d, trial))
+            fresh = fresh_rate(at_best, here, *large)
+            rows.append([measured, at_best.em_rate, at_best.gradient_rate, fresh])
+    shape = (spec.trials, len(spec.dimensions), 4)
     table = torch.tensor(rows, dtype=torch.float64).view(shape).permute(2, 1, 0)
     return DimensionRecord(spec, *table, *torch.tensor(limits, dtype=torch.float64).T)
 

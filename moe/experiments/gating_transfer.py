@@ -68,6 +68,19 @@ def gate_response(model: MoE, x: Tensor, y: Tensor, direction: Tensor) -> Tensor
     return moved.view(model.k - 1, model.d)
 
 
+def compare_derivative(
+    model: MoE, x: Tensor, y: Tensor, h: float = 1e-5, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """``gate_response`` in a random direction, and the same by refits at both ends of 2 h: (k - 1,
+    d) each."""
+    best = best_gates(model, x, y)
+    ways = stream("directions", seed)
+    direction = torch.randn(model.k, model.d, generator=ways, dtype=torch.float64)
+    wrong = (replace(best, regressors=best.regressors + s * h * direction) for s in (1, -1))
+    ends = [best_gates(start, x, y).gating[:-1] for start in wrong]
+    return gate_response(best, x, y, direction), (ends[0] - ends[1]) / (2 * h)
+
+
 def worst_direction(response: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Unit rows (k, d) that ``response`` ((k - 1) d, k d) moves furthest: fixed-point iteration of
     the convex maximum from 8 random starts, the best of which is kept. A lower bound of the worst

@@ -127,6 +127,14 @@ def dimension(record: DimensionRecord) -> Figure:
         marker="s",
         label="information of the sample",
     )
+    left.plot(
+        places,
+        np.median(record.fresh, axis=1),
+        color=COLOURS["vermilion"],
+        linestyle=":",
+        marker="^",
+        label="fresh data",
+    )
     band(
         right,
         places,
