@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -19,18 +21,44 @@ class Grams:
         d = x.shape[1]
         self.x = x
         self._products: Tensor | None = None
-        if d * (d + 1) // 2 <= _MAX_PAIRS:
-            columns = x.T.contiguous()
-            self._products = torch.cat([columns[a] * columns[a:] for a in range(d)])
-            self._pair = torch.triu_indices(d, d, device=x.device)
+        if packed_size(d) < d * d or d == 1:
+            columns, first = x.T.contiguous(), 0
+            self._products = x.new_empty(d * (d + 1) // 2, len(x))
+            for a in range(d):
+                torch.mul(columns[a], columns[a:], out=self._products[first : first + d - a])
+                first += d - a
 
     def __call__(self, weights: Tensor) -> Tensor:
         """weights (m, n) -> (m, d, d), symmetric."""
-        if self._products is None:
-            return torch.stack([self.x.T @ (row[:, None] * self.x) for row in weights])
-        d = self.x.shape[1]
-        upper = weights @ self._products.T
-        full = upper.new_empty(len(weights), d, d)
-        full[:, self._pair[0], self._pair[1]] = upper
-        full[:, self._pair[1], self._pair[0]] = upper
-        return full
+        return unpacked(self.packed(weights), self.x.shape[1])
+
+    def packed(self, weights: Tensor) -> Tensor:
+        """What adds up over parts of the samples and ``unpacked`` makes matrices of: weights (m, n)
+        -> (m, d (d + 1) / 2), the entries a <= b; in high dimension (m, d^2), all of them."""
+        if self._products is not None:
+            return weights @ self._products.T
+        squares = [(self.x.T @ (row[:, None] * self.x)).flatten() for row in weights]
+        return torch.stack(squares)
+
+
+def packed_size(d: int) -> int:
+    """How many numbers stand for one matrix in what ``Grams.packed`` gives."""
+    half = d * (d + 1) // 2
+    return half if half <= _MAX_PAIRS else d * d
+
+
+def unpacked(packed: Tensor, d: int) -> Tensor:
+    """The matrices (..., d, d) whose entries ``Grams.packed`` has listed."""
+    if packed_size(d) < d * d:
+        packed = packed.index_select(-1, _places(d).to(packed.device))
+    return packed.unflatten(-1, (d, d))
+
+
+@cache
+@torch.inference_mode(False)
+def _places(d: int) -> Tensor:
+    """Where in the list of entries a <= b each entry of the matrix is, (d^2,)."""
+    row, column = torch.triu_indices(d, d)
+    place = torch.empty(d, d, dtype=torch.int64)
+    place[row, column] = place[column, row] = torch.arange(len(row))
+    return place.flatten()

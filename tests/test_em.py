@@ -15,6 +15,7 @@ from moe.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.solvers import expectation as expectation_module
 from moe.solvers.em import expectation_maximisation
+from moe.solvers.expectation import Samples, expectation
 
 
 def problem(
@@ -32,6 +33,51 @@ def test_grams_equal_the_obvious_sum(d: int) -> None:
     weights = torch.randn(5, 40, generator=stream("weights", 0), dtype=torch.float64)
     obvious = torch.einsum("mn,na,nb->mab", weights, x, x)
     torch.testing.assert_close(Grams(x)(weights), obvious)
+
+
+def naive(
+    truth: MoE, x: Tensor, y: Tensor, regressors: Tensor, gating: Tensor, sigma: Tensor
+) -> dict[str, Tensor]:
+    """The E-step of one start with the sums of its M-step, written down as defined, no more."""
+    g, eta = truth.nonlinearity, x @ regressors.T
+    residual, slope = y[:, None] - g(eta), g.derivative(eta)
+    log_gate = torch.log_softmax(x @ gating.T, 1)
+    joint = log_gate + torch.distributions.Normal(0.0, sigma).log_prob(residual)
+    r, gate = torch.softmax(joint, 1), log_gate.exp()[:, :-1]
+    row, column = torch.triu_indices(gate.shape[1], gate.shape[1])
+    minus = gate[:, row] * ((row == column).to(x) - gate[:, column])
+    return {
+        "log_likelihood": torch.logsumexp(joint, 1).sum(),
+        "squares": (r * residual.square()).sum(0),
+        "gram_a": torch.einsum("nk,na,nb->kab", r * slope.square(), x, x),
+        "pull_a": torch.einsum("nk,na->ka", r * residual * slope, x),
+        "gram_w": torch.einsum("nm,na,nb->mab", minus, x, x),
+        "pull_w": torch.einsum("nk,na->ka", r[:, :-1] - gate, x),
+    }
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "tanh"])
+@pytest.mark.parametrize("sigma", [1.0, 0.1, 1e-3])
+@pytest.mark.parametrize("chunk", [1, 64_000])
+def test_the_e_step_in_place_equals_the_plain_one(
+    nonlinearity: str, sigma: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small sigmas too, where most responsibilities are too small to be normal numbers."""
+    monkeypatch.setattr(expectation_module, "_CHUNK_ENTRIES", chunk)
+    truth, x, y, starts = problem(nonlinearity)
+    gating = 30 * torch.randn(4, 3, 6, generator=stream("gates", 0), dtype=torch.float64)
+    gating -= gating[:, -1:]
+    levels = sigma * torch.tensor([1.0, 1.5, 0.7], dtype=torch.float64).expand(4, 3)
+    data = Samples(x, y, 4, 3, ("regressors", "gating", "sigma"), False)
+    together = expectation(data, truth.nonlinearity, starts, gating, levels)
+    again = expectation(data, truth.nonlinearity, starts, gating, levels)
+    for name, value in vars(together).items():
+        assert torch.equal(value, getattr(again, name)), name
+    for start in range(4):
+        plain = naive(truth, x, y, starts[start], gating[start], levels[start])
+        for name, value in plain.items():
+            off = (getattr(together, name)[start] - value).abs().max()
+            assert float(off) <= 1e-12 * float(value.abs().max()), name
 
 
 def test_one_iteration_equals_the_textbook_m_step() -> None:

@@ -65,10 +65,10 @@ def _solve(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
     matrix of an expert without samples counts as zero. Where there is no finite solution the
     step is zero.
     """
-    size = matrix.shape[-1]
     least = torch.finfo(matrix.dtype).eps * scale
     ridge = _RIDGE * matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(least)
-    solid = matrix + ridge[..., None, None] * torch.eye(size, dtype=matrix.dtype)
+    solid = matrix.clone()
+    solid.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
     solution: Tensor = torch.linalg.solve_ex(solid, right[..., None])[0][..., 0]
     return torch.where(torch.isfinite(solution).all(-1, keepdim=True), solution, 0.0)
 
@@ -99,9 +99,11 @@ def _maximisation(
     move_a, move_w = (scale * step for step in steps)
     sigma = state.sigma
     if "sigma" in data.learn or data.own:
-        change = move_a * ((state.gram_a @ move_a[..., None])[..., 0] - 2 * state.pull_a)
-        least = torch.finfo(sigma.dtype).eps * state.squares
-        squares = (state.squares + change.sum(-1)).maximum(least)
+        squares = state.squares
+        if data.moved:
+            change = move_a * ((state.gram_a @ move_a[..., None])[..., 0] - 2 * state.pull_a)
+            least = torch.finfo(sigma.dtype).eps * squares
+            squares = (squares + change.sum(-1)).maximum(least)
         if data.own:
             weight = data.prior_weight
             variance = (squares + weight * data.prior_variance) / (state.load + weight)
@@ -118,9 +120,9 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     """
     move_a = torch.zeros_like(state.regressors)
     move_w = torch.zeros_like(state.gating)
-    if "regressors" in data.learn:
+    if data.moved:
         move_a = _solve(state.gram_a, state.pull_a, data.curvature)
-    if "gating" in data.learn and state.gating.shape[1] > 1:
+    if data.free:
         move_w = _gating_step(state, data.curvature)
     slack = 1e-12 * state.log_likelihood.abs()
     new = _maximisation(data, g, state, (move_a, move_w), 1.0)
@@ -133,6 +135,7 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     return new, new.log_likelihood - state.log_likelihood
 
 
+@torch.no_grad()
 def expectation_maximisation(
     x: Tensor,
     y: Tensor,
@@ -186,28 +189,31 @@ def expectation_maximisation(
     level = torch.as_tensor(sigma, dtype=x.dtype)
     level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
     state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
-    end = state[torch.arange(starts)]
+    own = data.own or (torch.is_tensor(sigma) and sigma.ndim == 2)
+    end = [part.clone() for part in (state.regressors, state.gating, state.sigma)]
     counts = torch.zeros(starts, dtype=torch.int64)
     converged = torch.zeros(starts, dtype=torch.bool)
     running = torch.arange(starts)
-    own = data.own or (torch.is_tensor(sigma) and sigma.ndim == 2)
-    trace, path = [end.log_likelihood.clone()], [_snapshot(end, own)]
-    for _ in range(iterations):
+    trace, path = [state.log_likelihood], [_snapshot(end, own)]
+    for left in reversed(range(iterations)):
         state, gain = _iterate(data, nonlinearity, state)
-        end[running] = state
         counts[running] += 1
-        trace.append(end.log_likelihood.clone())
+        trace.append(trace[-1].index_copy(0, running, state.log_likelihood))
+        done = gain < tolerance
+        stop = bool(done.any())
+        if record or stop or not left:
+            for mine, theirs in zip(end, vars(state).values(), strict=False):
+                mine[running] = theirs
         if record:
             path.append(_snapshot(end, own))
-        done = gain < tolerance
-        if bool(done.any()):
+        if stop:
             converged[running[done]] = True
             running, state = running[~done], state[~done]
         if len(running) == 0:
             break
     return EMResult(
         *_snapshot(end, own),
-        end.log_likelihood,
+        trace[-1].clone(),
         counts,
         converged,
         torch.stack(trace),
@@ -216,6 +222,6 @@ def expectation_maximisation(
     )
 
 
-def _snapshot(state: EStep, own: bool) -> tuple[Tensor, Tensor, Tensor]:
-    sigma = state.sigma if own else state.sigma[:, 0]
-    return state.regressors.clone(), state.gating.clone(), sigma.clone()
+def _snapshot(end: list[Tensor], own: bool) -> tuple[Tensor, Tensor, Tensor]:
+    regressors, gating, sigma = end
+    return regressors.clone(), gating.clone(), (sigma if own else sigma[:, 0]).clone()

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.grams import Grams
+from moe.grams import Grams, packed_size, unpacked
 from moe.nonlinearity import Nonlinearity
 
-_CHUNK_ENTRIES = 100_000
+_CHUNK_ENTRIES, _LEAST_ROWS = 64_000, 500
 _CACHED_ENTRIES = 20_000_000
+_LEAST_EXPONENT = -300.0
 _PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
 
@@ -54,83 +55,143 @@ class EStep:
 
 
 class Samples:
-    """Samples in chunks small enough to stay in the processor's cache."""
+    """Samples in chunks small enough to stay in the processor's cache, with room to work in."""
 
     def __init__(
         self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str], hard: bool
     ) -> None:
         self.n, self.learn, self.hard = len(x), learn, hard
         self.own = "sigmas" in learn
+        self.moved = k if "regressors" in learn else 0
+        self.free = k - 1 if "gating" in learn else 0
         self.prior_weight = _PRIOR_WEIGHT * x.shape[1]
         self.prior_variance = _PRIOR_SHARE * float(y.var())
         self.least_variance = sigma_floor(y) ** 2
         self.curvature = float(x.square().sum()) / x.shape[1]
-        rows = max(1_000, _CHUNK_ENTRIES // (starts * k))
+        rows = min(self.n, max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
         self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
-        self._grams = [Grams(part) for part, _ in self._chunks] if keep else None
+        self._made = [_prepared(*chunk) for chunk in self._chunks] if keep else None
+        self._room: dict[str, Tensor] = {}
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Grams]]:
-        for index, (x, y) in enumerate(self._chunks):
-            yield x, y, Grams(x) if self._grams is None else self._grams[index]
+    def __iter__(self) -> Iterator[tuple[Tensor, Grams]]:
+        yield from self._made or (_prepared(*chunk) for chunk in self._chunks)
+
+    def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
+        """(starts, rows, n) to write to, ``like`` (..., n); the same place every time."""
+        size = starts * rows * like.shape[1]
+        if name not in self._room or len(self._room[name]) < size:
+            self._room[name] = like.new_empty(size)
+        return self._room[name][:size].view(starts, rows, like.shape[1])
+
+
+def _prepared(x: Tensor, y: Tensor) -> tuple[Tensor, Grams]:
+    """The columns of x and y as rows, (d + 1, n), and the Gram matrices of x."""
+    columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
+    return columns, Grams(columns[:-1].T)
 
 
 def expectation(
     data: Samples, g: Nonlinearity, regressors: Tensor, gating: Tensor, sigma: Tensor
 ) -> EStep:
-    """The E-step and all the sums an M-step needs, in one pass over the samples."""
+    """The E-step and all the sums an M-step needs, in one pass over the samples.
+
+    All of it happens in place, in room that is used again. Residuals are u = e / (sqrt(2) sigma),
+    so the exponents of the responsibilities are <w, x> - u^2 - log sigma. The second derivatives in
+    the gates have weights gate_a gate_b, less gate_a where a = b, and change sign at the end.
+    """
     starts, k, d = regressors.shape
-    row, column = torch.triu_indices(k - 1, k - 1)
-    diagonal = (row == column).nonzero()[:, 0]
-    state = EStep(
-        regressors,
-        gating,
-        sigma,
-        *(regressors.new_zeros(starts, *shape) for shape in _sum_shapes(k, d)),
+    free, moved = data.free, data.moved
+    flat = not free and not bool(gating.any())
+    pairs = free * (free + 1) // 2
+    scale = math.sqrt(2) * sigma
+    level = -(sigma.log() + 0.5 * math.log(2 * math.pi))[:, :, None]
+    log_likelihood, load, squares, pulls = (
+        regressors.new_zeros(starts, *shape) for shape in ((), (k,), (k,), (moved + free, d))
     )
-    flat = "gating" not in data.learn and not bool(gating.any())
-    log_gate = -regressors.new_tensor(float(k)).log()
-    scale = sigma[:, :, None]
-    precision, level = -0.5 / scale.square(), -scale.log() - 0.5 * math.log(2 * math.pi)
-    for x, y, grams in data:
-        eta = regressors @ x.T
-        residual = y - g(eta)
-        if not flat:
-            log_gate = torch.log_softmax(gating @ x.T, dim=1)
-        joint = residual.square().mul_(precision).add_(log_gate + level)
-        if data.hard:
-            log_density, winner = joint.max(dim=1)
-            r = torch.zeros_like(joint).scatter_(1, winner[:, None], 1.0)
+    packed = regressors.new_zeros(starts * (moved + pairs), packed_size(d))
+    for z, grams in data:
+        x = z[:d]
+        weights = data.room("weights", z, starts, moved + pairs)
+        pull = data.room("pull", z, starts, moved + free)
+        r = weights[:, :k] if moved else data.room("r", z, starts, k)
+        u, slope = _residuals(data, g, regressors, scale, z)
+        if flat:
+            torch.addcmul(level - math.log(k), u, u, value=-1, out=r)
+            log_density = _normalise(r, data.hard)
         else:
-            most = joint.amax(dim=1, keepdim=True)
-            r = joint.sub_(most).exp_()
-            total = r.sum(dim=1, keepdim=True)
-            log_density = (most + total.log())[:, 0]
-            r.div_(total)
-        state.log_likelihood += log_density.sum(-1)
-        pull = r * residual
+            gate = data.room("gate", z, starts, k)
+            torch.mm(gating.flatten(0, 1), x, out=gate.view(starts * k, -1))
+            torch.addcmul(gate, u, u, value=-1, out=r).add_(level)
+            log_density = _normalise(r, data.hard) - _normalise(gate)
+            torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
+            _gate_weights(gate[:, :free], weights[:, moved:])
+        log_likelihood += log_density.sum(-1)
         if data.own:
-            state.load += r.sum(-1)
-        state.squares += (pull * residual).sum(-1)
-        if "regressors" in data.learn:
-            weights = r
-            if not g.is_linear:
-                slope = g.derivative(eta)
-                weights, pull = r * slope.square(), pull * slope
-            state.gram_a += grams(weights.flatten(0, 1)).unflatten(0, (starts, k))
-            state.pull_a += pull @ x
-        if "gating" in data.learn and k > 1:
-            gate = log_gate[:, :-1].exp_()
-            weights = -gate[:, row] * gate[:, column]
-            weights[:, diagonal] += gate
-            state.gram_w += grams(weights.flatten(0, 1)).unflatten(0, (starts, -1))
-            state.pull_w += (r[:, :-1] - gate) @ x
+            load += r.sum(-1)
+        weighted = torch.mul(r, u, out=pull[:, :k] if moved else r)
+        squares += u.mul_(weighted).sum(-1)
+        if moved and slope is not None:
+            r.mul_(slope).mul_(slope)
+            weighted.mul_(slope)
+        pulls += (pull.flatten(0, 1) @ x.T).view_as(pulls)
+        packed += grams.packed(weights.flatten(0, 1))
     if data.own:
         variance = sigma.square()
         penalty = (variance.log() + data.prior_variance / variance).sum(-1)
-        state.log_likelihood -= 0.5 * data.prior_weight * penalty
-    return state
+        log_likelihood -= 0.5 * data.prior_weight * penalty
+    grids = unpacked(packed, d).view(starts, moved + pairs, d, d)
+    return EStep(
+        regressors,
+        gating,
+        sigma,
+        log_likelihood,
+        load,
+        squares.mul_(scale.square()),
+        grids[:, :moved],
+        pulls[:, :moved] * scale[:, :moved, None],
+        -grids[:, moved:],
+        pulls[:, moved:],
+    )
 
 
-def _sum_shapes(k: int, d: int) -> tuple[tuple[int, ...], ...]:
-    return (), (k,), (k,), (k, d, d), (k, d), (k * (k - 1) // 2, d, d), (k - 1, d)
+def _residuals(
+    data: Samples, g: Nonlinearity, regressors: Tensor, scale: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """(y - g(<a, x>)) / scale, (S, k, n), and the slope of g there, None where g is linear."""
+    starts, k, d = regressors.shape
+    u = data.room("u", z, starts, k)
+    if g.is_linear:
+        lines = torch.cat([-regressors, torch.ones_like(scale)[..., None]], dim=2)
+        torch.mm((lines / scale[..., None]).flatten(0, 1), z, out=u.view(starts * k, -1))
+        return u, None
+    eta = regressors @ z[:d]
+    torch.sub(z[d], g(eta), out=u).div_(scale[..., None])
+    return u, g.derivative(eta) if data.moved else None
+
+
+def _normalise(exponents: Tensor, hard: bool = False) -> Tensor:
+    """Turns (S, k, n) into softmax over the experts, in place; log sum exp (S, n). ``hard``: into
+    the indicator of the largest, which is then handed back instead.
+
+    Shares below e^-300 are raised to that: it changes no sum, and numbers too small to be normal
+    would slow down all that follows a hundredfold.
+    """
+    if hard:
+        most, winner = exponents.max(dim=1, keepdim=True)
+        exponents.zero_().scatter_(1, winner, 1.0)
+        return most[:, 0]
+    most = exponents.amax(dim=1, keepdim=True)
+    total = exponents.sub_(most).clamp_min_(_LEAST_EXPONENT).exp_().sum(dim=1, keepdim=True)
+    exponents.mul_(total.reciprocal())
+    return total.log_().add_(most)[:, 0]
+
+
+def _gate_weights(gate: Tensor, out: Tensor) -> None:
+    """gate_a gate_b - (a = b) gate_a for a <= b, gate (S, free, n), out (S, pairs, n)."""
+    free, first = gate.shape[1], 0
+    for a in range(free):
+        block = out[:, first : first + free - a]
+        torch.mul(gate[:, a : a + 1], gate[:, a:], out=block)
+        block[:, 0] -= gate[:, a]
+        first += free - a
