@@ -1,4 +1,4 @@
-"""How many experts? Eigenvalues of M for a first guess, held-out likelihood for the answer."""
+"""How many experts? The smallest number whose held-out predictions no other number betters."""
 
 from __future__ import annotations
 

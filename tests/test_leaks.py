@@ -25,6 +25,7 @@ from moe.experiments import (
     headline,
     how_many,
     l4_stream,
+    onset,
     sample_complexity,
     stages,
     wrong_ends,
@@ -121,8 +122,12 @@ EXPERIMENTS: dict[str, Callable[[], object]] = {
         sample_complexity.Spec(k=2, d=6, nonlinearity="tanh", sizes=(500,)),
         1,
     ),
+    "onset": partial(onset.trial, onset.Spec(k=2, d=4), 1),
     "stream": partial(l4_stream.run, l4_stream.Spec(steps=3, seeds=2)),
 }
+
+
+FIXED_TRUTH = {"sample complexity", "onset"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -135,7 +140,7 @@ def test_no_number_of_an_experiment_is_drawn_for_two_purposes(
         warnings.simplefilter("ignore", UserWarning)
         EXPERIMENTS[name]()
     assert len(ledger.drawn) >= 2, ledger.drawn.keys()
-    assert "truth" in ledger.drawn or name == "sample complexity", "which has one fixed truth"
+    assert "truth" in ledger.drawn or name in FIXED_TRUTH
     for one, other in combinations(ledger.drawn, 2):
         assert not ledger.drawn[one] & ledger.drawn[other], (one, other)
 
