@@ -25,6 +25,7 @@ from moe.landscape import (
     global_minimum,
     population_tensor,
     squares_loss,
+    squares_matrix,
 )
 from moe.plotting import landscape as figures
 from moe.plotting import landscape_paths as paths
@@ -316,3 +317,31 @@ def test_no_local_minimum_hides_from_the_solver_where_the_regime_is_benign() -> 
     starts = 3 * normal(200, 2, 2, purpose="starts")
     end = minimise_quartic(population_tensor(p), mu, lam, starts)
     assert bool(landscape_phase.at_truth(end).all())
+
+
+def test_the_way_out_of_a_saddle_takes_the_time_of_linear_theory() -> None:
+    points = critical_points(landscape.skewed_proportions(2, 1.5), 0.5, 4.0)
+    near = (1e-4, 1e-6, 1e-8)
+    times, kappa = landscape_escape.leaving_times(points, landscape_escape.Spec(k=2), 4.0, near)
+    assert times.shape == (points.count("strict saddle"), 3)
+    expected = (math.log(100) / kappa)[:, None].expand(-1, 2)
+    torch.testing.assert_close(times.diff(dim=1), expected, rtol=0.02, atol=0)
+
+
+def test_errors_of_the_proven_size_leave_the_minimum_within_the_proven_radius() -> None:
+    for p, mu, lam in ((RARE, 0.5, 9.0), (landscape.skewed_proportions(3, 2.0), 0.8, 6.0)):
+        fractions = landscape_stability.within_the_bound(p, mu, lam, 5, 0)
+        assert fractions.shape == (10,)
+        assert float(fractions.min()) > 0 and float(fractions.max()) <= 1
+
+
+def test_complex_critical_points_are_as_many_as_bezout_allows() -> None:
+    """For generic weights: one solution a support, without zeros, and every root's two signs."""
+    p = landscape.skewed_proportions(2, 1.5)
+    matrix, total = squares_matrix(p, 0.7, 4.0), 1
+    for bits in range(1, 16):
+        on = [i for i in range(4) if bits >> i & 1]
+        right = torch.full((len(on),), 8.0, dtype=torch.float64)
+        u = torch.linalg.solve(matrix[on][:, on], right)
+        total += 2 ** len(on) * bool((u.abs() > 1e-9).all())
+    assert total == 3**4

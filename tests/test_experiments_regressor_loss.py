@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_shows, normal
+from torch.autograd.functional import hessian, jacobian
 
 from moe.experiments import l4_ambient, l4_descent, l4_stream, l4_weights, three_forms
 from moe.experiments.gaussian_integrals import (
@@ -21,9 +22,10 @@ from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
 from moe.losses import l4_moments, l4_population
 from moe.metrics import regressor_error_of
 from moe.model import random_moe
+from moe.moments import score_moment
 from moe.nonlinearity import as_nonlinearity
 from moe.plotting import regressor_loss as pictures
-from moe.randomness import stream
+from moe.randomness import child_seed, stream
 from moe.transforms import output_transform
 
 
@@ -68,6 +70,28 @@ def test_the_gates_drop_out_of_the_fourth_moment(name: str) -> None:
     torch.testing.assert_close(
         tensor, torch.einsum("m,ma,mb,mc,md->abcd", p, a, a, a, a), atol=1e-6, rtol=0
     )
+
+
+def test_the_gates_drop_out_for_a_kinked_nonlinearity() -> None:
+    """The theorem's proof needs no derivative: ReLU, each expert's part in coordinates of its own,
+    in which the kink is a plane at a node's edge."""
+    model = random_moe(2, 3, nonlinearity="relu", sigma=0.3, generator=stream("truth", 0))
+    transform = output_transform("relu", model.sigma, 4)
+    across, across_weight = grid_rule(2, nodes=32)
+    z, z_weight = line_rule(kinks=(0.0,))
+    q = noise_averaged(transform, model.nonlinearity, model.sigma, z)
+    moment = torch.zeros(3, 3, 3, 3, dtype=torch.float64)
+    for m, a in enumerate(model.regressors):
+        frame = torch.linalg.qr(torch.cat([a[:, None], torch.eye(3, dtype=a.dtype)], 1)).Q
+        frame = frame * torch.sign(frame[:, 0] @ a)
+        points = torch.cat([z.repeat_interleave(len(across))[:, None], across.repeat(len(z), 1)], 1)
+        x = points @ frame.T
+        weight = (z_weight * q)[:, None] * across_weight
+        factor = weight.flatten() * model.gate(x)[:, m]
+        moment += torch.tensordot(factor, score_tensor(x, 4), dims=1)
+    a, p = model.regressors, exact_proportions(model)
+    expected = torch.einsum("m,ma,mb,mc,md->abcd", p, a, a, a, a)
+    torch.testing.assert_close(moment / transform.normaliser, expected, atol=1e-6, rtol=0)
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +310,58 @@ def test_the_ridge_of_a_stream_turns_the_directions_of_experts_that_are_not_orth
         errors.append(regressor_error_of(l4_descent.dual_basis(rows), truth))
     assert errors[0] < 1e-3
     assert errors[1] > 0.01
+
+
+def test_outside_the_span_the_slides_form_has_one_gain_and_one_loss() -> None:
+    """Orthonormal experts, k = 2 < d = 3: the truth is strict outside too; a row that left the span
+    with length one, an expert being empty, sits at a saddle whose way down is of fourth order."""
+    mu, lam, p = 0.5, 2.0, torch.tensor([0.4, 0.6], dtype=torch.float64)
+    truth = torch.eye(2, 3, dtype=torch.float64)
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        rows = flat.view(2, 3)
+        u = (rows @ truth.T).square()
+        parts = u.sum(0).square() - (1 + mu) * u.square().sum(0)
+        return (p * parts).sum() + lam * (rows.square().sum(-1) - 1).square().sum()
+
+    norms = (lam / (lam - mu * p)).sqrt()
+    curvature = hessian(loss, (norms[:, None] * truth).flatten()).diagonal().view(2, 3)
+    torch.testing.assert_close(curvature[:, 2], 4 * mu * p * norms.square())
+    left = (norms[:, None] * truth).clone()
+    left[1] = torch.tensor([0.0, 0.0, 1.0])
+    assert float(jacobian(loss, left.flatten()).abs().max()) < 1e-12
+    assert abs(float(torch.linalg.eigvalsh(hessian(loss, left.flatten()))[0])) < 1e-10
+    for step in (0.1, 0.01):
+        moved = left.clone()
+        moved[1] = torch.tensor([0.0, step, (1 - step**2) ** 0.5], dtype=torch.float64)
+        fall = float(loss(left.flatten()) - loss(moved.flatten()))
+        assert fall == pytest.approx(mu * float(p[1]) * step**4, rel=1e-4)
+
+
+def test_one_direction_is_the_whole_tensors_along_it() -> None:
+    base = l4_descent.Spec(k=2, d=3)
+    (factor,) = l4_ambient.along_one_direction(base, (3_000,), 1).flatten().tolist()
+    one = replace(base, n=3_000, seed=child_seed(0, "direction", 3_000, 0))
+    truth, x, y = l4_descent.draw(one)
+    e = torch.linalg.cross(*truth)
+    second, fourth = (
+        score_moment(x, y, output_transform("linear", base.sigma, m), "average").tensor
+        for m in (2, 4)
+    )
+    whole = l4_ambient.quartic_coefficient(e, second, fourth, base.mu, base.lam)
+    assert factor == pytest.approx(float(whole), rel=1e-9)
+
+
+def test_a_lambda_bounds_the_loss_only_where_m_is_positive_definite() -> None:
+    needed = l4_ambient.lambdas_that_bound(l4_descent.Spec(), (1, 3), (1_000,), 12)
+    assert needed.shape == (2, 1, 12)
+    possible = needed.isfinite().double().mean(-1)
+    assert float(possible[1]) < 0.2 < float(possible[0]) < 0.9
+
+
+def test_proportions_are_read_from_lengths_and_from_the_whitener() -> None:
+    few, many = (
+        l4_descent.proportion_errors(replace(SMALL, n=n), trials=3).mean(0)
+        for n in (5_000, 100_000)
+    )
+    assert bool((many < few).all()) and float(many.max()) < 0.02

@@ -8,6 +8,7 @@ import torch
 from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixtures import HALVES, SKEWED, THIRDS, as_proportions, shares
 from torch import Tensor
 from torch.func import jacrev
 
@@ -31,16 +32,6 @@ from moe.landscape import (
 )
 from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic, quartic_hessian, quartic_loss, random_starts
-
-HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64)
-THIRDS = torch.full((3,), 1 / 3, dtype=torch.float64)
-SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
-
-shares = st.lists(st.floats(0.2, 1.0), min_size=2, max_size=3)
-
-
-def as_proportions(weights: list[float]) -> Tensor:
-    return torch.tensor(weights, dtype=torch.float64) / sum(weights)
 
 
 def only(points: CriticalPoints, pattern: str) -> list[int]:

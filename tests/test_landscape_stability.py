@@ -1,13 +1,12 @@
 """Conditioning of L_4 at its minimum, and the moment errors that the minimum survives."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 import torch
 from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixtures import SKEWED, random_symmetric
 from torch import Tensor
 
 from moe.landscape import (
@@ -24,13 +23,6 @@ from moe.landscape import (
     population_tensor,
 )
 from moe.solvers.quartic import minimise_quartic, quartic_hessian
-
-SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
-
-
-def random_symmetric(k: int, seed: int) -> Tensor:
-    tensor = normal(k, k, k, k, seed=seed, purpose="tensor")
-    return torch.stack([tensor.permute(*order) for order in permutations(range(4))]).mean(0)
 
 
 def truth_rows(p: Tensor, mu: float, lam: float, directions: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The landscape theorem beyond its first statement: any number of rows, the lines, delta, and what
 the moments of one data set prove (book, chapters 4 and 5)."""
 
-from itertools import permutations
 from math import factorial
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from helpers import normal, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixtures import COMMON, HALVES, SKEWED, THIRDS, as_proportions, random_symmetric, shares
 from scipy.optimize import root
 from torch import Tensor
 from torch.func import jacrev
@@ -38,26 +38,10 @@ from moe.solvers.quartic import (
     random_starts,
 )
 
-HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64)
-THIRDS = torch.full((3,), 1 / 3, dtype=torch.float64)
-SKEWED = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
-COMMON = torch.tensor([0.1, 0.1, 0.8], dtype=torch.float64)
-
-shares = st.lists(st.floats(0.2, 1.0), min_size=2, max_size=3)
-
-
-def as_proportions(weights: list[float]) -> Tensor:
-    return torch.tensor(weights, dtype=torch.float64) / sum(weights)
-
 
 def without_negative_curvature(points: CriticalPoints) -> Tensor:
     kinds = ("truth", "spurious minimum", "degenerate")
     return torch.tensor([kind in kinds for kind in points.kinds])
-
-
-def random_symmetric(k: int, seed: int) -> Tensor:
-    tensor = normal(k, k, k, k, seed=seed, purpose="tensor")
-    return torch.stack([tensor.permute(*order) for order in permutations(range(4))]).mean(0)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

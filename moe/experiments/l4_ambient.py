@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe.experiments import l4_descent
 from moe.experiments.l4_descent import descend, draw, dual_basis
+from moe.landscape.certificate import lambda_that_bounds
 from moe.metrics import regressor_error_of
 from moe.moments import score_moment, whiten
 from moe.randomness import child_seed, stream
@@ -39,7 +40,7 @@ class Record:
     descents in R^d that did not run off end with, projected on the eigenspace of M only then (NaN
     where all ran off);
     margin: of the certificate that L_4 is bounded in the eigenspace, proved where positive;
-    ran_off: share of starts that left every bound in R^d; escape: the lowest factor of r^4 over
+    ran_off: share of starts that left every bound in R^d; escape: the lowest factor of l^4 over
     unit e (``quartic_coefficient``); outside: length of that e outside span{a*}."""
 
     spec: Spec
@@ -54,8 +55,8 @@ class Record:
 
 
 def quartic_coefficient(e: Tensor, second: Tensor, fourth: Tensor, mu: float, lam: float) -> Tensor:
-    """lambda M[e,e]^2 - mu T[e,e,e,e] at unit rows e/|e|, (..., d) -> (...): the factor of r^4 in
-    L_4 when one row is r e. Negative somewhere: L_4 has no lower bound (derived)."""
+    """lambda M[e,e]^2 - mu T[e,e,e,e] at unit rows e/|e|, (..., d) -> (...): the factor of l^4 in
+    L_4 when one row is l e. Negative somewhere: L_4 has no lower bound (derived)."""
     e = e / e.norm(dim=-1, keepdim=True)
     d = len(second)
     pairs = (e[..., :, None] * e[..., None, :]).flatten(-2)
@@ -117,3 +118,41 @@ def run(spec: Spec) -> Record:
             )
     table = torch.tensor(rows, dtype=torch.float64).reshape(len(spec.sizes), spec.trials, -1)
     return Record(spec, *table.unbind(-1))
+
+
+def along_one_direction(base: l4_descent.Spec, sizes: tuple[int, ...], trials: int) -> Tensor:
+    """(sizes, trials): the factor of l^4 in L_4 for one row l e, e a fixed unit vector outside the
+    experts' span; a mixture and a data set of its own for each trial."""
+    quadratic, quartic = (output_transform(base.nonlinearity, base.sigma, m) for m in (2, 4))
+    factors = []
+    for n in sizes:
+        for trial in range(trials):
+            one = replace(base, n=n, seed=child_seed(base.seed, "direction", n, trial))
+            truth, x, y = draw(one)
+            z = x @ torch.linalg.qr(truth.T, mode="complete").Q[:, -1]
+            second = (quadratic(y) * (z.square() - 1)).mean() / quadratic.normaliser
+            hermite = z**4 - 6 * z.square() + 3
+            fourth = (quartic(y) * hermite).mean() / quartic.normaliser
+            factors.append(float(base.lam * second.square() - base.mu * fourth))
+    return torch.tensor(factors, dtype=torch.float64).view(len(sizes), trials)
+
+
+def lambdas_that_bound(
+    base: l4_descent.Spec, spare: tuple[int, ...], sizes: tuple[int, ...], trials: int
+) -> Tensor:
+    """(spare, sizes, trials): a lambda that surely bounds L_4 of all of R^d for k = 2 and
+    d = 2 + spare; infinite where M is not positive definite."""
+    needed = []
+    for beyond in spare:
+        for n in sizes:
+            for trial in range(trials):
+                seed = child_seed(base.seed, "bounding", n, trial)
+                one = replace(base, k=2, d=2 + beyond, n=n, seed=seed)
+                _, x, y = draw(one)
+                second, fourth = (
+                    score_moment(x, y, output_transform(one.nonlinearity, one.sigma, m), "average")
+                    for m in (2, 4)
+                )
+                lam = lambda_that_bounds(second.tensor, fourth.tensor, base.mu, rows=2)
+                needed.append(lam)
+    return torch.tensor(needed, dtype=torch.float64).view(len(spare), len(sizes), trials)

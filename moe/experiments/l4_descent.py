@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from moe.experiments.gaussian_integrals import exact_proportions
 from moe.landscape.certificate import Certificate, certificate
 from moe.losses import l4_moments
-from moe.metrics import regressor_error_of
+from moe.metrics import match, regressor_error_of
 from moe.model import MoE
 from moe.moments import score_moment, whiten
 from moe.nonlinearity import as_nonlinearity
-from moe.randomness import stream
+from moe.randomness import child_seed, stream
 from moe.solvers.gradient import Descent, gradient_descent
+from moe.solvers.quartic import minimise_quartic, random_starts
 from moe.transforms import output_transform
 
 
@@ -59,8 +61,8 @@ class Spec:
 class Record:
     """iterations (T,); errors, values (T, starts): E_reg and L_4 on the way; ran_off (starts,):
     the descent left every bound; then its last finite point counts; by_lengths (starts,):
-    lambda sum_i (1 - |b_i|^2) at the end, which is L_4 at a critical point; proof: what these
-    moments prove about their L_4."""
+    lambda sum_i (1 - |b_i|^2) at the end, which is L_4 at a critical point; norms (starts,):
+    sum_i |b_i|^2 there; proof: what these moments prove about their L_4."""
 
     spec: Spec
     iterations: Tensor
@@ -68,11 +70,12 @@ class Record:
     values: Tensor
     ran_off: Tensor
     by_lengths: Tensor
+    norms: Tensor
     proof: Certificate
 
 
-def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
-    """The experts a*_i (k, d), x (n, d), y (n,)."""
+def mixture(spec: Spec) -> MoE:
+    """The model that the data come from."""
     generator = stream("truth", spec.seed)
     regressors = skewed_regressors(spec.k, spec.d, spec.cosine, generator)
     span = torch.linalg.qr(regressors.T).Q
@@ -80,7 +83,12 @@ def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
     gating = gating - gating @ span @ span.T
     gating = spec.gate_norm * gating / gating.norm(dim=1, keepdim=True)
     gating[-1] = 0.0
-    model = MoE(regressors, gating, spec.sigma, as_nonlinearity(spec.nonlinearity))
+    return MoE(regressors, gating, spec.sigma, as_nonlinearity(spec.nonlinearity))
+
+
+def draw(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
+    """The experts a*_i (k, d), x (n, d), y (n,)."""
+    model = mixture(spec)
     x, y = model.sample(spec.n, stream("data", spec.seed))
     return model.regressors, x, y
 
@@ -110,16 +118,21 @@ def descend(
     )
 
 
-def run(spec: Spec) -> Record:
-    """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
-    truth, x, y = draw(spec)
+def _whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """V of the second moment, and the fourth moment in the coordinates that it defines."""
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     whitening = whiten(score_moment(x, y, quadratic, spec.method).tensor, spec.k)
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     inside = score_moment(x, y, quartic, spec.method, whitening.basis).tensor
+    return whitening.whitener, whitening.apply(inside)
+
+
+def run(spec: Spec) -> Record:
+    """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
+    truth, x, y = draw(spec)
+    whitener, tensor = _whitened(spec, x, y)
     eye = torch.eye(spec.k, dtype=x.dtype)
-    tensor = whitening.apply(inside)
-    descent = descend(spec, eye, tensor, whitening.whitener.T, truth)
+    descent = descend(spec, eye, tensor, whitener.T, truth)
     ends = descent.parameters[0]
     return Record(
         spec,
@@ -128,5 +141,27 @@ def run(spec: Spec) -> Record:
         descent.losses,
         descent.diverged,
         spec.lam * (1 - ends.square().sum(-1)).sum(-1),
+        ends.square().sum((-2, -1)),
         certificate(tensor, spec.mu, spec.lam),
     )
+
+
+def proportion_errors(spec: Spec, trials: int) -> Tensor:
+    """(trials, 2): mean absolute error of the proportions read from the lengths of A_min's dual,
+    |row|^2 + mu / lambda, and from the whitener, 1 / |V' row|^2 for unit rows; k <= 4."""
+    errors = []
+    for trial in range(trials):
+        one = replace(spec, seed=child_seed(spec.seed, "proportions", trial))
+        truth, x, y = draw(one)
+        whitener, tensor = _whitened(one, x, y)
+        starts = random_starts(one.starts, one.k, stream("starts", one.seed))
+        end = minimise_quartic(tensor, one.mu, one.lam, starts)
+        rows = dual_basis(end.points[end.best] @ whitener.T)
+        rows = rows[match(rows, truth)]
+        exact, lengths = exact_proportions(mixture(one)), rows.norm(dim=1, keepdim=True)
+        ways = (
+            lengths[:, 0].square() + one.mu / one.lam,
+            1 / (rows / lengths @ whitener).square().sum(-1),
+        )
+        errors.append([float((way - exact).abs().mean()) for way in ways])
+    return torch.tensor(errors, dtype=torch.float64)

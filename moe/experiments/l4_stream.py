@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from moe.experiments.gaussian_integrals import exact_proportions
-from moe.experiments.headline import _dual, _Streams, random_mixtures
+from moe.experiments.headline import random_mixtures
+from moe.experiments.l4_descent import dual_basis
 from moe.losses import l4_population, l4_samples
 from moe.metrics import regressor_error_of
 from moe.model import MoE
@@ -86,14 +87,19 @@ def length_terms(
 def run(spec: Spec) -> Record:
     """All batch sizes and ways see the same mixtures and starts, all ways the same samples."""
     truths = _mixtures(spec)
-    streams = _Streams(truths, stream("data", spec.seed))
+    generator = stream("data", spec.seed)
+
+    def batch(size: int) -> tuple[Tensor, Tensor]:
+        drawn = [truth.sample(size, generator) for truth in truths]
+        return torch.stack([x for x, _ in drawn]), torch.stack([y for _, y in drawn])
+
     shape = (spec.seeds, spec.k, spec.d)
     start = torch.randn(shape, generator=stream("starts", spec.seed), dtype=torch.float64)
     start = start / spec.d**0.5
     quartic, quadratic = (output_transform("linear", spec.sigma, m) for m in (4, 2))
     eye = torch.eye(spec.d, dtype=torch.float64).expand(spec.seeds, -1, -1)
     whitener = torch.zeros_like(eye)
-    for into, x, y in zip(whitener, *streams.batch(spec.pilot), strict=True):
+    for into, x, y in zip(whitener, *batch(spec.pilot), strict=True):
         into[:, : spec.k] = whiten(score_moment(x, y, quadratic).tensor, spec.k).whitener
     back = torch.stack([eye, eye, whitener])
     inside = start @ torch.linalg.pinv(whitener).mT  # the part of a start that the eigenspace has
@@ -101,7 +107,7 @@ def run(spec: Spec) -> Record:
 
     def batch_loss(size: int) -> Callable[[Tensor], Tensor]:
         def loss(rows: Tensor) -> Tensor:
-            a, (x, y) = rows @ back.mT, streams.batch(size)
+            a, (x, y) = rows @ back.mT, batch(size)
             square, product = length_terms(a, x, y, quadratic)
             lengths = torch.stack([square[0], product[1], square[2]])
             return l4_samples(a, x, y, quartic, quadratic, spec.mu, 0.0) + spec.lam * lengths
@@ -111,8 +117,9 @@ def run(spec: Spec) -> Record:
     shares = [exact_proportions(truth) for truth in truths]
 
     def population(rows: Tensor) -> Tensor:
-        parts = zip(rows[0], streams.regressors, shares, strict=True)
-        return torch.stack([l4_population(a, t, p, spec.mu, spec.lam) for a, t, p in parts])[None]
+        parts = zip(rows[0], truths, shares, strict=True)
+        losses = [l4_population(a, t.regressors, p, spec.mu, spec.lam) for a, t, p in parts]
+        return torch.stack(losses)[None]
 
     ends = [_descend(spec, batch_loss(n), starts, back, truths) for n in spec.batches]
     exact = _descend(spec, population, starts[:1], back[:1], truths)
@@ -152,7 +159,7 @@ def _descend(
     errors, outside = [], []
     for own in rows:
         for a, start, truth in zip(own, starts[0], truths, strict=True):
-            errors.append(regressor_error_of(_dual(a), truth.regressors))
+            errors.append(regressor_error_of(dual_basis(a), truth.regressors))
             span = torch.linalg.qr(truth.regressors.T).Q
             left = (a - a @ span @ span.T).norm() / (start - start @ span @ span.T).norm()
             outside.append(float(left))

@@ -13,10 +13,16 @@ from moe.experiments.landscape import skewed_proportions, weight
 from moe.landscape import CriticalPoints, critical_points, population_tensor
 from moe.metrics import regressor_error_of
 from moe.randomness import stream
-from moe.solvers.quartic import quartic_gradient, quartic_loss, random_starts
+from moe.solvers.quartic import (
+    quartic_gradient,
+    quartic_hessian,
+    quartic_loss,
+    random_starts,
+)
 
 _ARRIVED = 1e-2
 _REACH = 0.5
+_AWAY = 0.05
 
 
 @dataclass(frozen=True)
@@ -139,3 +145,27 @@ def _waits(
             )
         )
     return tuple(found)
+
+
+def leaving_times(
+    points: CriticalPoints, spec: Spec, lam: float, distances: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    """(saddles, distances): the time until gradient descent from ``distance`` beside each strict
+    saddle, along its steepest way down, is _AWAY from it; and kappa (saddles,): the curvature there
+    is -kappa. Linear theory: the time grows by log(1/distance) / kappa."""
+    saddles = torch.tensor([kind == "strict saddle" for kind in points.kinds])
+    places, step = points.squares[saddles].sqrt(), 1 / (200 * lam)
+    tensor = population_tensor(skewed_proportions(spec.k, spec.skew))
+    hessians = quartic_hessian(places, tensor, spec.mu, lam).view(-1, spec.k**2, spec.k**2)
+    aside = torch.linalg.eigh(hessians).eigenvectors[..., 0].view_as(places)
+    times = torch.full((len(places), len(distances)), torch.inf, dtype=torch.float64)
+    for column, distance in enumerate(distances):
+        rows = places + distance * aside
+        for iteration in range(spec.iterations * 200):
+            gone = (rows - places).flatten(1).norm(dim=1) > _AWAY
+            new = gone & times[:, column].isinf()
+            times[new, column] = step * iteration
+            if bool(gone.all()):
+                break
+            rows = rows - step * quartic_gradient(rows, tensor, spec.mu, lam)
+    return times, -points.lowest_curvature[saddles]

@@ -20,7 +20,7 @@ from moe.landscape import (
     population_tensor,
 )
 from moe.randomness import stream
-from moe.solvers.quartic import quartic_gradient, quartic_hessian
+from moe.solvers.quartic import minimise_quartic, quartic_gradient, quartic_hessian
 
 
 @dataclass(frozen=True)
@@ -110,3 +110,22 @@ def _survival(p: Tensor, mu: float, lam: float, direction: Tensor, size: float) 
             return size / 1.08
         size *= 1.08
     return size
+
+
+def within_the_bound(p: Tensor, mu: float, lam: float, directions: int, seed: int) -> Tensor:
+    """(2 directions,): how far the minimum of T + E lies from the truth, over the proven radius,
+    for E of exactly the proven norm: plus and minus u^(4), |u| = 1, which has that norm in the
+    multilinear sense too. Infinite where the minimum is gone."""
+    k, bound = len(p), moment_error_tolerance(p, mu, lam)
+    rows = torch.diag(global_minimum(p, mu, lam).squared_norms.sqrt())
+    u = torch.randn(directions, k, generator=stream("worst", seed), dtype=torch.float64)
+    u = u / u.norm(dim=1, keepdim=True)
+    errors = bound.epsilon * torch.einsum("na,nb,nc,nd->nabcd", u, u, u, u)
+    found = []
+    for error in torch.cat([errors, -errors]):
+        tensor = population_tensor(p) + error
+        end = minimise_quartic(tensor, mu, lam, rows.unsqueeze(0), first_order_iterations=0)
+        hessian = quartic_hessian(end.points[0], tensor, mu, lam).view(k * k, k * k)
+        stands = bool(end.converged[0]) and float(torch.linalg.eigvalsh(hessian)[0]) > 0
+        found.append(float((end.points[0] - rows).norm()) if stands else torch.inf)
+    return torch.tensor(found, dtype=torch.float64) / bound.radius
