@@ -36,8 +36,8 @@ class Spec:
     k experts in dimension d, noise sigma, gates of norm gate_norm, orthonormal or merely unit
     regressors, nonlinearity; ``seeds`` mixtures, each with its own random start; gates start at 0.
     A step draws ``batch`` fresh samples; the regressor stage takes ``steps`` of them, the gating
-    stage ``gate_steps``. L_4 uses mu and lam. Optimisers and first steps of the squared loss and
-    L_4 (chosen by ``headline_steps``), log_step for L_log; each step shrinks as
+    stage ``gate_steps``. L_4 uses mu and lam. Optimiser and first step of the squared loss, first
+    step of L_4 (chosen by ``headline_steps``), log_step for L_log; each step shrinks as
     1 / (1 + t / decay), t counted from 0 to 1 over a stage. em_sizes: EM runs on so many first
     samples of the stream.
     """
@@ -55,7 +55,6 @@ class Spec:
     gate_steps: int = 400
     mu: float = 0.5
     lam: float = 10.0
-    l4_optimiser: str = "sgd"
     l4_step: float = 0.01
     squared_optimiser: str = "sgd"
     squared_step: float = 0.1
@@ -221,7 +220,6 @@ def run(spec: Spec) -> Record:
         [torch.cat([start, _minimiser(spec, experts)])],
         step=schedule(spec, spec.l4_step, spec.steps),
         iterations=spec.steps,
-        optimiser=spec.l4_optimiser,
         observe=lambda a: regressor_errors(_dual(a[: spec.seeds]), truths),
         every=every,
     )
@@ -257,7 +255,6 @@ def l4_floor(spec: Spec) -> Tensor:
         [_minimiser(spec, experts)],
         step=schedule(spec, spec.l4_step, spec.steps),
         iterations=spec.steps,
-        optimiser=spec.l4_optimiser,
         every=spec.steps,
     )
     return regressor_errors(_dual(descent.parameters[0]), truths)
