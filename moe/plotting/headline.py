@@ -69,8 +69,8 @@ def headline(records: dict[str, Record]) -> Figure:
         row[1].set_ylabel(r"gating error $E_{\rm gate}$ (1)")
     for axis in axes[-1]:
         axis.set_xlabel("fresh samples seen")
-    handles = dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
-    handles |= dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    handles |= dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     plt.close(figure)
     return figure
@@ -114,6 +114,9 @@ def slides() -> Figure:
                 label=_SLIDES_LABELS[name],
                 linestyle=":",
                 linewidth=1,
+                elinewidth=1.5,
+                capsize=4,
+                markersize=3,
             )
         axis.set(title=title, xlabel="epochs (their unit)", ylabel=label, ylim=(-0.05, 1.6))
         axis.legend(loc="upper right")
@@ -178,8 +181,11 @@ def _lines(
     for (name, values), colour, marker in zip(rows.items(), colours, "osvD^", strict=False):
         dashes = ":" if name == "oracle" else "-"
         band(axes, sizes, values, colour=COLOURS[colour], label=name, linestyle=dashes)
-        axes.plot(sizes, values.nanmedian(1).values, marker, color=COLOURS[colour], markersize=5)
+        middle = values.nanquantile(0.5, dim=1)
+        axes.plot(sizes, middle, marker, color=COLOURS[colour], markersize=5)
     axes.set(xscale="log", yscale="log", xlabel="samples n")
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axes.set_xticks([], minor=True)
     axes.legend(fontsize=8.5)
 
 
