@@ -60,8 +60,8 @@ def falls_to_zero(orthonormal: Record, unit: Record, small_batches: float) -> Fi
     return Finding(near and small_batches > FACTOR * second, f"median {first:.3f} and {second:.3f}")
 
 
-def plateaus(errors: Tensor, part: float = 0.1, width: float = 1.1, above: float = 3.0) -> Tensor:
-    """Whether a run rests on its way: over a tenth of it E_reg stays within 10 %, at more than
+def plateaus(errors: Tensor, part: float = 0.1, width: float = 1.25, above: float = 3.0) -> Tensor:
+    """Whether a run rests on its way: over a tenth of it E_reg stays within a quarter, at more than
     three times where it ends. errors (T, seeds) at equal distances -> (seeds,)."""
     window = errors.unfold(0, max(2, math.ceil(part * len(errors))), 1)
     flat = window.amax(-1) <= width * window.amin(-1)
