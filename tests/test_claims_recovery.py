@@ -88,7 +88,7 @@ def test_a_plateau_is_flat_above_the_end_and_left() -> None:
     stays[10:, 3] = 0.3  # never left
     assert not recovery.plateaus(stays).any()
     short = smooth.clone()
-    short[10:12, 3] = 0.3
+    short[30:32, 3] = 0.3
     assert not recovery.plateaus(short).any()
 
 
