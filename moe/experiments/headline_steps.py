@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from moe.experiments.headline import (
+from moe.experiments.headline_stream import (
     Spec,
     _dual,
     l4_loss_of,
