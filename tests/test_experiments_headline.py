@@ -1,27 +1,47 @@
-"""moe.experiments.headline and stages: the recovery chapter's claims, small."""
+"""The recovery chapter's experiments, small."""
+
+import math
+from dataclasses import replace
 
 import torch
 from helpers import assert_shows
 
-from moe.experiments import headline, stages
+from moe.efficiency import standard_errors
+from moe.experiments import em_starts, headline, headline_steps, how_many, l4_stream, stages
+from moe.experiments.sweep import Trial
+from moe.experiments.z_scores import summary, z_scores
+from moe.metrics import align, regressor_error_of
+from moe.model import random_moe
 from moe.plotting import headline as figures
+from moe.plotting.how_many import found
+from moe.randomness import child_seed, stream
+from moe.recovery import recover
 
-SPEC = headline.Spec(k=3, d=6, seeds=12, batch=200, steps=800, gate_steps=150, points=20)
+SPEC = headline.Spec(
+    k=3, d=6, seeds=12, batch=200, steps=800, gate_steps=150, points=20, em_sizes=(500, 2_000)
+)
 RECORD = headline.run(SPEC)
+SMALL = headline.Spec(
+    k=2, d=4, seeds=2, batch=50, steps=20, gate_steps=10, points=5, em_sizes=(100,)
+)
 STAGES = stages.Spec(k=2, d=5, sizes=(2_000, 8_000), seeds=3)
+FINITE = stages.run(STAGES)
+HELD, LEARNED, TRUE = headline.GATES
 
 
-def test_the_typical_squared_loss_is_stuck_l4_arrives_and_better_experts_give_better_gates() -> (
-    None
-):
+def test_the_typical_squared_loss_is_stuck_l4_arrives_and_so_does_em() -> None:
     l4, squared = (RECORD.regressor[name][-1] for name in ("L_4", "squared loss"))
     assert float(l4.median()) < 0.05 and float(squared.median()) > 0.2
-    joint, with_l4, with_truth = (
-        float(RECORD.gate[name][-1].median())
-        for name in ("squared loss", "L_log, experts from L_4", "L_log, true experts")
-    )
-    assert with_truth < with_l4 < joint
-    assert float(RECORD.gate["L_log, true experts"][-1].max()) < 0.2
+    assert float(RECORD.oracle["squared loss"].max()) < 0.02
+    assert float((RECORD.em[-1] < 2 * RECORD.em_oracle[-1]).double().mean()) > 0.7
+
+
+def test_gates_come_nearer_with_true_experts_and_with_a_learned_sigma() -> None:
+    held, learned, true = (float(RECORD.gate[name][-1].median()) for name in headline.GATES)
+    assert true < learned < held < float(RECORD.gate["squared loss"][-1].median())
+    distance = (2 * RECORD.regressor["L_4"][-1]).sqrt()
+    assert bool((RECORD.sigma > SPEC.sigma).all())
+    assert bool((RECORD.sigma < 1.2 * (SPEC.sigma**2 + distance.square()).sqrt()).all())
 
 
 def test_all_methods_share_their_start_and_their_axes() -> None:
@@ -30,36 +50,139 @@ def test_all_methods_share_their_start_and_their_axes() -> None:
     assert start.shape == (SPEC.seeds,)
     assert len(RECORD.regressor_samples) == len(RECORD.regressor["L_4"])
     assert int(RECORD.regressor_samples[-1]) == SPEC.steps * SPEC.batch
+    assert RECORD.em.shape == RECORD.em_gate.shape == (2, SPEC.seeds)
     for errors in RECORD.gate.values():
         torch.testing.assert_close(errors[0], torch.ones_like(errors[0]))
 
 
+def test_the_losses_see_one_stream_from_its_beginning() -> None:
+    """Their batches are equal: the squared loss of a mixture's own mean is its noise's."""
+    truths = headline.mixtures_of(SMALL)
+    experts = torch.stack([truth.regressors for truth in truths])
+    gates = torch.stack([truth.gating for truth in truths])[:, :-1]
+    first, second = (headline.squared_loss_of(SMALL, truths)(experts, gates) for _ in range(2))
+    assert torch.equal(first, second)
+    loss = headline.squared_loss_of(SMALL, truths)
+    loss(experts, gates)
+    assert not torch.equal(loss(experts, gates), first)
+    twice = torch.cat([experts, experts]), torch.cat([gates, gates])
+    assert torch.equal(headline.squared_loss_of(SMALL, truths)(*twice), torch.cat([first, first]))
+
+
+def test_the_oracle_of_l4_starts_at_the_truth() -> None:
+    truths = headline.mixtures_of(SMALL)
+    experts = torch.stack([truth.regressors for truth in truths])
+    rows = headline._dual(headline._minimiser(SMALL, experts))
+    assert float(headline.regressor_errors(rows, truths).max()) < 1e-12
+    tiny = headline.Spec(k=2, d=4, seeds=2, batch=50, steps=1, l4_step=1e-9)
+    assert float(headline.l4_floor(tiny).max()) < 1e-6
+
+
 def test_the_record_depends_on_the_spec_alone() -> None:
-    small = headline.Spec(k=2, d=4, seeds=2, batch=50, steps=20, gate_steps=10, points=5)
-    first, second = headline.run(small), headline.run(small)
+    first, second = headline.run(SMALL), headline.run(SMALL)
     for name, values in first.regressor.items():
         assert torch.equal(values, second.regressor[name])
 
 
+def test_first_steps_are_tried_together_as_they_would_be_alone() -> None:
+    grid: headline_steps.Grid = {
+        "squared loss": {"sgd": (0.1, 0.5), "adam": (0.01, 0.1)},
+        "L_4": {"sgd": (0.001, 0.01)},
+    }
+    tuning = headline_steps.run(SMALL, 2, grid)
+    other = child_seed(SMALL.seed, "tuning")
+    for (loss, optimiser, step), errors in tuning.errors.items():
+        spec = replace(SMALL, gate_steps=2, em_sizes=(60,), seed=other)
+        if loss == "L_4":
+            alone = headline.run(replace(spec, l4_step=step))
+        else:
+            alone = headline.run(replace(spec, squared_optimiser=optimiser, squared_step=step))
+        torch.testing.assert_close(alone.regressor[loss][-1], errors, rtol=1e-4, atol=1e-6)
+    best = min((float(e.mean()), key) for key, e in tuning.errors.items() if key[0] == "L_4")
+    assert tuning.best("L_4") == best[1][1:] and tuning.spec.l4_step == best[1][2]
+
+
 def test_recovery_ends_at_the_oracle_at_every_size() -> None:
-    record = stages.run(STAGES)
-    assert record.l4.shape == (2, 3)
-    torch.testing.assert_close(record.final, record.oracle, rtol=0.02, atol=1e-9)
-    torch.testing.assert_close(record.gate_final, record.gate_oracle, rtol=0.02, atol=1e-9)
-    tried = ~record.l4.isnan()  # NaN: moments too noisy for L_4, recovery did without it
-    assert bool((record.l4 > record.final)[tried].all()) and bool(record.converged.all())
+    assert FINITE.l4.shape == (2, 3)
+    torch.testing.assert_close(FINITE.final, FINITE.oracle, rtol=0.02, atol=1e-9)
+    torch.testing.assert_close(FINITE.gate_final, FINITE.gate_oracle, rtol=0.02, atol=1e-9)
+    tried = ~FINITE.l4.isnan()  # NaN: moments too noisy for L_4, recovery did without it
+    assert bool((FINITE.l4 > FINITE.final)[tried].all()) and bool(FINITE.converged.all())
     assert float(tried.double().mean()) > 0.5
+    assert FINITE.part[:, 0].tolist() == [2_000, 4_000]  # at 8,000 a part saves half
+
+
+def test_z_scores_are_those_of_the_aligned_model_and_of_contrasts() -> None:
+    truth = random_moe(3, 5, sigma=0.1, generator=stream("truth", 0))
+    x, y = truth.sample(3_000, stream("data", 0))
+    fit = recover(x, y, 3)
+    regressors, gates = z_scores(fit, truth)
+    model = align(fit.model, truth)
+    errors = standard_errors(model, x, y)
+    expected = (model.regressors - truth.regressors) / errors.regressors
+    torch.testing.assert_close(regressors, expected, rtol=1e-4, atol=1e-6)
+    own = (model.gating - truth.gating)[:-1] / errors.gating[:-1]  # against the last expert
+    torch.testing.assert_close(gates[[1, 2]], own, rtol=1e-4, atol=1e-6)
+    swapped = align(fit.model, truth.reordered(torch.tensor([0, 2, 1])))
+    errors = standard_errors(swapped, x, y)
+    other = (swapped.gating - truth.reordered(torch.tensor([0, 2, 1])).gating)[0] / errors.gating[0]
+    torch.testing.assert_close(gates[0], other, rtol=1e-4, atol=1e-6)
+    shares = summary(fit, truth)
+    assert shares["covered_regressors"] == float((regressors.abs() < 1.96).double().mean())
+
+
+def test_em_and_l4_are_given_the_same_data_sets() -> None:
+    spec = em_starts.Spec(k=2, d=4, n=1_000, starts=2)
+    (record,) = em_starts.run([spec], 3)
+    assert record.oracle_learned == [1.0, 1.0, 1.0] and sum(record.learned) >= 2
+    assert all(0 <= share <= 1 for share in record.l4_lowest)
+    assert em_starts.trial(spec, 5) == em_starts.trial(spec, 5)
+    (none,) = em_starts.run([em_starts.Spec(k=4, d=4, n=60, starts=2, gate_norm=0.0)], 1)
+    assert none.l4 in ([0.0], [1.0])
 
 
 def test_figures_draw_with_labelled_axes() -> None:
-    gates = [r"$L_{\log}$, experts from $L_4$", r"$L_{\log}$, true experts"]
-    methods = ["squared loss", "$L_4$", *gates]
-    ends = ["$L_4$ alone", "recover", "oracle", r"$L_4$, then $L_{\log}$"]
+    gates = [
+        r"$L_{\log}$, experts from $L_4$, $\sigma$ held",
+        r"$L_{\log}$, experts from $L_4$, $\sigma$ learned",
+        r"$L_{\log}$, true experts, $\sigma$ held",
+    ]
+    methods = ["squared loss", "$L_4$"]
+    slides = [r"$L_{\log}$, experts from $L_4$", r"$L_{\log}$, true experts"]
+    ends = ["$L_4$ alone", "recover", "oracle", r"$L_{\log}$, as recover runs it"]
+    ends += [rf"$L_{{\log}}$, all samples, $\sigma$ {how}" for how in ("held", "learned")]
+    em = r"EM, $\sigma$ learned, on stored samples"
     for figure, names in (
-        (figures.headline(RECORD), methods),
+        (figures.headline({"one": RECORD, "two": RECORD}), [*methods, *gates, em]),
         (figures.runs(RECORD), []),
-        (figures.slides(), methods),
-        (figures.stages(stages.run(STAGES)), ends),
+        (figures.slides(), [*methods, *slides]),
+        (figures.stages(FINITE), ends),
     ):
         assert_shows(figure, *names)
-        assert all(axes.get_xlabel() for axes in figure.axes)
+        rows = figure.axes[-2:]
+        assert all(axes.get_xlabel() for axes in rows)
+
+
+def test_tables_say_what_the_records_say() -> None:
+    ends = figures.ends({"one": RECORD})
+    low, middle, high = (float(RECORD.regressor["L_4"][-1].quantile(q)) for q in (0.1, 0.5, 0.9))
+    assert f"| {middle:.2g} | {low:.2g} – {high:.2g} |" in ends and "2,000 samples" in ends
+    grid: headline_steps.Grid = {"squared loss": {"sgd": (0.1,)}, "L_4": {"sgd": (0.001, 0.01)}}
+    steps = figures.first_steps({"one": headline_steps.run(SMALL, 2, grid)})
+    assert steps.count("**") == 4 and "0.001" in steps
+    stream_ = l4_stream.run(l4_stream.Spec(k=2, d=4, batches=(50, 100), steps=5, seeds=2))
+    assert "two half batches" in figures.batches(stream_)
+    trials = [
+        Trial(how_many.Spec(k=2, samples_per_expert=n), s, {"chosen": float(c), "distinct": 2.0}, 0)
+        for n, s, c in ((100, 0, 1), (100, 1, 2), (600, 0, 2))
+    ]
+    assert "| 2 | 2; 1 of 2 | 2; 1 of 1 |" in found(trials)
+
+
+def test_a_regressor_error_of_a_stack_is_that_of_its_parts() -> None:
+    truths = headline.mixtures_of(SMALL)
+    rows = torch.randn(3, 2, 2, 4, generator=stream("rows"), dtype=torch.float64)
+    errors = headline.regressor_errors(rows, truths)
+    assert errors.shape == (3, 2)
+    expected = regressor_error_of(rows[2, 1], truths[1].regressors)
+    assert math.isclose(float(errors[2, 1]), expected)

@@ -41,7 +41,9 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     return {"chosen": float(found.k), "distinct": float(found.distinct)}
 
 
-def run(experts: tuple[int, ...], runs: int, seed: int = 0) -> list[Trial]:
-    """Every true k on ``runs`` data sets."""
-    specs = [Spec(k=k) for k in experts]
+def run(
+    experts: tuple[int, ...], samples: tuple[int, ...], runs: int, seed: int = 0
+) -> list[Trial]:
+    """Every true k with each number of samples an expert, on ``runs`` data sets."""
+    specs = [Spec(k=k, samples_per_expert=n) for n in samples for k in experts]
     return sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])
