@@ -134,7 +134,7 @@ def test_gains_are_measured_at_the_largest_size_and_leave_out_what_did_not_run()
     slight[:, 0] = float("nan")
     assert not recovery.experts_gain(finite(l4=slight)).holds
     assert recovery.gates_gain(finite()).holds
-    assert not recovery.gates_gain(finite(gate_all=torch.full((2, 20), 1.6e-3).double())).holds
+    assert not recovery.gates_gain(finite(gate_log=torch.full((2, 20), 1.6e-3).double())).holds
 
 
 def test_standard_errors_off_by_a_quarter_are_noticed() -> None:

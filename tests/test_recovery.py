@@ -83,6 +83,27 @@ def test_one_expert_is_ordinary_least_squares() -> None:
     )
 
 
+def test_l_log_has_all_samples_though_the_search_has_a_part() -> None:
+    truth, x, y = samples(n=20_000, seed=2)
+    stage = moe.recover(x, y, 3).stage("L_log")
+    assert stage.regressors is not None and stage.gating is not None
+    zero = torch.zeros_like(stage.regressors)
+    ends = [
+        expectation_maximisation(
+            x[:n],
+            y[:n],
+            stage.regressors,
+            zero,
+            float(y.std()),
+            truth.nonlinearity,
+            learn=("gating", "sigma"),
+        ).gating[0]
+        for n in (20_000, 4_000)
+    ]
+    own, all_of_them, part = (MoE(stage.regressors, gates, 0.1) for gates in (stage.gating, *ends))
+    assert gating_error(own, all_of_them) < 0.01 < 3 * gating_error(own, part)
+
+
 def test_stages_come_in_order_and_each_improves_on_the_last() -> None:
     truth, x, y = samples(n=20_000, seed=2)
     fit = moe.recover(x, y, 3)

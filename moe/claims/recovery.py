@@ -120,9 +120,9 @@ def experts_gain(record: Stages) -> Finding:
 
 
 def gates_gain(record: Stages, most: float = 1.5) -> Finding:
-    """By what factor E_gate of L_log on all samples, L_4's experts held and sigma learned, lies
+    """By what factor E_gate of L_log, L_4's experts held and sigma learned, lies
     above that of recover, at the largest n: below ``most``."""
-    value, interval = _fold(record.gate_all[-1] / record.gate_final[-1])
+    value, interval = _fold(record.gate_log[-1] / record.gate_final[-1])
     return Finding(interval[1] < most, value, interval)
 
 

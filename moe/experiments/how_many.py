@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from moe.experiments.sweep import Trial, sweep
@@ -36,9 +37,16 @@ def choice(spec: Spec, seed: int, *, every: bool = False) -> Choice:
 
 
 def trial(spec: Spec, seed: int) -> dict[str, float]:
-    """chosen: the k chosen; distinct: the first guess, eigenvalues above the noise."""
-    found = choice(spec, seed)
-    return {"chosen": float(found.k), "distinct": float(found.distinct)}
+    """chosen: the k chosen; distinct: eigenvalues above the noise; doubted: whether it says why not
+    to believe it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="choose_k: ")  # told as `doubted`
+        found = choice(spec, seed)
+    return {
+        "chosen": float(found.k),
+        "distinct": float(found.distinct),
+        "doubted": float(bool(found.doubts)),
+    }
 
 
 def run(

@@ -12,7 +12,6 @@ from moe.metrics import gating_error, match, regressor_error, regressor_error_of
 from moe.model import MoE, random_moe
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
-from moe.recovery.starts import Problem
 from moe.solvers.em import expectation_maximisation
 
 
@@ -36,9 +35,9 @@ class Record:
     """Arrays (sizes, seeds); NaN where a stage did not run.
 
     l4: E_reg of L_4 alone; final, oracle: E_reg of ``recover`` and of EM started at the truth;
-    gate_log, gate_final, gate_oracle: E_gate after L_log with L_4's regressors as ``recover`` runs
-    it, on ``part`` of the samples, of ``recover`` itself and of EM started at the truth; gate_all,
-    gate_held: of L_log with L_4's regressors on all samples, sigma learned, or held at the truth's;
+    gate_log, gate_final, gate_oracle: E_gate after L_log with L_4's regressors and sigma learned,
+    of ``recover`` itself and of EM started at the truth; gate_held: after L_log with L_4's
+    regressors and sigma held at the truth's;
     proportions: largest error of the estimated E[p_i]; converged; covered_regressors,
     covered_gates, spread_regressors, spread_gates: see ``z_scores.summary``.
     """
@@ -47,9 +46,7 @@ class Record:
     l4: Tensor
     final: Tensor
     oracle: Tensor
-    part: Tensor
     gate_log: Tensor
-    gate_all: Tensor
     gate_held: Tensor
     gate_final: Tensor
     gate_oracle: Tensor
@@ -83,7 +80,6 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
     out = {
         "l4": torch.nan,
         "gate_log": torch.nan,
-        "gate_all": torch.nan,
         "gate_held": torch.nan,
         "final": regressor_error(fit.model, truth),
         "oracle": regressor_error(oracle, truth),
@@ -91,7 +87,6 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
         "gate_oracle": gating_error(oracle, truth),
         "proportions": float((fit.proportions[order] - pbar).abs().max()),
         "converged": float(fit.converged),
-        "part": float(len(Problem(x, y, spec.k, truth.nonlinearity, None, True).part().y)),
         **summary(fit, truth),
     }
     for stage in fit.stages:
@@ -100,18 +95,16 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
             out["gate_log"] = gating_error(middle, truth)
         if stage.name == "L4" and stage.regressors is not None:
             out["l4"] = regressor_error_of(stage.regressors, truth.regressors)
-            for name, level in (("gate_all", float(y.std())), ("gate_held", spec.sigma)):
-                learn = ("gating", "sigma") if name == "gate_all" else ("gating",)
-                out[name] = _gate_error(x, y, stage.regressors, level, learn, truth)
+            out["gate_held"] = _gate_error(x, y, stage.regressors, truth)
     return out
 
 
-def _gate_error(
-    x: Tensor, y: Tensor, rows: Tensor, sigma: float, learn: tuple[str, ...], truth: MoE
-) -> float:
-    """E_gate of L_log by EM from W = 0 with these regressors held."""
+def _gate_error(x: Tensor, y: Tensor, rows: Tensor, truth: MoE) -> float:
+    """E_gate of L_log by EM from W = 0, with these regressors and the true sigma held."""
     zero = torch.zeros_like(rows)
-    end = expectation_maximisation(x, y, rows, zero, sigma, truth.nonlinearity, learn=learn)
+    end = expectation_maximisation(
+        x, y, rows, zero, truth.sigma, truth.nonlinearity, learn=("gating",)
+    )
     return gating_error(MoE(rows, end.gating[0], 1.0, truth.nonlinearity), truth)
 
 

@@ -161,13 +161,12 @@ def stages(record: StagesRecord) -> Figure:
         axes[0, 1],
         sizes,
         {
-            r"$L_{\log}$, as recover runs it": record.gate_log,
-            r"$L_{\log}$, all samples, $\sigma$ held": record.gate_held,
-            r"$L_{\log}$, all samples, $\sigma$ learned": record.gate_all,
+            r"$L_{\log}$, $\sigma$ held": record.gate_held,
+            r"$L_{\log}$, $\sigma$ learned": record.gate_log,
             "recover": record.gate_final,
             "oracle": record.gate_oracle,
         },
-        ("purple", "sky", "blue", "orange", "black"),
+        ("sky", "blue", "orange", "black"),
     )
     axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
     axes[0, 1].set_ylabel(r"gating error $E_{\rm gate}$ (1)")
