@@ -28,7 +28,7 @@ from moe.model import MoE
 from moe.randomness import stream
 
 ROUNDING = 1e-13
-_STRIP = 1.2
+_STRIP = 0.8
 _INERT_NODES = 3
 _GATE_DERIVATIVES = (1.0, 1 / 2, 1 / 2, 7 / 8, 25 / 16)  # sum_i |p_i^(j)| <= this * range^j
 
@@ -124,9 +124,7 @@ def _rules(dim: int, step: float) -> tuple[Tensor, Tensor]:
     return lattice_rule(dim, step)
 
 
-def certify_squared(
-    truth: MoE, theta: Tensor, steps: tuple[tuple[float, float], ...]
-) -> Enclosure:
+def certify_squared(truth: MoE, theta: Tensor, steps: tuple[tuple[float, float], ...]) -> Enclosure:
     """``enclose`` on lattices of two steps (coarse, fine); the next pair where one does not do."""
     for pair in steps:
         theta = newton(lattice_population(truth, theta, pair[0]), theta, 15)
@@ -169,14 +167,14 @@ def lipschitz_constants(theta: Tensor, ball: float, rule: Population) -> tuple[f
     """Of the Hessian and of E l''(z) on the ball around theta.
 
     Squared loss: the norms of the third derivatives at theta, a tenth added for the rule's error,
-    plus ball * ``fourth_bound``. Likelihood: twice the largest norm at theta and at eight points of
+    plus ball * ``fourth_bound``. Likelihood: twice the largest norm at theta and at four points of
     the sphere (an estimate).
     """
     if rule.sigma is None:
         rest = ball * fourth_bound(rule.truth, theta, ball)
         first, second = (1.1 * _norm(part) + rest for part in rule.third_derivatives(theta))
         return first, second
-    way = torch.randn(8, len(theta), generator=stream("sphere"), dtype=theta.dtype)
+    way = torch.randn(4, len(theta), generator=stream("sphere"), dtype=theta.dtype)
     points = torch.cat([theta[None], theta + ball * way / way.norm(dim=1, keepdim=True)])
     norms = [[_norm(part) for part in rule.third_derivatives(point)] for point in points]
     first, second = (2 * max(column) for column in zip(*norms, strict=True))
@@ -205,5 +203,7 @@ def fourth_bound(truth: MoE, theta: Tensor, ball: float) -> float:
         slopes.append(lead + j * _GATE_DERIVATIVES[j - 1] * 2 ** ((j - 1) / 2) * radius**j)
     bound = 2 * slopes[0] * slopes[4] + 8 * slopes[1] * slopes[3] + 6 * slopes[2] ** 2
     n = truth.d + 1
-    moments = [2 ** (j / 2) * math.gamma((n + j) / 2) / math.gamma(n / 2) for j in range(len(bound))]
+    moments = [
+        2 ** (j / 2) * math.gamma((n + j) / 2) / math.gamma(n / 2) for j in range(len(bound))
+    ]
     return float(np.dot(bound.coef, moments))

@@ -142,7 +142,7 @@ def compare(cell: Cell, iterations: int) -> dict[str, Contest]:
     """
     ends: dict[str, list[tuple[Tensor, float]]] = {name: [] for name in METHODS}
     for problem in cell.problems():
-        truth, x, y, start = problem
+        truth, x, y, _ = problem
         at_truth = (truth, x, y, truth.regressors[None])
         own = _held(at_truth, gating=truth.gating[None]).regressors
         for name, rows in zip(
@@ -311,9 +311,7 @@ def _held(
     return _em(problem, gating, problem[0].sigma, _HELD, iterations, record)
 
 
-def _learned(
-    problem: Problem, iterations: int = 500, record: bool = False
-) -> EMResult:
+def _learned(problem: Problem, iterations: int = 500, record: bool = False) -> EMResult:
     return _em(problem, None, 1.0, ("regressors", "gating", "sigma"), iterations, record)
 
 

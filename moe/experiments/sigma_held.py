@@ -35,6 +35,7 @@ def near_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
 
 
 _PICTURE_ANGLES = 48
+CERTIFIED_AT = 0.3
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Spec:
     sigma: float = 0.1
     sigmas: tuple[float, ...] = (1.0, 0.3, 0.1, 0.05)
     branch: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-    angles: tuple[int, int] = (100, 160)
+    angles: tuple[int, int] = (120, 200)
     resolution: int = 25
     n: int = 2000
     starts: int = 60
@@ -56,7 +57,8 @@ class Spec:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """stuck: the certified minimum with sigma held at the truth's; error: its E_reg.
+    """stuck: the minimum with sigma held at the truth's, as Newton's method finds it; excess, in
+    nats; error: its E_reg. ball: its certificate where sigma is held at ``CERTIFIED_AT``.
 
     slices, paths: by sigma in the spec's order, of the tempered loss F (see ``tempered``); the
     slice's plane holds the truth (0, 0), the stuck point (1, 0) and the truth with its experts in
@@ -69,8 +71,10 @@ class Record:
     """
 
     spec: Spec
-    stuck: Enclosure
+    stuck: Tensor
+    excess: float
     error: float
+    ball: Enclosure
     slices: tuple[Slice, ...]
     paths: tuple[Path, ...]
     swap: float
@@ -110,12 +114,15 @@ def run(spec: Spec) -> Record:
         for name, fit in (("held", held), ("learned", learned))
     }
     seedling = designed_trap(truth)
-    loss, finer = (log_population(truth, spec.sigma, angles) for angles in spec.angles)
-    stuck = enclose(newton(loss, seedling), loss, finer)
-    regressors, _ = unstack(stuck.theta, truth)
-    ranked = sorted(relabellings(truth), key=lambda theta: float((theta - stuck.theta).norm()))
+    loss = log_population(truth, spec.sigma, spec.angles[0])
+    stuck = newton(loss, seedling)
+    excess = float(loss.values(stuck[None]) - loss.values(stack(truth)[None]))
+    coarse, fine = (log_population(truth, CERTIFIED_AT, angles) for angles in spec.angles)
+    ball = enclose(newton(coarse, stuck), coarse, fine)
+    regressors, _ = unstack(stuck, truth)
+    ranked = sorted(relabellings(truth), key=lambda theta: float((theta - stuck).norm()))
     target, second = ranked[:2]
-    along, off = stuck.theta - target, second - target
+    along, off = stuck - target, second - target
     share = float(along @ off / (along @ along))
     across = off - share * along
     slices, paths = [], []
@@ -125,20 +132,22 @@ def run(spec: Spec) -> Record:
             held_loss.values, target, along, across, (-0.5, 1.5, -0.7, 1.7), spec.resolution
         )
         slices.append(Slice(plane.first, plane.second, tempered(plane.values, sigma)))
-        line = path_values(held_loss.values, stuck.theta, target, 81, margin=0.15)
+        line = path_values(held_loss.values, stuck, target, 81, margin=0.15)
         paths.append(Path(line.steps, tempered(line.values, sigma)))
-    branch, vanished = follow(truth, stuck.theta, target, spec)
+    branch, vanished = follow(truth, stuck, target, spec)
     return Record(
         spec,
         stuck,
+        excess,
         regressor_error_of(regressors, truth.regressors),
+        ball,
         tuple(slices),
         tuple(paths),
         share,
         branch,
         vanished,
         shares,
-        learn_sigma(truth, stuck.theta, spec.angles[0]),
+        learn_sigma(truth, stuck, spec.angles[0]),
     )
 
 

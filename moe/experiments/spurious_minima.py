@@ -19,7 +19,8 @@ from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 
 SAME_VALUE = 1e-6
-STEPS = ((0.36, 0.3), (0.25, 0.2))
+STEPS = ((0.3, 0.25), (0.2, 0.17))
+ROUGH = ((0.36, 0.3),)
 WORTH = 3e-5  # flatter ends are not tried: the rules are not that exact
 
 
@@ -38,7 +39,7 @@ def orthogonal_pair(gate_norm: float = 2.0, sigma: float = 0.1) -> MoE:
     return two_experts(0.0, gate_norm, sigma, d=3)
 
 
-def orthogonal_three(gate_norm: float = 2.0, sigma: float = 0.1, seed: int = 0) -> MoE:
+def orthogonal_three(gate_norm: float = 3.0, sigma: float = 0.1, seed: int = 0) -> MoE:
     """k = 3, d = 4: random unit regressors in the first three inputs, the gates along the fourth,
     opposite to each other: the smallest case that meets the paper's assumptions."""
     regressors = torch.randn(3, 3, generator=stream("truth", seed), dtype=torch.float64)
@@ -66,7 +67,7 @@ def spanned_three(gate_norm: float = 2.0, sigma: float = 0.1, seed: int = 0) -> 
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A truth, how many random starts, the nodes an axis of the rule that searches, and the steps of
+    """A truth, how many random starts, the nodes an axis of the rule that searches, the steps of
     the lattices that certify, in pairs (coarse, fine), the later where the earlier do not do."""
 
     truth: MoE
@@ -122,6 +123,19 @@ class Survey:
         found = sum(record.share(0) for record in self.records) / count
         caught = sum(record.share(j) for record in self.records for j in record.spurious) / count
         return found, caught, 1 - found - caught
+
+    @property
+    def steepest(self) -> tuple[Record, int]:
+        """Of all points with wrong experts, certified or not, that of the largest curvature."""
+        found = [
+            (record, j)
+            for record in self.records
+            for j, error in enumerate(record.errors)
+            if error >= SUCCESS
+        ]
+        if not found:
+            raise ValueError("survey: expected one with a wrong minimum, got none")
+        return max(found, key=lambda pair: pair[0].points[pair[1]].curvature)
 
     @property
     def minima(self) -> list[tuple[Record, int]]:

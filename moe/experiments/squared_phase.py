@@ -1,4 +1,4 @@
-"""Two experts under the squared loss: for which gates there is a spurious minimum; the unit norm."""
+"""Two experts under the squared loss: which gates have a spurious minimum; unit norms."""
 
 from __future__ import annotations
 
@@ -90,9 +90,12 @@ class UnitNorm:
         return (self.gradient < 1e-8) & (self.curvature > 1e-5) & (self.error >= 0.05)
 
 
-def unit_norm(truth: MoE, starts: int, seed: int, nodes: int, iterations: int = 300) -> UnitNorm:
-    """Adam on the population squared loss over unit regressors, then Newton along the spheres."""
-    loss = squared_population(truth, nodes)
+def unit_norm(
+    truth: MoE, starts: int, seed: int, nodes: tuple[int, int], iterations: int = 300
+) -> UnitNorm:
+    """Adam on the population squared loss over unit regressors, then Newton along the spheres; the
+    rule's nodes an axis for the one and for the other."""
+    loss, finer = (squared_population(truth, count) for count in nodes)
     start = random_start(truth, starts, stream("starts", seed))
     descent = gradient_descent(
         lambda theta: loss.values(to_spheres(theta, truth)),
@@ -103,7 +106,7 @@ def unit_norm(truth: MoE, starts: int, seed: int, nodes: int, iterations: int = 
         every=iterations,
     )
     ends = to_spheres(descent.parameters[0], truth)
-    rows = [_polished(loss, theta) for theta in ends]
+    rows = [_polished(finer, theta) for theta in ends]
     columns = zip(*rows, strict=True)
     return UnitNorm(*(torch.tensor(column, dtype=torch.float64) for column in columns))
 
