@@ -82,7 +82,7 @@ def squared_paths(to_truth: Path, between: Path) -> Figure:
 def phase_diagram(record: Phase) -> Figure:
     """Left: where a spurious minimum exists, coloured by its least curvature. Right: curvature and
     size of the regressors against the angle, one line a gate norm of one or more."""
-    figure, axes = subplots(1, 2, height=3.5)
+    figure, axes = subplots(1, 2, height=3.8)
     left, right = axes[0]
     angle = np.array(record.spec.angles, dtype=float)
     norm = np.array(record.spec.norms, dtype=float)
@@ -110,7 +110,7 @@ def phase_diagram(record: Phase) -> Figure:
     )
     figure.colorbar(shades, ax=left, label=r"$\log_{10}$ least curvature")
     left.set(xlabel=r"angle of $w^*$ to $\delta^*$ (degrees)", ylabel=r"gate norm $|w^*|$ (1)")
-    left.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=3, columnspacing=0.6)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     shown = [i for i, value in enumerate(norm) if value >= 1]
     for i, colour, dashes in zip(shown, COLOURS.values(), DASHES, strict=False):
         there = kind[i] != NONE
