@@ -20,7 +20,8 @@ def contest(successes: int, datasets: int = 12, oracle: float = 0.01) -> Contest
 
 def test_the_squared_loss_fails_only_where_it_could_have_succeeded() -> None:
     assert verdicts.fails(contest(2)).holds is True
-    assert verdicts.fails(contest(12)).holds is False  # one half
+    assert verdicts.fails(contest(13)).holds is False  # just more than half
+    assert verdicts.fails(contest(6, datasets=6)).holds is False  # half, of too few
     assert verdicts.fails(contest(2, oracle=0.051)).holds is False  # nobody could
     assert verdicts.fails(contest(1, datasets=2)).holds is None
     assert verdicts.fails(contest(3, datasets=2)).holds is False
