@@ -281,7 +281,6 @@ def test_prop_02_valley_the_loss_falls_strictly_along_the_ray() -> None:
 def test_some_truths_with_three_experts_have_spurious_minima() -> None:
     survey = spurious_minima.survey(spurious_minima.spanned_three, 2, starts=12, nodes=10)
     assert survey.trapped.trials == 2 and survey.trapped.successes >= 1
-    assert sum(survey.starts) == pytest.approx(1)
     truths = [record.spec.truth.regressors for record in survey.records]
     assert not torch.equal(truths[0], truths[1])
     record, number = survey.minima[0]
