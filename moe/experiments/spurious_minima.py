@@ -68,8 +68,8 @@ def spanned_three(gate_norm: float = 2.0, sigma: float = 0.1, seed: int = 0) -> 
 @dataclass(frozen=True, eq=False)
 class Spec:
     """A truth, how many random starts, the nodes an axis of the rule that searches, the steps of
-    the lattices that certify, in pairs (coarse, fine), the later where the earlier do not do. one: a certified minimum with
-    wrong experts is enough, the others are left."""
+    the lattices that certify, in pairs (coarse, fine), the later where the earlier do not
+    do. one: a certified minimum with wrong experts is enough, the others are left."""
 
     truth: MoE
     starts: int = 200
