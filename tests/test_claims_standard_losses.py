@@ -36,7 +36,7 @@ def test_a_share_of_truths_is_common_by_its_lower_end() -> None:
     assert verdicts.common(Share(8, 10), 0.25).holds is True
     assert verdicts.common(Share(4, 10), 0.25).holds is False
     assert verdicts.common(Share(1, 3), 0.25).holds is None
-    assert verdicts.common(Share(0, 3), 0.25).holds is False
+    assert verdicts.common(Share(0, 8), 0.0).holds is False
 
 
 def test_certified_asks_for_h_below_one_half() -> None:

@@ -39,9 +39,10 @@ def certified(enclosure: Enclosure) -> Finding:
 
 
 def common(trapped: Share, at_least: float) -> Finding:
-    """The share of truths with a certified spurious minimum is above a bound, interval and all."""
+    """The share of truths with a certified spurious minimum is above a bound, interval and all; a
+    few truths do not tell."""
     if trapped.trials < ENOUGH:
-        return _of(trapped, None if trapped.successes else False)
+        return _of(trapped, None)
     return _of(trapped, trapped.interval()[0] > at_least)
 
 
