@@ -73,7 +73,7 @@ def test_a_trap_is_a_strict_minimum_with_wrong_experts() -> None:
 
 
 def shares(held: int, learned: int, oracle: int = 5) -> EMShares:
-    counts = (Share(held, 100, 5), Share(learned, 100, 5), Share(oracle, 5))
+    counts = (Share(held, 100, 10), Share(learned, 100, 10), Share(oracle, 5))
     return EMShares(Cell(), *counts, torch.zeros(1))
 
 

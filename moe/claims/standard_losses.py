@@ -76,7 +76,7 @@ def stuck_when_held(families: Mapping[str, Sequence[EMShares]]) -> Finding:
     oracles = all(cell.oracle.value == 1 for results in families.values() for cell in results)
     if not oracles or min(gaps) < 0.2:
         return _of(hardest, False)
-    if hardest.units is not None and hardest.units < ENOUGH - 1:
+    if hardest.units is not None and hardest.units < ENOUGH:
         return _of(hardest, None)
     learned = max((cell.learned for cell in first), key=lambda share: share.interval()[0])
     return _of(hardest, hardest.interval()[1] < learned.interval()[0])
