@@ -7,11 +7,17 @@ import pytest
 import torch
 from helpers import assert_shows, normal
 
-from moe.experiments import random_starts, sigma_held, spurious_minima
-from moe.experiments.gaussian_integrals import line_rule
+from moe.experiments import random_starts, sigma_held, spurious_minima, squared_phase
+from moe.experiments.gaussian_integrals import grid_rule, line_rule
+from moe.experiments.newton_kantorovich import (
+    Enclosure,
+    certify_squared,
+    fourth_bound,
+    lattice_population,
+    lattice_rule,
+)
 from moe.experiments.population_losses import (
     Population,
-    certify,
     log_population,
     newton,
     squared_population,
@@ -96,25 +102,140 @@ def test_an_added_input_adds_the_mean_curvature_as_a_block(name: str) -> None:
     torch.testing.assert_close(hessian[~new][:, ~new], inner, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["squared", "log"])
+def test_third_derivatives_are_those_of_the_hessian(name: str) -> None:
+    loss = losses()[name]
+    theta, step = somewhere(loss), 1e-4
+    third, extra = loss.third_derivatives(theta)
+    for index in (0, len(theta) // 2, len(theta) - 1):
+        shift = torch.zeros_like(theta)
+        shift[index] = step
+        up, down = loss.derivatives(theta + shift), loss.derivatives(theta - shift)
+        for exact, part in ((third, 2), (extra, 3)):
+            slope = (up[part] - down[part]) / (2 * step)
+            size = float(exact[..., index].abs().max())
+            torch.testing.assert_close(exact[..., index], slope, rtol=0, atol=1e-5 * size)
+
+
+def test_the_lattice_integrates_what_is_known() -> None:
+    x, weights = lattice_rule(2, 0.25)
+    moments = torch.stack([x[:, 0] ** 2, x[:, 1] ** 4, x[:, 0] ** 2 * x[:, 1] ** 2, x[:, 0]])
+    assert (moments @ weights).tolist() == pytest.approx([1, 3, 1, 0], abs=1e-5)
+    line, shares = line_rule()
+    exact = float(torch.tanh(line).square() @ shares)
+    assert float(torch.tanh(x[:, 0]).square() @ weights) == pytest.approx(exact, abs=1e-8)
+    assert len(grid_rule(0)[0]) == 1
+
+
+def test_the_adapted_lattice_is_the_population_loss() -> None:
+    truth = spurious_minima.orthogonal_three(0.7)
+    theta = 0.3 * normal(20)
+    fine = lattice_population(truth, theta, 0.25)
+    plain = squared_population(truth, 20)
+    value, gradient, hessian, _ = fine.derivatives(theta)
+    other = plain.derivatives(theta)
+    assert value == pytest.approx(other[0], abs=1e-4)
+    torch.testing.assert_close(gradient, other[1], rtol=0, atol=1e-3)
+    torch.testing.assert_close(hessian, other[2], rtol=0, atol=1e-2)
+
+
+def test_the_bound_of_the_fourth_derivative_holds_where_it_is_tried() -> None:
+    truth = spurious_minima.oblique_pair()
+    loss = squared_population(truth, 12)
+    for seed in range(5):
+        theta, step = somewhere(loss, seed), 1e-3
+        way = normal(len(theta), seed=seed + 10)
+        way = way / way.norm()
+        up, down = (loss.third_derivatives(theta + sign * step * way)[0] for sign in (1, -1))
+        fourth = torch.einsum("abc,a,b,c->", (up - down) / (2 * step), way, way, way)
+        assert abs(float(fourth)) < fourth_bound(truth, theta, 0.0)
+
+
+def test_difference_of_two_rules_bounds_the_finer_ones_error() -> None:
+    truth = spurious_minima.oblique_pair()
+    loss = squared_population(truth, 16)
+    for seed in range(3):
+        theta = somewhere(loss, seed)
+        rough, fine, finest = (
+            lattice_population(truth, theta, step).derivatives(theta) for step in (0.3, 0.25, 0.1)
+        )
+        for part in (1, 2):
+            seen = (rough[part] - fine[part]).norm()  # type: ignore[union-attr]
+            error = (fine[part] - finest[part]).norm()  # type: ignore[union-attr]
+            assert float(error) < 0.5 * float(seen)
+
+
+def enclosure(**changed: float) -> Enclosure:
+    numbers = dict(
+        excess=0.01,
+        excess_error=1e-6,
+        gradient=1e-6,
+        curvature=1e-2,
+        lipschitz=10.0,
+        extra_curvature=0.1,
+        extra_lipschitz=1.0,
+    )
+    return Enclosure(torch.zeros(2, dtype=torch.float64), **(numbers | changed))
+
+
+def test_prop_02_kantorovich_a_minimum_lies_in_the_ball() -> None:
+    """f = |v - c|^2/2 + cubic: its minimum found by Newton's method, from points around it."""
+    generator = stream("cubic")
+    for _ in range(50):
+        matrix = torch.randn(3, 3, 3, generator=generator, dtype=torch.float64)
+        cubic = matrix + matrix.permute(1, 2, 0) + matrix.permute(2, 0, 1)
+        cubic = (cubic + cubic.transpose(1, 2)) / 6  # f = |v|^2/2 + cubic[v, v, v]/6 + <slope, v>
+        slope = torch.randn(3, generator=generator, dtype=torch.float64)
+        constant = float(torch.linalg.matrix_norm(cubic.flatten(0, 1), 2))
+        slope *= 0.45 / constant / float(slope.norm())
+        ball = enclosure(gradient=float(slope.norm()), curvature=1.0, lipschitz=constant)
+        assert ball.quotient < 0.5
+        v = torch.zeros(3, dtype=torch.float64)
+        for _ in range(30):
+            hessian = torch.eye(3, dtype=torch.float64) + cubic @ v
+            gradient = v + (cubic @ v) @ v / 2 + slope
+            v = v - torch.linalg.solve(hessian, gradient)
+        assert float(gradient.norm()) < 1e-12
+        assert float(v.norm()) <= ball.radius
+        least = float(torch.linalg.eigvalsh(hessian)[0])
+        assert least >= 1 - constant * ball.radius - 1e-12
+        value = float(v @ v / 2 + (cubic @ v @ v) @ v / 6 + slope @ v)
+        assert value >= -ball.gradient * ball.radius
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        dict(gradient=5.1e-6),  # h just above one half
+        dict(curvature=-1e-9),
+        dict(extra_curvature=1e-5),
+        dict(excess_error=0.0101),
+    ],
+)
+def test_what_is_not_shown_is_not_certified(changed: dict[str, float]) -> None:
+    assert enclosure().is_spurious
+    assert not enclosure(**changed).is_spurious
+
+
 def test_the_truth_is_a_strict_minimum_and_not_spurious() -> None:
     truth = spurious_minima.oblique_pair()
-    own = certify(stack(truth), squared_population(truth, 16), squared_population(truth, 32))
+    own = certify_squared(truth, stack(truth), ((0.25, 0.2),))
     assert own.is_strict_minimum
     assert not own.is_spurious
 
 
 def test_a_saddle_is_not_certified() -> None:
     truth = spurious_minima.oblique_pair()
-    loss, fine = squared_population(truth, 16), squared_population(truth, 32)
+    loss = squared_population(truth, 16)
     pooled = torch.cat([truth.regressors.mean(0).repeat(2), 1e-3 * torch.ones(2)]).double()
-    point = certify(newton(loss, pooled), loss, fine)
+    point = certify_squared(truth, newton(loss, pooled), ((0.25, 0.2),))
     assert not point.is_strict_minimum
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_squared_loss_of_a_pair_has_a_certified_spurious_minimum(seed: int) -> None:
     truth = spurious_minima.oblique_pair()
-    record = spurious_minima.run(spurious_minima.Spec(truth, 40, seed, fine=(16, 32)))
+    record = spurious_minima.run(spurious_minima.Spec(truth, 40, seed, steps=((0.2, 0.15),)))
     (point,) = record.points
     assert point.is_spurious
     assert record.share(0) + record.share(1) == 1
@@ -139,32 +260,82 @@ def test_orthogonal_gates_leave_a_valley_that_runs_to_infinity() -> None:
     assert 0.01 < floor < float(values[-1]) < 1.01 * floor
 
 
-def test_most_truths_with_three_experts_have_spurious_minima() -> None:
-    survey = spurious_minima.survey(
-        spurious_minima.spanned_three, 10, starts=12, nodes=10, fine=(16, 24)
-    )
-    assert survey.trapped.trials == 10 and survey.trapped.interval()[0] > 1 / 3
-    assert sum(survey.starts) == pytest.approx(1)
+def test_prop_02_valley_the_loss_falls_strictly_along_the_ray() -> None:
+    """R falls in eps, by its derivative as a covariance and by differences."""
+    u, weight = line_rule()
+
+    def ratio(eps: float) -> float:
+        q = torch.tanh(eps * u / 2)
+        return float(((u * q) @ weight) ** 2 / (q.square() @ weight))
+
+    for eps in (0.05, 0.3, 1.0, 3.0, 10.0):
+        q = torch.tanh(eps * u / 2)
+        chi, psi = u / q, u / torch.sinh((eps * u).clamp(-300, 300))
+        law = q.square() * weight / (q.square() @ weight)
+        covariance = float((chi * psi) @ law - (chi @ law) * (psi @ law))
+        slope = (math.log(ratio(eps + 1e-4)) - math.log(ratio(eps - 1e-4))) / 2e-4
+        assert slope < 0
+        assert slope == pytest.approx(2 * covariance / float(chi @ law), rel=1e-4, abs=1e-7)
+
+
+def test_some_truths_with_three_experts_have_spurious_minima() -> None:
+    survey = spurious_minima.survey(spurious_minima.spanned_three, 2, starts=12, nodes=10)
+    assert survey.trapped.trials == 2 and survey.trapped.successes >= 1
     truths = [record.spec.truth.regressors for record in survey.records]
-    assert all(not torch.equal(truths[0], other) for other in truths[1:])
+    assert not torch.equal(truths[0], truths[1])
     record, number = survey.minima[0]
     point, truth = record.points[number - 1], record.spec.truth
     assert record.errors[number - 1] >= random_starts.SUCCESS
-    again = certify(point.theta, squared_population(truth, 24), squared_population(truth, 40))
-    assert again.is_spurious
-    assert again.curvature == pytest.approx(point.curvature, rel=0.1)
-    assert again.excess == pytest.approx(point.excess, rel=0.1)
-    steps = normal(50, len(again.theta))
-    nearby = again.theta + 1e-3 * steps / steps.norm(dim=1, keepdim=True)
-    loss = squared_population(truth, 40)
-    assert bool((loss.values(nearby) > loss.values(again.theta[None])).all())
+    steps = normal(50, len(point.theta))
+    nearby = point.theta + 1e-3 * steps / steps.norm(dim=1, keepdim=True)
+    loss = squared_population(truth, 24)
+    assert bool((loss.values(nearby) > loss.values(point.theta[None])).all())
 
 
-def test_spurious_minima_with_the_gates_orthogonal_to_the_experts() -> None:
-    survey = spurious_minima.survey(
-        spurious_minima.three_experts, 3, starts=6, nodes=6, fine=(8, 12), iterations=60
+def test_the_smallest_case_that_meets_the_assumptions() -> None:
+    truth = spurious_minima.orthogonal_three()
+    assert float((truth.regressors @ truth.gating.T).abs().max()) < 1e-12
+    assert truth.regressors.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    twins = sigma_held.lifted_twins()
+    assert float((twins.regressors @ twins.gating.T).abs().max()) < 1e-12
+    assert twins.regressors.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    assert int(torch.linalg.matrix_rank(twins.regressors)) == 3
+    angle = math.degrees(math.acos(float(twins.regressors[1] @ twins.regressors[2])))
+    assert angle == pytest.approx(20)
+
+
+def test_the_phase_diagram_has_none_certified_and_undecided_cells() -> None:
+    phase = squared_phase.phase(squared_phase.PhaseSpec((10, 60, 85, 90), (2.0,), 8))
+    assert phase.kind.tolist() == [
+        [squared_phase.NONE, squared_phase.CERTIFIED, squared_phase.FOUND, squared_phase.NONE]
+    ]
+    assert float(phase.curvature[0, 1]) == pytest.approx(5.2e-3, rel=0.02)
+
+
+def test_unit_norms_remove_one_spurious_minimum_and_make_another() -> None:
+    oblique = squared_phase.unit_norm(spurious_minima.oblique_pair(), 8, 0, (16, 24))
+    assert not bool(oblique.spurious.any()) and float(oblique.excess.max()) < 1e-10
+    truth = spurious_minima.orthogonal_pair()
+    tied = squared_phase.unit_norm(truth, 8, 0, (10, 16))
+    assert bool(tied.spurious.any()) and float(tied.excess[tied.spurious].min()) > 0.02
+
+
+def test_curvature_along_the_spheres_against_differences() -> None:
+    truth = spurious_minima.oblique_pair()
+    loss = squared_population(truth, 10)
+    theta = squared_phase.to_spheres(somewhere(loss), truth)
+    gradient, hessian, basis = squared_phase._tangent(loss, theta)
+
+    def on_spheres(step: torch.Tensor) -> torch.Tensor:
+        return loss.values(squared_phase.to_spheres(theta + basis @ step, truth)[None])[0]
+
+    zero = torch.zeros(basis.shape[1], dtype=torch.float64)
+    torch.testing.assert_close(
+        gradient, torch.autograd.functional.jacobian(on_spheres, zero), rtol=0, atol=1e-10
     )
-    assert survey.trapped.successes >= 1
+    torch.testing.assert_close(
+        hessian, torch.autograd.functional.hessian(on_spheres, zero), rtol=0, atol=1e-10
+    )
 
 
 def test_gate_profile_refuses_three_experts() -> None:
@@ -200,17 +371,19 @@ def test_the_tempered_loss_grows_with_sigma_between_hard_and_soft() -> None:
 @pytest.fixture(scope="module")
 def held() -> sigma_held.Record:
     return sigma_held.run(
-        sigma_held.Spec(angles=(60, 90), resolution=8, n=500, starts=6, branch=(0.1, 0.3))
+        sigma_held.Spec(angles=(90, 140), resolution=8, n=500, starts=6, branch=(0.1, 0.3))
     )
 
 
 def test_near_twins_give_the_population_likelihood_a_spurious_minimum(
     held: sigma_held.Record,
 ) -> None:
-    assert held.stuck.is_spurious
+    assert held.ball.is_spurious and held.excess > 0.5
     assert held.branch.shape == (2, 3)
     assert bool((held.branch[:, 1].diff() < 0).all())
-    assert held.learned_sigma > held.spec.sigma
+    level, excess, curvature, bend = held.learned
+    assert level > held.spec.sigma and 0.1 < excess < held.excess
+    assert min(curvature, bend) > 0
     assert math.isnan(held.vanished)
 
 
@@ -246,11 +419,41 @@ def test_entropies_start_near_zero_with_sigma_held_and_near_log_k_when_learned()
     assert bool((cooling.sigma["sigma held"] == 0.05).all())
 
 
+def test_data_sets_are_the_units_of_an_interval() -> None:
+    runs, sets = random_starts.Share(20, 40), random_starts.Share(20, 40, 4)
+    assert sets.value == runs.value
+    assert sets.interval() == random_starts.Share(2, 4).interval()
+
+
 def test_the_squared_loss_fails_where_the_likelihood_succeeds() -> None:
-    outcome = random_starts.compare(random_starts.Cell(n=1000, datasets=1, starts=4), 200)
-    shares = [share.value for share, _ in outcome.values()]
+    outcome = random_starts.compare(random_starts.Cell(n=4000, datasets=1, starts=4), 200)
+    shares = [contest.share.value for contest in outcome.values()]
     assert tuple(outcome) == random_starts.METHODS
     assert shares[0] <= 0.5 and min(shares[1:]) >= 0.75
+    assert all(contest.errors.shape == (1, 4) for contest in outcome.values())
+    assert all(float(contest.oracle.max()) < 0.05 for contest in outcome.values())
+
+
+def test_a_schedule_of_sigma_helps_where_holding_it_does_not() -> None:
+    hard = random_starts.Cell(4, 20, 0.05, 1000, datasets=1, starts=4)
+    held = random_starts.scheduled(hard, ())
+    halved = random_starts.scheduled(hard, (1.0, 0.5, 0.25, 0.125))
+    assert int((halved < 0.05).sum()) >= int((held < 0.05).sum()) + 2
+
+
+def test_prop_02_symmetric_the_critical_noise_under_the_assumptions() -> None:
+    truth = sigma_held.lifted_twins()
+    x, y = truth.sample(400_000, stream("data", 5))
+    pooled = torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
+    square = (y - x @ pooled).square()
+    heat = (x * square[:, None]).T @ x / len(x)
+    shares = truth.gate(x).mean(0)
+    off = truth.regressors - shares @ truth.regressors
+    spread = off.T @ torch.diag(shares) @ off
+    span = torch.eye(5, dtype=torch.float64)[:, :3]
+    formula = square.mean() * torch.eye(3, dtype=torch.float64) + 2 * span.T @ spread @ span
+    torch.testing.assert_close(span.T @ heat @ span, formula, rtol=0, atol=0.03)
+    assert float(torch.linalg.eigvalsh(heat)[-1]) > float(square.mean())
 
 
 def test_no_stuck_run_is_an_error_that_says_so() -> None:
@@ -268,10 +471,15 @@ def test_figures_draw(held: sigma_held.Record) -> None:
     path = path_values(loss.values, somewhere(loss), somewhere(loss, 1), 5)
     paths = random_starts.stuck_paths(hard, (1.0, 0.05), 2000)
     shares = [random_starts.em_shares(hard)]
+    phase = squared_phase.phase(squared_phase.PhaseSpec((10, 60, 85), (2.0,), 6))
     starts = ("spurious minimum", "truth, experts swapped")
     ways = [r"$\sigma$ held", r"$\sigma$ learned"]
     for figure, names in (
         (figures.gate_profiles(axis, values, values, marks), []),
+        (
+            figures.phase_diagram(phase),
+            ["none found", "not certified", "certified", r"$|w^*| = 2$"],
+        ),
         (figures.squared_paths(path, path), [f"{start} → truth" for start in starts]),
         (figures.held_slices(held), []),
         (figures.held_paths(held), [rf"$\sigma$ held at {s}" for s in (1, 0.3, 0.1, 0.05)]),

@@ -18,6 +18,7 @@ from moe.experiments.gaussian_integrals import grid_rule
 from moe.model import MoE, gaussian_log_density, log_gate
 
 _CHUNK = 40_000
+_STEP = 1e-4
 _RADII = (0.0, 0.3, 0.8, 1.5, 2.5, 4.0, 8.5)
 
 
@@ -68,6 +69,29 @@ class Population:
             pairs = (x[:, :, None] * x[:, None, :]).flatten(1)
             hessian += (curvature.flatten(1).T @ pairs).view(q, q, d, d)
         return value, gradient.flatten(), hessian.transpose(1, 2).reshape(q * d, q * d), extra
+
+    def third_derivatives(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """D^3 of the loss (P, P, P), and the derivative of E[l''(z)] in theta (q, q, P);
+        the third derivatives in z by central differences of the second."""
+        regressors, gating = unstack(theta, self.truth)
+        k, (q, d) = self.truth.k, (2 * self.truth.k - 1, self.truth.d)
+        whole, extra = theta.new_zeros(q**3, d**3), theta.new_zeros(q**3, d)
+        for x, y, weight in self._chunks(_CHUNK // 4):
+
+            def curvature(z: Tensor, y: Tensor = y) -> Tensor:
+                logits = torch.nn.functional.pad(z[:, k:], (0, 1))
+                return self._at(z[:, :k], logits.log_softmax(1), y)[2]
+
+            z = torch.cat([x @ regressors.T, x @ gating[:-1].T], 1)
+            ways = _STEP * torch.eye(q, dtype=z.dtype)
+            bends = [curvature(z + way) - curvature(z - way) for way in ways]
+            bend = torch.stack(bends, -1) * (weight / (2 * _STEP))[:, None, None, None]
+            bend = bend.flatten(1)
+            pairs = (x[:, :, None] * x[:, None, :]).flatten(1)
+            whole += bend.T @ (pairs[:, :, None] * x[:, None, :]).flatten(1)
+            extra += bend.T @ x
+        cube = whole.view(q, q, q, d, d, d).permute(0, 3, 1, 4, 2, 5)
+        return cube.reshape(q * d, q * d, q * d), extra.view(q, q, q * d)
 
     def _chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         parts = (part.split(size) for part in (self.x, self.y, self.weights))
@@ -169,57 +193,3 @@ def newton(loss: Population, theta: Tensor, iterations: int = 10, goal: float = 
         else:
             break
     return theta
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """A critical point after Newton's method, and what proves its kind.
-
-    theta (P,); excess: loss above the truth's; gradient_norm; curvature: least eigenvalue of the
-    Hessian; extra_curvature: the same in the directions of an added input; shift, curvature_change,
-    excess_change: how far theta, curvature and excess move when the rule has more nodes.
-    """
-
-    theta: Tensor
-    excess: float
-    gradient_norm: float
-    curvature: float
-    extra_curvature: float
-    shift: float
-    curvature_change: float
-    excess_change: float
-
-    @property
-    def is_strict_minimum(self) -> bool:
-        """Gradient at rounding, curvature positive by far more than the rule's error, also in the
-        directions that more inputs would add."""
-        margin = max(1e-8, 10 * self.curvature_change)
-        return self.gradient_norm < 1e-9 and min(self.curvature, self.extra_curvature) > margin
-
-    @property
-    def is_spurious(self) -> bool:
-        """A strict minimum above the truth's value, by far more than the rule's error."""
-        return self.is_strict_minimum and self.excess > max(1e-6, 10 * self.excess_change)
-
-
-def certify(theta: Tensor, loss: Population, finer: Population) -> Certificate:
-    """Polish theta under a rule and under a finer one; report the finer, and the difference."""
-    coarse, own = newton(loss, theta), stack(loss.truth)
-    coarse_value, coarse_gradient, coarse_hessian, _ = loss.derivatives(coarse)
-    coarse_curvature = float(torch.linalg.eigvalsh(coarse_hessian)[0])
-    coarse_excess = coarse_value - float(loss.values(own[None]))
-    stopped = float(coarse_gradient.norm()) > 1e-8
-    point = coarse if stopped else newton(finer, coarse)
-    value, gradient, hessian, extra = finer.derivatives(point)
-    curvature = float(torch.linalg.eigvalsh(hessian)[0])
-    excess = value - float(finer.values(own[None]))
-    return Certificate(
-        point,
-        excess,
-        float(gradient.norm()),
-        curvature,
-        float(torch.linalg.eigvalsh(extra)[0]),
-        float((point - coarse).norm()),
-        abs(curvature - coarse_curvature),
-        abs(excess - coarse_excess),
-    )

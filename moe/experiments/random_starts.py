@@ -25,14 +25,21 @@ METHODS = (
     "EM, sigma learned",
     "EM, sigma held",
 )
+_HELD = ("regressors", "gating")
+Problem = tuple[MoE, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Share:
-    """successes out of trials."""
+    """successes out of trials; units: how many of them are independent (None: all).
+
+    Runs on one data set share its luck. With the data sets as units the interval is what it would
+    be if the runs on a data set all ended alike: never too short.
+    """
 
     successes: int
     trials: int
+    units: int | None = None
 
     @property
     def value(self) -> float:
@@ -40,7 +47,7 @@ class Share:
 
     def interval(self, z: float = 1.96) -> tuple[float, float]:
         """Wilson's interval for the probability of success; z = 1.96: 95 % (recalled)."""
-        n, p = self.trials, self.value
+        n, p = self.units or self.trials, self.value
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
         return max(0.0, centre - half), min(1.0, centre + half)
@@ -59,7 +66,7 @@ class Cell:
     starts: int = 8
     seed: int = 0
 
-    def problems(self) -> list[tuple[MoE, Tensor, Tensor, Tensor]]:
+    def problems(self) -> list[Problem]:
         """(truth, x, y, starting regressors (starts, k, d) ~ N(0, I/d)) for each data set."""
         drawn = []
         for index in range(self.datasets):
@@ -113,48 +120,81 @@ class StuckPaths:
     lost: float
 
 
-def compare(cell: Cell, iterations: int) -> dict[str, tuple[Share, Tensor]]:
-    """The four METHODS on the same data from the same starts: share of success, E_reg of each run.
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """E_reg at which one method ends: from random starts (datasets, starts), from the truth
+    (datasets,)."""
 
-    Adam takes full-batch steps, first length 0.05; the likelihood learns sigma, from 1.
+    errors: Tensor
+    oracle: Tensor
+
+    @property
+    def share(self) -> Share:
+        """Of the random starts that end with E_reg < 0.05."""
+        return Share(int((self.errors < SUCCESS).sum()), self.errors.numel(), len(self.errors))
+
+
+def compare(cell: Cell, iterations: int) -> dict[str, Contest]:
+    """The four METHODS on the same data from the same starts, and each loss from the truth.
+
+    Adam takes full-batch steps, first length 0.05; the likelihood learns sigma, from 1 (from the
+    truth's own when started there).
     """
-    problems = cell.problems()
-    x = torch.stack([inputs for _, inputs, _, _ in problems])
-    y = torch.stack([outputs for _, _, outputs, _ in problems])
-    x, y = (part.repeat_interleave(cell.starts, 0) for part in (x, y))
-    start = torch.cat([problem[3] for problem in problems])
+    ends: dict[str, list[tuple[Tensor, float]]] = {name: [] for name in METHODS}
+    for problem in cell.problems():
+        truth, x, y, _ = problem
+        at_truth = (truth, x, y, truth.regressors[None])
+        own = _held(at_truth, gating=truth.gating[None]).regressors
+        for name, rows in zip(
+            METHODS,
+            (
+                _adam(problem, iterations, likelihood=False),
+                torch.cat([_adam(problem, iterations, likelihood=True), own]),
+                torch.cat([_learned(problem).regressors, own]),
+                torch.cat([_held(problem).regressors, own]),
+            ),
+            strict=True,
+        ):
+            errors = [regressor_error_of(a, truth.regressors) for a in rows]
+            ends[name].append((torch.tensor(errors[:-1], dtype=x.dtype), errors[-1]))
+    return {
+        name: Contest(
+            torch.stack([errors for errors, _ in parts]),
+            torch.tensor([oracle for _, oracle in parts], dtype=torch.float64),
+        )
+        for name, parts in ends.items()
+    }
+
+
+def _adam(problem: Problem, iterations: int, likelihood: bool) -> Tensor:
+    """Regressors (S, k, d) where Adam ends from flat gates; the squared loss from the truth too."""
+    truth, x, y, start = problem
     gates = torch.zeros_like(start[:, :-1])
-    log_sigma = torch.zeros(len(start), 1, dtype=x.dtype)
-    g = problems[0][0].nonlinearity
+    if not likelihood:
+        start = torch.cat([start, truth.regressors[None]])
+        gates = torch.cat([gates, truth.gating[None, :-1]])
 
     def pad(free: Tensor) -> Tensor:
         return torch.nn.functional.pad(free, (0, 0, 0, 1))
 
-    def adam(loss: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-        return gradient_descent(
-            loss,
-            parameters,
-            step=lambda t: 0.05 / (1 + 5 * t / iterations),
-            iterations=iterations,
-            optimiser="adam",
-            every=iterations,
-        ).parameters[0]
+    def squared(a: Tensor, w: Tensor) -> Tensor:
+        return squared_loss(a, pad(w), x, y, truth.nonlinearity)
 
-    ends = [
-        adam(lambda a, w: squared_loss(a, pad(w), x, y, g), start, gates),
-        adam(lambda a, w, s: log_loss(pad(w), a, s.exp()[:, 0], x, y, g), start, gates, log_sigma),
-        torch.cat([_learned(problem).regressors for problem in problems]),
-        torch.cat([_held(problem).regressors for problem in problems]),
-    ]
-    truths = [problem[0] for problem in problems for _ in range(cell.starts)]
-    outcome = {}
-    for name, rows in zip(METHODS, ends, strict=True):
-        errors = torch.tensor(
-            [regressor_error_of(a, t.regressors) for a, t in zip(rows, truths, strict=True)],
-            dtype=x.dtype,
-        )
-        outcome[name] = (Share(int((errors < SUCCESS).sum()), len(errors)), errors)
-    return outcome
+    def log(a: Tensor, w: Tensor, s: Tensor) -> Tensor:
+        return log_loss(pad(w), a, s.exp()[:, 0], x, y, truth.nonlinearity)
+
+    loss: Callable[..., Tensor] = log if likelihood else squared
+    parameters = [start, gates]
+    if likelihood:
+        parameters.append(torch.zeros(len(start), 1, dtype=x.dtype))
+    return gradient_descent(
+        loss,
+        parameters,
+        step=lambda t: 0.05 / (1 + 5 * t / iterations),
+        iterations=iterations,
+        optimiser="adam",
+        every=iterations,
+    ).parameters[0]
 
 
 def em_shares(cell: Cell, iterations: int = 500) -> EMShares:
@@ -173,8 +213,8 @@ def em_shares(cell: Cell, iterations: int = 500) -> EMShares:
     runs = cell.datasets * cell.starts
     return EMShares(
         cell,
-        Share(counts["held"], runs),
-        Share(counts["learned"], runs),
+        Share(counts["held"], runs, cell.datasets),
+        Share(counts["learned"], runs, cell.datasets),
         Share(counts["oracle"], cell.datasets),
         torch.cat(lost),
     )
@@ -242,27 +282,41 @@ def stuck_paths(cell: Cell, sigmas: tuple[float, ...], large: int) -> StuckPaths
     return StuckPaths(cell, sigmas, large, per_sigma[0].steps, curves, worst[0])
 
 
+def scheduled(cell: Cell, schedule: tuple[float, ...], iterations: int = 10) -> Tensor:
+    """E_reg (runs,) of EM with sigma held at each value of a schedule in turn, then at the truth's.
+
+    ``iterations`` of EM at each, up to 500 at the last.
+    """
+    errors = []
+    for truth, x, y, start in cell.problems():
+        regressors, gating = start, torch.zeros_like(start)
+        for sigma in (*schedule, truth.sigma):
+            count = 500 if sigma == truth.sigma else iterations
+            fit = _em((truth, x, y, regressors), gating, sigma, _HELD, count, False)
+            regressors, gating = fit.regressors, fit.gating
+        errors += [regressor_error_of(a, truth.regressors) for a in regressors]
+    return torch.tensor(errors, dtype=torch.float64)
+
+
 def _entropy(model: MoE, x: Tensor, y: Tensor) -> Tensor:
     return torch.special.entr(model.responsibilities(x, y)).sum(1).mean()
 
 
 def _held(
-    problem: tuple[MoE, Tensor, Tensor, Tensor],
+    problem: Problem,
     iterations: int = 500,
     gating: Tensor | None = None,
     record: bool = False,
 ) -> EMResult:
-    return _em(problem, gating, problem[0].sigma, ("regressors", "gating"), iterations, record)
+    return _em(problem, gating, problem[0].sigma, _HELD, iterations, record)
 
 
-def _learned(
-    problem: tuple[MoE, Tensor, Tensor, Tensor], iterations: int = 500, record: bool = False
-) -> EMResult:
+def _learned(problem: Problem, iterations: int = 500, record: bool = False) -> EMResult:
     return _em(problem, None, 1.0, ("regressors", "gating", "sigma"), iterations, record)
 
 
 def _em(
-    problem: tuple[MoE, Tensor, Tensor, Tensor],
+    problem: Problem,
     gating: Tensor | None,
     sigma: float,
     learn: tuple[str, ...],

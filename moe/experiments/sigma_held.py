@@ -9,19 +9,19 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from moe.experiments.newton_kantorovich import Enclosure, enclose
 from moe.experiments.population_losses import (
-    Certificate,
-    certify,
     log_population,
     newton,
     stack,
     unstack,
 )
+from moe.losses import log_loss
 from moe.metrics import regressor_error_of
 from moe.model import MoE
 from moe.randomness import stream
 from moe.slices import Path, Slice, path_values, slice_values
-from moe.solvers.em import expectation_maximisation
+from moe.solvers.em import EMResult, expectation_maximisation
 
 
 def near_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
@@ -35,6 +35,7 @@ def near_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
 
 
 _PICTURE_ANGLES = 48
+CERTIFIED_AT = 0.3
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Spec:
     sigma: float = 0.1
     sigmas: tuple[float, ...] = (1.0, 0.3, 0.1, 0.05)
     branch: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-    angles: tuple[int, int] = (100, 160)
+    angles: tuple[int, int] = (120, 200)
     resolution: int = 25
     n: int = 2000
     starts: int = 60
@@ -56,7 +57,8 @@ class Spec:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """stuck: the certified minimum with sigma held at the truth's; error: its E_reg.
+    """stuck: the minimum with sigma held at the truth's, as Newton's method finds it; excess, in
+    nats; error: its E_reg. ball: its certificate where sigma is held at ``CERTIFIED_AT``.
 
     slices, paths: by sigma in the spec's order, of the tempered loss F (see ``tempered``); the
     slice's plane holds the truth (0, 0), the stuck point (1, 0) and the truth with its experts in
@@ -64,20 +66,22 @@ class Record:
     branch: at each held sigma that the minimum survives, (sigma, excess in nats, least curvature);
     vanished: the first sigma of the spec's branch at which it is gone, NaN if none.
     shares: name -> share of EM's random starts at the truth (E_reg < 0.02), noise held or learned;
-    learned_excess, learned_sigma: where EM ends that starts at the stuck point and learns sigma.
+    learned: the minimum that is left when sigma is learned, of the population: sigma, excess in
+    nats over the truth, least curvature in (A, W), curvature of the profile in log sigma.
     """
 
     spec: Spec
-    stuck: Certificate
+    stuck: Tensor
+    excess: float
     error: float
+    ball: Enclosure
     slices: tuple[Slice, ...]
     paths: tuple[Path, ...]
     swap: float
     branch: Tensor
     vanished: float
     shares: dict[str, float]
-    learned_excess: float
-    learned_sigma: float
+    learned: tuple[float, float, float, float]
 
 
 def tempered(value: Tensor, sigma: float) -> Tensor:
@@ -110,16 +114,15 @@ def run(spec: Spec) -> Record:
         for name, fit in (("held", held), ("learned", learned))
     }
     seedling = designed_trap(truth)
-    loss, finer = (log_population(truth, spec.sigma, angles) for angles in spec.angles)
-    stuck = certify(seedling, loss, finer)
-    regressors, gating = unstack(stuck.theta, truth)
-    freed = expectation_maximisation(x, y, regressors, gating, spec.sigma, truth.nonlinearity)
-    oracle = expectation_maximisation(
-        x, y, truth.regressors, truth.gating, spec.sigma, truth.nonlinearity
-    )
-    ranked = sorted(relabellings(truth), key=lambda theta: float((theta - stuck.theta).norm()))
+    loss = log_population(truth, spec.sigma, spec.angles[0])
+    stuck = newton(loss, seedling)
+    excess = float(loss.values(stuck[None]) - loss.values(stack(truth)[None]))
+    coarse, fine = (log_population(truth, CERTIFIED_AT, angles) for angles in spec.angles)
+    ball = enclose(newton(coarse, stuck), coarse, fine)
+    regressors, _ = unstack(stuck, truth)
+    ranked = sorted(relabellings(truth), key=lambda theta: float((theta - stuck).norm()))
     target, second = ranked[:2]
-    along, off = stuck.theta - target, second - target
+    along, off = stuck - target, second - target
     share = float(along @ off / (along @ along))
     across = off - share * along
     slices, paths = [], []
@@ -129,22 +132,110 @@ def run(spec: Spec) -> Record:
             held_loss.values, target, along, across, (-0.5, 1.5, -0.7, 1.7), spec.resolution
         )
         slices.append(Slice(plane.first, plane.second, tempered(plane.values, sigma)))
-        line = path_values(held_loss.values, stuck.theta, target, 81, margin=0.15)
+        line = path_values(held_loss.values, stuck, target, 81, margin=0.15)
         paths.append(Path(line.steps, tempered(line.values, sigma)))
-    branch, vanished = follow(truth, stuck.theta, target, spec)
+    branch, vanished = follow(truth, stuck, target, spec)
     return Record(
         spec,
         stuck,
+        excess,
         regressor_error_of(regressors, truth.regressors),
+        ball,
         tuple(slices),
         tuple(paths),
         share,
         branch,
         vanished,
         shares,
-        float(oracle.log_likelihood - freed.log_likelihood) / spec.n,
-        float(freed.sigma),
+        learn_sigma(truth, stuck, spec.angles[0]),
     )
+
+
+def learn_sigma(truth: MoE, stuck: Tensor, angles: int) -> tuple[float, float, float, float]:
+    """Lowest point of the profile sigma -> min of the population loss near the stuck minimum.
+
+    Newton's method on log sigma, by central differences of the profile; ``Record.learned``.
+    """
+    best, width = stack(truth), 0.02
+    truths = float(log_population(truth, truth.sigma, angles).values(best[None]))
+    log_sigma = math.log(1.5 * truth.sigma)
+    for _ in range(8):
+        values = []
+        for shift in (-width, 0.0, width):
+            loss = log_population(truth, math.exp(log_sigma + shift), angles)
+            stuck = newton(loss, stuck, goal=1e-9)
+            values.append(loss.derivatives(stuck))
+        down, here, up = (value for value, *_ in values)
+        bend = (up - 2 * here + down) / width**2
+        slope = (up - down) / (2 * width)
+        if abs(slope) < 1e-7:
+            break
+        log_sigma -= max(-0.3, min(0.3, slope / abs(bend)))
+    curvature = float(torch.linalg.eigvalsh(values[1][2])[0])
+    return math.exp(log_sigma), here - truths, curvature, bend
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """The trap under the assumptions, on a sample: with sigma held, then learned, where EM ends
+    from one row for both twins; excess over EM from the truth (nats a sample), least curvature of
+    the sample's loss (sigma included where learned), E_reg, sigma."""
+
+    n: int
+    excess: tuple[float, float]
+    curvature: tuple[float, float]
+    error: tuple[float, float]
+    sigma: tuple[float, float]
+
+
+def lifted_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
+    """k = 3, d = 5: unit, independent regressors in the first three inputs, two of them at that
+    angle; gates of norm one at 120 degrees in the other two."""
+    half = math.radians(separation / 2)
+    regressors = torch.zeros(3, 5, dtype=torch.float64)
+    regressors[0, 2] = 1.0
+    regressors[1:, 0] = math.cos(half)
+    regressors[1, 1], regressors[2, 1] = math.sin(half), -math.sin(half)
+    gating = torch.zeros(3, 5, dtype=torch.float64)
+    gating[0, 3] = 1.0
+    gating[1, 3], gating[1, 4] = -0.5, math.sqrt(0.75)
+    return MoE(regressors, gating, sigma)
+
+
+def lifted(n: int, seed: int = 0) -> Lifted:
+    """EM from the designed trap and from the truth on n samples, in d = 5 with all assumptions."""
+    truth = lifted_twins()
+    x, y = truth.sample(n, stream("data", seed))
+    first, twins = truth.regressors[0], truth.regressors[1:].mean(0)
+    turn = 0.05 * torch.nn.functional.normalize(twins - (twins @ first) * first, dim=0)
+    rows = torch.stack([twins, first - turn, first + turn])
+    ends = []
+    for learn in (("regressors", "gating"), ("regressors", "gating", "sigma")):
+        fit, best = (
+            expectation_maximisation(x, y, a, w, truth.sigma, truth.nonlinearity, learn=learn)
+            for a, w in ((rows, torch.zeros_like(rows)), (truth.regressors, truth.gating))
+        )
+        lost = float(best.log_likelihood - fit.log_likelihood) / n
+        curvature = _sample_curvature(truth, fit, x, y, len(learn) == 3)
+        error = regressor_error_of(fit.regressors[0], truth.regressors)
+        ends.append((lost, curvature, error, float(fit.sigma)))
+    excess, curvatures, errors, sigmas = zip(*ends, strict=True)
+    return Lifted(n, excess, curvatures, errors, sigmas)
+
+
+def _sample_curvature(truth: MoE, fit: EMResult, x: Tensor, y: Tensor, free: bool) -> float:
+    """Least eigenvalue of the Hessian of the loss per sample in (A, W), and log sigma if free."""
+    shape = (2 * truth.k - 1, truth.d)
+    theta = torch.cat([fit.regressors[0], fit.gating[0, :-1] - fit.gating[0, -1]]).flatten()
+    point = torch.cat([theta, fit.sigma.log()]) if free else theta
+
+    def loss(point: Tensor) -> Tensor:
+        rows = point[: theta.numel()].view(shape)
+        gating = torch.nn.functional.pad(rows[truth.k :], (0, 0, 0, 1))
+        sigma = point[-1].exp() if free else fit.sigma[0]
+        return log_loss(gating, rows[: truth.k], sigma, x, y, truth.nonlinearity)
+
+    return float(torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, point))[0])
 
 
 def designed_trap(truth: MoE) -> Tensor:

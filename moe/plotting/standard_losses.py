@@ -13,6 +13,7 @@ from torch import Tensor
 
 from moe.experiments.random_starts import Annealing, EMShares, StuckPaths
 from moe.experiments.sigma_held import Record as HeldRecord
+from moe.experiments.squared_phase import CERTIFIED, FOUND, NONE, Phase
 from moe.plotting.style import COLOURS, DASHES, SEQUENTIAL, band, subplots
 from moe.slices import Path
 
@@ -74,6 +75,61 @@ def squared_paths(to_truth: Path, between: Path) -> Figure:
         axes.plot(path.steps, path.values, color=COLOURS[colour], linestyle=dashes, label=label)
     axes.set(xlabel="share of the way (1)", ylabel="excess squared loss ($y^2$)", ylim=(0, None))
     axes.legend()
+    plt.close(figure)
+    return figure
+
+
+def phase_diagram(record: Phase) -> Figure:
+    """Left: where a spurious minimum exists, coloured by its least curvature. Right: curvature and
+    size of the regressors against the angle, one line a gate norm of one or more."""
+    figure, axes = subplots(1, 2, height=3.8)
+    left, right = axes[0]
+    angle = np.array(record.spec.angles, dtype=float)
+    norm = np.array(record.spec.norms, dtype=float)
+    across, up = np.meshgrid(angle, norm)
+    kind, curvature = record.kind.numpy(), record.curvature.numpy()
+    left.plot(
+        across[kind == NONE], up[kind == NONE], "x", color=COLOURS["grey"], label="none found"
+    )
+    left.plot(
+        across[kind == FOUND],
+        up[kind == FOUND],
+        "o",
+        mfc="none",
+        mec="black",
+        label="not certified",
+    )
+    sure = kind == CERTIFIED
+    shades = left.scatter(
+        across[sure],
+        up[sure],
+        c=np.log10(curvature[sure]),
+        cmap=SEQUENTIAL,
+        s=45,
+        label="certified",
+    )
+    figure.colorbar(shades, ax=left, label=r"$\log_{10}$ least curvature")
+    left.set(xlabel=r"angle of $w^*$ to $\delta^*$ (degrees)", ylabel=r"gate norm $|w^*|$ (1)")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    shown = [i for i, value in enumerate(norm) if value >= 1]
+    for i, colour, dashes in zip(shown, COLOURS.values(), DASHES, strict=False):
+        there = kind[i] != NONE
+        right.plot(
+            angle[there],
+            curvature[i][there],
+            color=colour,
+            linestyle=dashes,
+            marker="o",
+            ms=3.5,
+            label=rf"$|w^*| = {norm[i]:g}$",
+        )
+    right.set(
+        xlabel=r"angle of $w^*$ to $\delta^*$ (degrees)",
+        ylabel="least curvature at the spurious minimum",
+        yscale="log",
+        xlim=(0, 92),
+    )
+    right.legend(loc="lower left")
     plt.close(figure)
     return figure
 
@@ -149,7 +205,7 @@ def stuck_paths(record: StuckPaths) -> Figure:
 
 
 def em_shares(families: dict[str, Sequence[EMShares]]) -> Figure:
-    """Share of successful starts against n with 95 % Wilson intervals, one panel a family."""
+    """Share of successful starts against n with 95 % intervals over data sets, a panel a family."""
     figure, axes = subplots(1, len(families), height=3.1, sharey=True)
     for axes_, (title, results) in zip(axes[0], families.items(), strict=True):
         _shares(axes_, results)
