@@ -141,6 +141,15 @@ ROOT = Path(__file__).resolve().parents[1]
 EXECUTED = [chapter for chapter in read_contents(ROOT) if chapter.is_notebook]
 
 
+def test_every_theorem_is_claimed() -> None:
+    from builder.claims import declared
+
+    for chapter in EXECUTED:
+        labels = re.findall(r":label: (?:thm|prop|lem|cor)-(\d\d-[\w-]+)", chapter.text)
+        missing = set(labels) - set(declared(chapter))
+        assert not missing, f"{chapter.name}: not claimed: {', '.join(sorted(missing))}"
+
+
 def test_pages_quote_claims_that_exist() -> None:
     from builder.claims import declared
 
