@@ -1,6 +1,7 @@
 """The contestants of chapter 8, their contests, and why some of them get stuck."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,21 +9,24 @@ from helpers import assert_shows
 
 from moe.experiments import (
     annealing,
+    climbs,
     contest,
+    effort,
     em_and_spectral,
     gridlock,
     transition,
     tuning,
     wrong_ends,
 )
-from moe.experiments.baselines import METHODS, Contest, trial
+from moe.experiments.baselines import METHODS, Contest, random, trial
+from moe.experiments.climbs import Climb
+from moe.experiments.gradient_baselines import descend, descend_all
 from moe.experiments.problems import Fit, Problem, Setting, draw, errors
 from moe.experiments.random_starts import Share
-from moe.experiments.transition import Panel, Search, Threshold
 from moe.losses import squared_loss
 from moe.plotting import baselines as figures
 from moe.plotting import baselines_tables as tables
-from moe.randomness import child_seed
+from moe.randomness import child_seed, stream
 
 EASY = Setting(3, 6, 4000, 0.05, 1.0, orthonormal=True)
 
@@ -38,6 +42,10 @@ def test_every_contestant_gets_the_same_problem_and_random_ones_the_same_start()
     first, second = draw(EASY, 3), draw(EASY, 3)
     assert torch.equal(first.x, second.x) and torch.equal(first.y, second.y)
     assert torch.equal(first.starts(1)[0], second.starts(20)[0])
+    few = draw(replace(EASY, n=700), 3)
+    assert torch.equal(few.x, first.x[:700]) and torch.equal(few.y, first.y[:700])
+    assert torch.equal(few.truth.regressors, first.truth.regressors)
+    assert len(first.x[:, 0].unique()) == EASY.n, "no block of samples comes twice"
     exact = Fit(first.truth.regressors, first.truth.gating, 0.05, 0)
     assert errors(exact, first.truth) == pytest.approx((0, 0), abs=1e-12)
 
@@ -53,7 +61,8 @@ def test_every_contestant_runs_and_only_those_that_cannot_are_far_from_the_truth
     method: str, highest: float
 ) -> None:
     result = trial(Contest(method, EASY), 0)
-    assert set(result) == {"error", "gate_error", "iterations", "log_likelihood", "no_start"}
+    assert set(result) >= {"error", "gate_error", "passes", "log_likelihood", "no_start"}
+    assert math.isnan(result["converged"]) == (method != "recover")
     assert result["log_likelihood"] < highest + 1e-6, "the maximum near the truth is the highest"
     assert result["no_start"] == 0
     if "squared" not in method:
@@ -78,22 +87,15 @@ def test_all_that_maximise_the_likelihood_meet_at_one_point() -> None:
     assert max(found) == pytest.approx(min(found), rel=0.01)
 
 
-def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
-    hard = Setting(4, 4, 64)
-    seeds = [child_seed(0, run) for run in range(4)]
-    trials = [
-        [trial(Contest(name, hard), s) for name in ("EM, sigma held", "oracle")] for s in seeds
-    ]
-    failed = [pair for pair in trials if pair[0]["error"] >= 0.05]
-    below = sum(mine["log_likelihood"] < best["log_likelihood"] for mine, best in failed)
-    assert failed and contest.below_oracle("EM, sigma held", hard, 4) == (len(failed), below)
-    problem = draw(hard, seeds[0])
-    fit = METHODS["oracle"](problem)
-    densities = [
-        torch.distributions.Normal(problem.x @ row, fit.sigma).log_prob(problem.y).exp() / 4
-        for row in fit.regressors
-    ]
-    assert trials[0][1]["log_likelihood"] == pytest.approx(float(sum(densities).log().mean()))
+def test_gradient_descent_side_by_side_is_gradient_descent() -> None:
+    small = Setting(2, 3, 300, gate_norm=1.0)
+    problems = [draw(small, seed) for seed in (1, 2)]
+    both = descend_all(problems, loss="likelihood", optimiser="adam", steps=20)
+    alone = [descend(p, loss="likelihood", optimiser="adam", steps=20) for p in problems]
+    for one, other in zip(both, alone, strict=True):
+        assert torch.allclose(one.regressors, other.regressors)
+        assert torch.allclose(one.gating, other.gating)
+        assert one.sigma == pytest.approx(other.sigma)
 
 
 ENDS = [
@@ -108,15 +110,17 @@ ENDS = [
 ]
 
 
-def told(setting: Setting, seed: int) -> dict[str, float]:
-    """In place of ``contest.answer``: run i ends with ENDS[i], or all is well."""
+def told(asked: Contest, seed: int) -> dict[str, float]:
+    """In place of ``baselines.trial``: run i ends with ENDS[i], or all is well. The oracle's
+    likelihood is 0."""
     run = [child_seed(0, i) for i in range(len(ENDS))].index(seed)
-    error, converged = ENDS[run] if setting.k == 8 else (0.0, 1.0)
-    return {"error": error, "converged": converged, "ahead": float(error not in (0.0, 0.2))}
+    error, converged = ENDS[run] if asked.setting.k == 8 else (0.0, 1.0)
+    value = 0.0 if asked.method == "oracle" else 1.0 if error not in (0.0, 0.2) else -1.0
+    return {"error": error, "converged": converged, "log_likelihood": value}
 
 
 def test_trust_counts_every_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contest, "answer", told)
+    monkeypatch.setattr(contest, "trial", told)
     settings = [Setting(3, 6, 600), Setting(8, 8, 192)]
     easy, hard = contest.trust(settings, len(ENDS))
     assert easy == contest.Trust(settings[0], 8, 0, 0, 0, 0)
@@ -126,54 +130,111 @@ def test_trust_counts_every_answer_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert (hard.misplaced.successes, hard.misplaced.trials) == (2, 4)
 
 
-def test_a_threshold_is_the_first_size_with_enough_successes_and_a_bad_size_is_left_early() -> None:
-    calls: list[tuple[int, int]] = []
+def pretend(n50: float, steepness: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs succeed with the probability of a curve; the oracle's likelihood is 0."""
 
-    def answer(climb: object) -> Threshold:
-        size = next(climb)  # type: ignore[call-overload]
-        while True:
-            asked, seeds = size
-            calls.append((asked.setting.n, len(seeds)))
-            good = len(seeds) if asked.setting.n >= 40 else 0
-            try:
-                size = climb.send(good)  # type: ignore[attr-defined]
-            except StopIteration as stop:
-                end: Threshold = stop.value
-                return end
+    def run(asked: Contest, seed: int) -> dict[str, float]:
+        n = asked.setting.n
+        luck = float(torch.rand(1, generator=stream("luck", seed, n)))
+        won = luck < 1 / (1 + (n50 / n) ** steepness)
+        value = 0.0 if asked.method == "oracle" else 1.0 if n < 20 else -1.0
+        return {"error": 0.01 if won else 0.5, "no_start": 0.0, "log_likelihood": value}
 
-    search = Search("oracle", Setting(2, 2, 0), (10, 20, 40, 80), 20, 1)
-    end = answer(transition._climb(search))
-    assert end.smallest == 40 and [n for n, _ in end.tried] == [10, 20, 40]
-    assert end.tried[0][1].trials == 2 and end.tried[-1][1] == Share(20, 20)
-    assert sum(count for n, count in calls if n == 40) == 20
-    never = answer(transition._climb(Search("oracle", Setting(2, 2, 0), (10, 20), 20, 1)))
-    assert math.isinf(never.smallest)
+    monkeypatch.setattr(climbs, "one_run", run)
+
+
+def test_intervals_of_n50_and_n95_cover_and_a_climb_goes_where_success_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n50, steepness = 150.0, 3.0
+    n95 = n50 * 19 ** (1 / steepness)
+    pretend(n50, steepness, monkeypatch)
+    climb, covered = Climb("EM, a sigma each", Setting(4, 4, 0), runs=60), [0, 0]
+    for seed in range(40):
+        curve = transition._curve(climb, climbs.trial(climb, seed))
+        sizes = curve.n50.interval(), curve.n95.interval()
+        for i, (truth, (low, high)) in enumerate(zip((n50, n95), sizes, strict=True)):
+            covered[i] += low < truth < high
+        assert curve.n50.interval()[0] <= curve.n50.value <= curve.n50.interval()[1]
+        assert len(curve.outcomes) <= 60 and sum(s.trials for s in curve.shares.values()) <= 60
+        near = [n for n, *_ in curve.outcomes if n50 / 3 < n < 4 * n95]
+        assert len(near) > 0.6 * len(curve.outcomes)
+    assert min(covered) >= 35, "of 40, where 38 are expected of a 95 % interval"
+
+
+def test_a_climb_ends_at_its_cap_and_starts_at_its_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(4, 4, 0)
+    pretend(1e6, 5.0, monkeypatch)
+    hopeless = transition._curve(
+        climb := Climb("L_4, then EM", setting, cap=500), climbs.trial(climb, 0)
+    )
+    assert not hopeless.reached(0.5) and hopeless.at_cap == (362, hopeless.shares[362])
+    assert hopeless.shares[362].successes == 0 and max(hopeless.shares) <= 500
+    pretend(1.0, 5.0, monkeypatch)
+    certain = transition._curve(climb := Climb("oracle", setting, least=12), climbs.trial(climb, 0))
+    assert certain.below(0.5) and min(certain.shares) >= 12
+    assert "under 1.0" in tables.sizes([certain], 0.5)
+    assert "of 40 at 23" not in tables.sizes([hopeless], 0.5)
+    assert f"of {hopeless.at_cap[1].trials} at 23" in tables.sizes([hopeless], 0.5)
+
+
+def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
+    climb = Climb("EM, sigma learned", Setting(4, 4, 0), begin=2.0, runs=4)
+    curve = transition._curve(climb, climbs.trial(climb, 0))
+    failed = [(n, run) for n, run, error in curve.outcomes if error >= 0.05]
+    assert failed and len(curve.ahead) == len(failed)
+    for (n, run), (size, ahead) in zip(failed, curve.ahead, strict=True):
+        setting = Setting(4, 4, n)
+        seed = child_seed(0, run)
+        mine, best = (trial(Contest(m, setting), seed) for m in (climb.method, "oracle"))
+        assert n == size and ahead == (mine["log_likelihood"] > best["log_likelihood"])
+    held = Climb("EM, sigma held", Setting(4, 4, 0), begin=2.0, runs=4)
+    assert transition._curve(held, climbs.trial(held, 0)).ahead == ()
+
+
+def test_the_likelihood_of_a_fit_is_that_of_its_densities() -> None:
+    problem = draw(Setting(4, 4, 64), 1)
+    fit = METHODS["oracle"](problem)
+    densities = [
+        torch.distributions.Normal(problem.x @ row, fit.sigma).log_prob(problem.y).exp() / 4
+        for row in fit.regressors
+    ]
+    found = trial(Contest("oracle", Setting(4, 4, 64)), 1)["log_likelihood"]
+    assert found == pytest.approx(float(sum(densities).log().mean()))
 
 
 def test_holding_sigma_needs_more_samples_than_a_sigma_each() -> None:
-    panel = Panel(
-        "small",
-        (Setting(4, 4, 0),),
-        tuple((name, (4,)) for name in ("EM, sigma held", "EM, a sigma each", "recover")),
-        600,
-        runs=8,
-        allowed=1,
-    )
-    ends = {end.search.method: end for end in transition.thresholds([panel])["small"]}
-    assert ends["oracle"].smallest <= ends["recover"].smallest
-    assert ends["recover"].smallest <= ends["EM, a sigma each"].smallest
-    assert ends["EM, a sigma each"].smallest < ends["EM, sigma held"].smallest
-    text = tables.smallest(list(ends.values()))
-    assert "recover" in text and "| 4 |" in text
-    assert_shows(figures.thresholds({"small": list(ends.values())}), *map(figures.label, ends))
+    names = ("EM, sigma held", "EM, a sigma each", "oracle")
+    wanted = [Climb(name, Setting(4, 4, 0), cap=2_000) for name in names]
+    (curves,) = transition.curves({"small": wanted}).values()
+    held, each, oracle = (curve.n50.value for curve in curves)
+    assert oracle < each < held
+    assert_shows(figures.thresholds({"small": curves}), *(figures.label(n) for n in names))
+    assert_shows(figures.success(curves), *(figures.label(n) for n in names))
+    assert (curves[0].n50 - curves[1].n50).value == pytest.approx(held / each)
 
 
-def test_boards_report_shares_medians_and_ratios_to_the_oracle() -> None:
-    rows = contest.board(("oracle", "EM, sigma learned"), [EASY], 3)
-    assert [row.method for row in rows] == ["oracle", "EM, sigma learned"]
+def test_boards_report_shares_and_medians() -> None:
+    rows = contest.board(("oracle", "likelihood, SGD", "EM, sigma learned"), [EASY], 3)
+    assert [row.method for row in rows] == ["oracle", "likelihood, SGD", "EM, sigma learned"]
     assert rows[0].share == Share(3, 3) and rows[0].error < 1e-3
     assert "3 of 3" in tables.board(rows)
-    assert_shows(figures.shares(rows), "oracle", r"EM, $\sigma$ learned")
+    alone = [trial(Contest("likelihood, SGD", EASY), child_seed(0, run)) for run in range(3)]
+    assert rows[1].error == pytest.approx(sorted(one["error"] for one in alone)[1])
+    assert rows[1].passes == 600 * 200 // EASY.n
+
+
+def test_the_best_of_more_starts_costs_more_and_recover_stands_beside_it() -> None:
+    spec = effort.Spec(Setting(4, 4, 64), best=(1, 4, 30), restarts=(30,))
+    (record,) = effort.run([spec], 3)
+    best = [record.point("best", m) for m in spec.best]
+    assert best[0].passes < best[1].passes < best[2].passes
+    assert best[0].share.successes <= best[2].share.successes
+    assert all(0 <= hits <= 1 for hits in record.hits)
+    one = effort.trial(spec, child_seed(0, 0))
+    assert record.point("recover", 30).won[0] == (one["recover 30"] < 0.05)
+    assert record.trust.right + record.trust.right_doubted == sum(record.point("recover", 30).won)
+    assert_shows(figures.effort([record]), "best of $m$ starts", "recover")
 
 
 def test_sigma_held_decides_at_once_and_a_sigma_each_expert_by_expert() -> None:
@@ -237,9 +298,14 @@ def test_the_slides_errors_are_small_at_the_truth_in_any_order(
 def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Setting(2, 3, 300)
     choices: list[tuning.Descent | tuning.Start] = [
-        tuning.Descent(small, "likelihood", "adam", 0.03, 50), tuning.Start(small, "one", 1.0, 1.0)
-    ]  # fmt: skip
-    assert [end.share.trials for end in tuning.outcomes(choices, 2)] == [2, 2]
+        tuning.Descent(small, 2, "likelihood", "adam", 0.03, 50),
+        tuning.Start(small, 2, "one", 1.0, 1.0),
+    ]
+    found = tuning.outcomes(choices)
+    assert [end.share.trials for end in found] == [2, 2]
+    problem = draw(small, child_seed(child_seed(0, "tuning"), 1))
+    alone = errors(random(problem, "one"), problem.truth)[0]
+    assert found[1].errors[1] == pytest.approx(alone)
 
     class Asked(Exception):  # noqa: N818
         """Carries the seeds of a sweep, in place of its results."""
@@ -254,9 +320,7 @@ def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
     used = {}
     for module, name, choice in (
-        (tuning, "outcomes", (choices,)),
         (contest, "board", (["oracle"], [small])),
-        (contest, "below_oracle", ("oracle", small)),
         (contest, "trust", ([small],)),
         (em_and_spectral, "table", ([],)),
         (wrong_ends, "run", ([],)),
@@ -264,7 +328,7 @@ def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "sweep", ask)
         used[name] = set().union(*(seeds_of(*choice, 1000, seed) for seed in range(3)))
         assert len(used[name]) == 3000
-    tuned = used.pop("outcomes")
+    tuned = {child_seed(child_seed(seed, "tuning"), run) for seed in range(3) for run in range(99)}
     assert not any(tuned & others for others in used.values())
     assert torch.equal(draw(small, 5).x, draw(small, 5).x)
     mine, other = (draw(small, seed).x for seed in (min(tuned), min(used["board"])))
@@ -277,6 +341,7 @@ def test_what_two_wrong_ends_share_is_mostly_right() -> None:
     counts = [wrong_ends.trial(spec, child_seed(0, run)) for run in range(3)]
     totals = {name: sum(count[name] for count in counts) for name in counts[0]}
     assert all(count["experts"] % 6 == 0 and count["experts"] <= 48 for count in counts)
+    assert record.experts == tuple(count["experts"] for count in counts)
     assert record.right == totals["right"] / totals["experts"]
     assert record.right_of_shared == totals["right_of_shared"] / totals["shared"]
     assert record.right_of_shared > record.right + 0.3

@@ -19,6 +19,7 @@ from moe.experiments import (
     annealing,
     contest,
     efficiency,
+    effort,
     em_and_spectral,
     gradient_baselines,
     gridlock,
@@ -105,7 +106,8 @@ class Ledger:
 EASY = Setting(3, 4, 90)
 EXPERIMENTS: dict[str, Callable[[], object]] = {
     **{name: partial(trial, Contest(name, EASY), 3) for name in METHODS if "loss" not in name},
-    "trust": partial(contest.answer, EASY, 3),
+    "effort": partial(effort.trial, effort.Spec(EASY, best=(1, 8), restarts=(8,)), 3),
+    "together": partial(contest.together, contest.Together("likelihood, SGD", EASY, 2), 3),
     "gridlock": partial(gridlock.trial, gridlock.Spec(Setting(4, 4, 60), (0.05,)), 0),
     "slides": partial(em_and_spectral.trial, em_and_spectral.Spec(EASY, "spectral + EM", "one"), 3),
     "annealing": partial(annealing.run, EASY, 2, 5),

@@ -50,8 +50,8 @@ def _follow(problem: Problem, way: str, iterations: int) -> list[Tensor]:
     path = (
         _cooled(problem, iterations) if way == "lowered by hand" else _em(problem, way, iterations)
     )
-    path += [path[-1]] * (iterations + 1 - len(path))
-    return [_measure(problem, rows, sigma) for rows, sigma in path[: iterations + 1]]
+    seen = [_measure(problem, rows, sigma) for rows, sigma in path[: iterations + 1]]
+    return seen + [seen[-1]] * (iterations + 1 - len(seen))
 
 
 def _em(problem: Problem, way: str, iterations: int) -> Path:

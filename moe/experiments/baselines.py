@@ -21,7 +21,6 @@ from moe.experiments.problems import Fit, NoStartError, Problem, Setting, draw, 
 from moe.losses import log_loss
 from moe.recovery import recover
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import POPULATION, anneal, joined
 
 MANY = 20
 ITERATIONS = 500
@@ -29,7 +28,6 @@ TOLERANCE = 1e-4
 ROUND = 15
 COOLING, COOLING_STEPS = 0.9, 10
 SHORT = 0.1
-SHORT_RUN = 60
 
 Noise = Literal["held", "one", "each"]
 
@@ -102,28 +100,6 @@ def random(
     return joint(problem, scale * problem.starts(starts), sigma, noise, hard=hard)
 
 
-def short(problem: Problem, *, starts: int = 300) -> Fit:
-    """EM with a sigma each from as many random starts as ``recover`` may use, each stopped as its
-    are, gates flat; then ``joint`` from the best."""
-    rows, batch = problem.starts(starts), 2 * POPULATION
-    ends = joined(
-        [
-            anneal(
-                problem.x,
-                problem.y,
-                part,
-                problem.y.std().expand(part.shape[:2]),
-                problem.nonlinearity,
-                SHORT_RUN,
-                1.0,
-            )
-            for part in rows.split(batch)
-        ]
-    )
-    best = joint(problem, ends.regressors[:1], ends.sigma[0].square().mean().sqrt(), "each")
-    return replace(best, iterations=best.iterations + ends.passes)
-
-
 def raced(problem: Problem, *, starts: int = MANY) -> Fit:
     """EM from many random starts at once, sigma learned, one for all: every 15 iterations the worse
     half is dropped."""
@@ -135,7 +111,7 @@ def raced(problem: Problem, *, starts: int = MANY) -> Fit:
         best = fit.log_likelihood.argsort(descending=True)[: len(rows) // 2]
         rows, gating, sigma = fit.regressors[best], fit.gating[best], fit.sigma[best]
     end = joint(problem, rows, sigma, "one", gating)
-    return replace(end, iterations=end.iterations + spent)
+    return replace(end, passes=end.passes + spent)
 
 
 def cooled(problem: Problem, *, factor: float = COOLING, steps: int = COOLING_STEPS) -> Fit:
@@ -145,7 +121,7 @@ def cooled(problem: Problem, *, factor: float = COOLING, steps: int = COOLING_ST
     for fit in lowered(problem, rows, float(problem.y.std()), factor, steps):
         rows, gating, spent = fit.regressors, fit.gating, spent + int(fit.iterations)
     end = joint(problem, rows, problem.sigma, "held", gating)
-    return replace(end, iterations=end.iterations + spent)
+    return replace(end, passes=end.passes + spent)
 
 
 def lowered(
@@ -191,13 +167,13 @@ def refined(problem: Problem, start: Callable[[Problem], Tensor], noise: Noise =
     """``alone``, then joint EM."""
     gates = gates_only(problem, start(problem)[None])
     end = joint(problem, gates.regressors, gates.sigma, noise, gates.gating)
-    return replace(end, iterations=end.iterations + int(gates.iterations))
+    return replace(end, passes=end.passes + int(gates.iterations))
 
 
-def full(problem: Problem) -> Fit:
-    """``recover`` with its defaults, told sigma."""
-    n, d = problem.x.shape
-    if n <= (2 * problem.k - 1 if problem.gated else problem.k) * d + 1:
+def full(problem: Problem, *, restarts: int = 300) -> Fit:
+    """``recover``, not told sigma."""
+    parameters = (2 * problem.k - 1 if problem.gated else problem.k) * problem.x.shape[1] + 1
+    if len(problem.y) <= parameters:
         raise NoStartError("recover asks for more samples than parameters")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="recover: converged is False")
@@ -206,11 +182,11 @@ def full(problem: Problem) -> Fit:
             problem.y,
             problem.k,
             problem.nonlinearity,
-            problem.sigma,
-            problem.seed,
+            seed=problem.seed,
             gated=problem.gated,
+            restarts=restarts,
         )
-    return Fit(fit.model.regressors, fit.model.gating, fit.model.sigma, fit.passes)
+    return Fit(fit.model.regressors, fit.model.gating, fit.model.sigma, fit.passes, fit.converged)
 
 
 def oracle(problem: Problem) -> Fit:
@@ -232,7 +208,6 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "EM, sigma learned": partial(random, noise="one"),
     "EM, sigma learned, 20 raced": raced,
     "EM, a sigma each": partial(random, noise="each"),
-    "EM, a sigma each, best of 300": short,
     "L_4 alone, plain moments": partial(alone, start=partial(l4_regressors, method="average")),
     "L_4 alone": partial(alone, start=l4_regressors),
     "L_4, plain moments, then EM": partial(refined, start=partial(l4_regressors, method="average")),
@@ -254,23 +229,28 @@ class Contest:
 
 
 def trial(contest: Contest, seed: int) -> dict[str, float]:
-    """E_reg and E_gate (NaN without gates), passes over the samples, the log-likelihood per sample
-    in nats at the fit's own sigma, 1 where no start was found."""
+    """See ``measured``; where no start was found error is 1, no_start 1, and the rest NaN or 0."""
     problem = draw(contest.setting, seed)
     try:
-        fit = METHODS[contest.method](problem)
+        return measured(METHODS[contest.method](problem), problem)
     except NoStartError:
-        none = {"gate_error": math.nan, "iterations": 0.0, "log_likelihood": math.nan}
-        return {"error": 1.0, **none, "no_start": 1.0}
+        none = dict.fromkeys(("gate_error", "log_likelihood", "converged"), math.nan)
+        return {"error": 1.0, **none, "passes": 0.0, "no_start": 1.0}
+
+
+def measured(fit: Fit, problem: Problem) -> dict[str, float]:
+    """E_reg and E_gate (NaN without gates), passes over the samples, the log-likelihood per sample
+    in nats at the fit's own sigma, converged (NaN for methods that do not say)."""
     error, gate_error = errors(fit, problem.truth)
     return {
         "error": error,
         "gate_error": gate_error if problem.gated else math.nan,
-        "iterations": float(fit.iterations),
+        "passes": float(fit.passes),
         "log_likelihood": -float(
             log_loss(
                 fit.gating, fit.regressors, fit.sigma, problem.x, problem.y, problem.nonlinearity
             )
         ),
+        "converged": math.nan if fit.converged is None else float(fit.converged),
         "no_start": 0.0,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -32,24 +33,37 @@ def descend(
     step: float | None = None,
     steps: int = STEPS,
 ) -> Fit:
-    """``steps`` steps on batches of 200, first length ``step``, shrinking as 1 / (1 + 5 t / steps).
+    """``descend_all`` on one problem."""
+    return descend_all([problem], loss=loss, optimiser=optimiser, step=step, steps=steps)[0]
+
+
+def descend_all(
+    problems: Sequence[Problem],
+    *,
+    loss: Loss,
+    optimiser: Optimiser,
+    step: float | None = None,
+    steps: int = STEPS,
+) -> list[Fit]:
+    """``steps`` steps on batches of 200, first length ``step``, shrinking as 1 / (1 + 5 t / steps),
+    on problems of one setting side by side, each on batches of its own samples.
 
     The likelihood learns sigma, from the spread of y; the gates start flat and move where the
     problem has any.
     """
-    x, y, g = problem.x, problem.y, problem.nonlinearity
+    g, gated = problems[0].nonlinearity, problems[0].gated
+    x, y = (torch.stack(parts) for parts in zip(*((p.x, p.y) for p in problems), strict=True))
     first = FIRST_STEPS[loss, optimiser] if step is None else step
-    rows = problem.starts(1)
-    generator = problem.generator()
-    gates = torch.zeros_like(rows[:, :-1])
-    log_sigma = y.std().log().reshape(1, 1)
+    rows = torch.cat([problem.starts(1) for problem in problems])
+    generators = [problem.generator() for problem in problems]
+    n, index = y.shape[1], torch.arange(len(problems))[:, None]
 
     def batch() -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(len(y), (BATCH,), generator=generator)
-        return x[chosen][None], y[chosen][None]
+        chosen = torch.stack([torch.randint(n, (BATCH,), generator=one) for one in generators])
+        return x[index, chosen], y[index, chosen]
 
     def pad(free: Tensor) -> Tensor:
-        return torch.nn.functional.pad(free if problem.gated else 0 * free, (0, 0, 0, 1))
+        return torch.nn.functional.pad(free if gated else 0 * free, (0, 0, 0, 1))
 
     def squared(a: Tensor, w: Tensor) -> Tensor:
         return squared_loss(a, pad(w), *batch(), g)
@@ -57,14 +71,15 @@ def descend(
     def likelihood(a: Tensor, w: Tensor, s: Tensor) -> Tensor:
         return log_loss(pad(w), a, s.exp()[:, 0], *batch(), g)
 
+    gates = torch.zeros_like(rows[:, :-1])
     end = gradient_descent(
         squared if loss == "squared" else likelihood,
-        [rows, gates] if loss == "squared" else [rows, gates, log_sigma],
+        [rows, gates] if loss == "squared" else [rows, gates, y.std(1).log()[:, None]],
         step=lambda t: first / (1 + 5 * t / steps),
         iterations=steps,
         optimiser=optimiser,
         every=steps,
     ).parameters
-    sigma = problem.sigma if loss == "squared" else float(end[2].exp())
-    passes = steps * BATCH // len(y)
-    return Fit(end[0][0], pad(end[1])[0], sigma, passes)
+    level = [p.sigma for p in problems] if loss == "squared" else end[2].exp().flatten().tolist()
+    gating, passes = pad(end[1]), steps * BATCH // n
+    return [Fit(a, w, s, passes) for a, w, s in zip(end[0], gating, level, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from moe.nonlinearity import Nonlinearity
 from moe.randomness import stream
 
 SUCCESS = 0.05
+_BLOCK = 512
 
 
 class NoStartError(RuntimeError):
@@ -63,16 +65,20 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """regressors, gating (k, d), sigma; iterations: passes over the samples after the start."""
+    """regressors, gating (k, d), sigma; passes: E-steps over all samples (gradient descent: visits
+    to samples, over their number), those of starts that lost included; converged: what ``recover``
+    says of itself, None for all others."""
 
     regressors: Tensor
     gating: Tensor
     sigma: float
-    iterations: int
+    passes: int
+    converged: bool | None = None
 
 
 def draw(setting: Setting, seed: int) -> Problem:
-    """The problem of that seed. Deterministic in (setting, seed)."""
+    """The problem of that seed: n samples are the first n of one endless sequence, so that problems
+    of one seed that differ in n only share truth, samples and starts. Deterministic."""
     truth = random_moe(
         setting.k,
         setting.d,
@@ -81,7 +87,9 @@ def draw(setting: Setting, seed: int) -> Problem:
         orthonormal=setting.orthonormal,
         generator=stream("truth", seed),
     )
-    x, y = truth.sample(setting.n, stream("data", seed))
+    blocks = range(math.ceil(setting.n / _BLOCK))
+    parts = [truth.sample(_BLOCK, stream("data", seed, block)) for block in blocks]
+    x, y = (torch.cat(values)[: setting.n] for values in zip(*parts, strict=True))
     return Problem(
         x,
         y,

@@ -1,197 +1,156 @@
-"""The smallest number of samples at which a contestant recovers, searched upwards."""
+"""How many samples a contestant needs: its success as a curve, and where that crosses 1/2, 95 %."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from moe.experiments.baselines import Contest, trial
+from moe.experiments.climbs import Climb, trial
 from moe.experiments.problems import SUCCESS, Setting
 from moe.experiments.random_starts import Share
-from moe.experiments.sweep import by_spec, sweep
+from moe.experiments.success_curves import Draws, Posterior
+from moe.experiments.sweep import sweep
 from moe.randomness import child_seed
 
-_ROUNDS = (2, 4, 8, 14)
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What a climb found. outcomes: (n, data set, E_reg), in order; ahead: (n, whether), of failed
+    runs; passes are not kept."""
+
+    climb: Climb
+    outcomes: tuple[tuple[int, int, float], ...]
+    ahead: tuple[tuple[int, bool], ...] = ()
+
+    @property
+    def method(self) -> str:
+        return self.climb.method
+
+    @property
+    def setting(self) -> Setting:
+        return self.climb.setting
+
+    @property
+    def unit(self) -> int:
+        """The number of weights, k d."""
+        return self.setting.k * self.setting.d
+
+    @cached_property
+    def shares(self) -> dict[int, Share]:
+        """Success by size."""
+        by_size: dict[int, list[bool]] = {}
+        for n, _, error in sorted(self.outcomes):
+            by_size.setdefault(n, []).append(error < SUCCESS)
+        return {n: Share(sum(won), len(won)) for n, won in by_size.items()}
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        sizes, runs, found = zip(*self.outcomes, strict=True)
+        return Posterior(sizes, runs, [error < SUCCESS for error in found])
+
+    @cached_property
+    def n50(self) -> Draws:
+        """The size at which half of all data sets are recovered."""
+        return self._draws(0.5)
+
+    @cached_property
+    def n95(self) -> Draws:
+        return self._draws(0.95)
+
+    def _draws(self, level: float) -> Draws:
+        name = f"{self.setting}"
+        return self.posterior.draws(level, self.climb.pool, child_seed(0, self.method, name))
+
+    def reached(self, level: float) -> bool:
+        """Whether the size for that level lies within the range searched."""
+        return not self.below(level) and self._size(level) <= self.climb.cap
+
+    def below(self, level: float) -> bool:
+        """Whether it lies below the smallest size that the method takes, where there is no curve to
+        be seen."""
+        return self._size(level) < self.climb.size(self.climb.least)
+
+    def _size(self, level: float) -> float:
+        return (self.n50 if level == 0.5 else self.n95).value
+
+    @property
+    def at_cap(self) -> tuple[int, Share]:
+        """The largest size visited, and the share of success there."""
+        largest = max(self.shares)
+        return largest, self.shares[largest]
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Settings of one kind, one for each k, and who runs on them.
-
-    methods: (name, the k it runs at). n doubles from k d (k the setting's, its n ignored) up to
-    ``cap``. A size counts as recovered when at most ``allowed`` of ``runs`` fail.
-    """
-
-    title: str
-    settings: tuple[Setting, ...]
-    methods: tuple[tuple[str, tuple[int, ...]], ...]
-    cap: int
-    runs: int = 20
-    allowed: int = 1
+def curves(panels: dict[str, list[Climb]], seed: int = 0) -> dict[str, list[Curve]]:
+    """By title. All climbs are jobs of one sweep, those that take longest first; a climb that two
+    panels name is made once."""
+    climbs = [climb for several in panels.values() for climb in several]
+    first = sorted(dict.fromkeys(climbs), key=_cost, reverse=True)
+    ends = {one.spec: _curve(one.spec, one.result) for one in sweep(trial, first, [seed])}
+    return {title: [ends[climb] for climb in several] for title, several in panels.items()}
 
 
-@dataclass(frozen=True)
-class Search:
-    """One contestant on one kind of problem, n running over ``sizes`` upwards."""
-
-    method: str
-    setting: Setting
-    sizes: tuple[int, ...]
-    runs: int
-    allowed: int
+def _cost(climb: Climb) -> float:
+    weights = climb.setting.k * climb.setting.d
+    return weights**2 * (20 if climb.method == "recover" else 1)
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """tried: (n, successes and runs) upwards; a size is left as soon as too many runs have failed.
-    smallest: the first n that recovers, infinite where none of the sizes does."""
-
-    search: Search
-    tried: tuple[tuple[int, Share], ...]
-    smallest: float
+def _curve(climb: Climb, result: dict[str, float]) -> Curve:
+    words = [(name.split(), value) for name, value in result.items()]
+    outcomes = [(int(name[0]), int(name[1]), value) for name, value in words if len(name) == 2]
+    ahead = [(int(name[1]), value == 1) for name, value in words if len(name) == 3 and value >= 0]
+    return Curve(climb, tuple(outcomes), tuple(ahead))
 
 
-def thresholds(panels: Sequence[Panel], seed: int = 0) -> dict[str, list[Threshold]]:
-    """By title, the oracle's first. The others start at the oracle's smallest n: below it the
-    likelihood's own maximum near the truth is not good enough, and there is nothing to find."""
-    floors = _by_title(panels, [_floor(panel) for panel in panels], seed)
-    rest = [_rest(panel, floors[panel.title]) for panel in panels]
-    others = _by_title(panels, rest, seed)
-    return {title: floors[title] + others[title] for title in floors}
+def climb(method: str, setting: Setting, **options: Any) -> Climb:
+    """With the smallest size that the method takes, a first one that suits it, and fewer runs where
+    they take long."""
+    k, d, gated = setting.k, setting.d, setting.gate_norm > 0
+    runs = 32 if k > 8 else 40 if k > 6 else 48 if k > 4 else 60
+    least, begin = k, min(8.0 * max(1.0, k / 4), 16.0)
+    if method == "recover":
+        runs = 20 if k > 8 else 24
+        least, begin = ((2 * k - 1) * d if gated else k * d) + 2, 4.0
+    elif method == "oracle":  # with fewer it cannot leave the truth, and succeeds again
+        least, begin = (k * d + 1) // 2, 2.0
+    elif method == HELD and k > 8:
+        runs, begin = 16, 64.0
+    return Climb(method, setting, begin, least, **{"runs": runs, **options})
 
 
-def _by_title(
-    panels: Sequence[Panel], searches: Sequence[list[Search]], seed: int
-) -> dict[str, list[Threshold]]:
-    ends = iter(search([one for several in searches for one in several], seed))
+EACH, HELD, ONE = "EM, a sigma each", "EM, sigma held", "EM, sigma learned"
+L4, T3 = "L_4, then EM", "T_3, then EM"
+
+
+def panels(large: bool) -> dict[str, list[Climb]]:
+    """The chapter's: no gates with k = d, random unit or orthonormal experts; gates of norm 1 in
+    twelve dimensions; three experts with gates in several. What is slow runs at fewer k."""
+    options: dict[str, Any] = {} if large else {"cap": 300, "runs": 12}
+
+    def several(most: dict[str, int], *settings: Setting) -> list[Climb]:
+        return [
+            climb(method, setting, **options)
+            for method, crowd in most.items()
+            for setting in settings
+            if setting.k <= crowd
+        ]
+
+    plain = {"oracle": 12, HELD: 12, "EM, sigma lowered by hand": 4, ONE: 12, EACH: 12, L4: 6}
+    plain |= {T3: 12, "recover": 12}
+    square = {name: 6 for name in plain if "by hand" not in name}
+    gated = square if large else dict.fromkeys(("oracle", HELD, EACH), 6)
+    grown = {"oracle": 3, HELD: 3, ONE: 3, EACH: 3, "recover": 3}
     return {
-        panel.title: [next(ends) for _ in several]
-        for panel, several in zip(panels, searches, strict=True)
+        "no gates, random experts": several(
+            plain, *(Setting(k, k, 0) for k in ((2, 3, 4, 6, 8, 12) if large else (2, 4)))
+        ),
+        "no gates, orthonormal experts": several(
+            gated, *(Setting(k, k, 0, orthonormal=True) for k in ((3, 6) if large else (3,)))
+        ),
+        "gates of norm 1, $d = 12$": several(
+            gated, *(Setting(k, 12, 0, gate_norm=1.0) for k in ((2, 3, 4, 6) if large else (2,)))
+        ),
+        "three experts, gates of norm 1": several(
+            grown, *(Setting(3, d, 0, gate_norm=1.0) for d in ((6, 12, 24) if large else (4, 6)))
+        ),
     }
-
-
-def _floor(panel: Panel) -> list[Search]:
-    return [
-        Search("oracle", setting, _sizes(setting, panel.cap), panel.runs, panel.allowed)
-        for setting in panel.settings
-    ]
-
-
-def _rest(panel: Panel, floors: Sequence[Threshold]) -> list[Search]:
-    return [
-        replace(
-            floor.search,
-            method=method,
-            sizes=tuple(n for n in floor.search.sizes if n >= floor.smallest),
-        )
-        for method, crowds in panel.methods
-        for floor in floors
-        if floor.search.setting.k in crowds and math.isfinite(floor.smallest)
-    ]
-
-
-def _sizes(setting: Setting, cap: int) -> tuple[int, ...]:
-    least = setting.k * setting.d
-    return tuple(least * 2**i for i in range(1 + int(math.log2(max(1, cap / least)))))
-
-
-def search(searches: Sequence[Search], seed: int = 0) -> list[Threshold]:
-    """All searches side by side, so that every sweep has work for all cores. In their order."""
-    climbs = [_climb(one) for one in searches]
-    asked = {i: next(climb) for i, climb in enumerate(climbs)}
-    ends: dict[int, Threshold] = {}
-    while asked:
-        answers = dict(_answers(asked, seed))
-        asked = {}
-        for i, successes in answers.items():
-            try:
-                asked[i] = climbs[i].send(successes)
-            except StopIteration as stop:
-                ends[i] = stop.value
-    return [ends[i] for i in range(len(searches))]
-
-
-def _climb(one: Search) -> Generator[tuple[Contest, range], int, Threshold]:
-    """Asks for a contest on a range of seeds, is told the number of successes."""
-    tried = []
-    for n in one.sizes:
-        runs = successes = 0
-        for stop in [*(end for end in _ROUNDS if end < one.runs), one.runs]:
-            contest = Contest(one.method, replace(one.setting, n=n))
-            successes += yield contest, range(runs, stop)
-            runs = stop
-            if runs - successes > one.allowed:
-                break
-        tried.append((n, Share(successes, runs)))
-        if runs - successes <= one.allowed:
-            return Threshold(one, tuple(tried), n)
-    return Threshold(one, tuple(tried), math.inf)
-
-
-def _answers(asked: dict[int, tuple[Contest, range]], seed: int) -> Iterator[tuple[int, int]]:
-    """One sweep for each range of seeds that is asked for."""
-    for seeds in sorted({seeds for _, seeds in asked.values()}, key=lambda seeds: seeds.start):
-        turn = [(i, contest) for i, (contest, mine) in asked.items() if mine == seeds]
-        numbers = [child_seed(seed, run) for run in seeds]
-        trials = sweep(trial, [contest for _, contest in turn], numbers)
-        for (i, _), mine in zip(turn, by_spec(trials, len(numbers)), strict=True):
-            yield i, sum(one.result["error"] < SUCCESS for one in mine)
-
-
-def panels(large: bool) -> list[Panel]:
-    """The chapter's: no gates with k = d, random unit or orthonormal experts; gates of norm 1.
-
-    What is slow, or is hopeless early, runs at fewer k.
-    """
-    alike: Any = {"cap": 20_000} if large else {"cap": 150, "runs": 3, "allowed": 0}
-    crowds = (2, 3, 4, 6, 8, 12, 16, 24, 32) if large else (2, 4)
-    plain = Panel(
-        "no gates, random experts",
-        tuple(Setting(k, k, 0) for k in crowds),
-        (
-            ("EM, sigma held", crowds[:6]),
-            ("EM, sigma held, best of 20", crowds[:3]),
-            ("EM, sigma lowered by hand", crowds[:4]),
-            ("EM, sigma learned", crowds[:6]),
-            ("EM, sigma learned, 20 raced", crowds[:5]),
-            ("EM, a sigma each", crowds),
-            ("L_4, plain moments, then EM", crowds[:4]),
-            ("L_4, then EM", crowds[:5]),
-            ("T_3, then EM", crowds),
-            ("recover", crowds[:7]),
-        ),
-        **alike,
-    )
-    orthonormal = Panel(
-        "no gates, orthonormal experts",
-        tuple(Setting(k, k, 0, orthonormal=True) for k in crowds[:6]),
-        tuple(
-            (name, crowds[:5]) for name in ("EM, sigma held", "EM, sigma learned", "L_4, then EM")
-        )
-        + tuple((name, crowds[:6]) for name in ("EM, a sigma each", "T_3, then EM", "recover")),
-        **alike,
-    )
-    few = (2, 3, 4, 6, 8) if large else (2,)
-    gated = Panel(
-        "gates of norm 1, $d = 12$",
-        tuple(Setting(k, 12, 0, gate_norm=1.0) for k in few),
-        (
-            ("squared loss, Adam", (3,) if large else ()),
-            ("likelihood, Adam", (2, 3) if large else ()),
-            ("EM, sigma held", few[:4]),
-            *(
-                (name, few)
-                for name in (
-                    "EM, sigma learned",
-                    "EM, a sigma each",
-                    "L_4, then EM",
-                    "T_3, then EM",
-                    "recover",
-                )
-            ),
-        ),
-        **alike,
-    )
-    return [plain, orthonormal, gated]

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from statistics import median
 
 from moe.experiments.baselines import Noise, random
-from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend
+from moe.experiments.gradient_baselines import STEPS, Loss, Optimiser, descend_all
 from moe.experiments.problems import SUCCESS, Setting, draw, errors
 from moe.experiments.random_starts import Share
-from moe.experiments.sweep import by_spec, sweep
+from moe.experiments.sweep import sweep
 from moe.randomness import child_seed
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent with one first step."""
+    """Gradient descent with one first step, on ``runs`` data sets."""
 
     setting: Setting
+    runs: int
     loss: Loss
     optimiser: Optimiser
     step: float
@@ -30,43 +31,48 @@ class Start:
     """EM from random rows of length about ``scale``, sigma from ``spread`` times y's."""
 
     setting: Setting
+    runs: int
     noise: Noise
     spread: float
     scale: float
 
 
 def trial(choice: Descent | Start, seed: int) -> dict[str, float]:
-    """E_reg of one run."""
-    problem = draw(choice.setting, seed)
+    """{data set: E_reg}, the same data sets for all choices."""
+    problems = [draw(choice.setting, child_seed(seed, run)) for run in range(choice.runs)]
     if isinstance(choice, Descent):
-        fit = descend(
-            problem,
+        fits = descend_all(
+            problems,
             loss=choice.loss,
             optimiser=choice.optimiser,
             step=choice.step,
             steps=choice.steps,
         )
     else:
-        fit = random(problem, choice.noise, scale=choice.scale, spread=choice.spread)
-    return {"error": errors(fit, problem.truth)[0]}
+        fits = [random(p, choice.noise, scale=choice.scale, spread=choice.spread) for p in problems]
+    ends = zip(fits, problems, strict=True)
+    return {f"{run}": errors(fit, problem.truth)[0] for run, (fit, problem) in enumerate(ends)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """share of success and median E_reg of one choice."""
+    """What one choice came to: E_reg by data set."""
 
-    share: Share
-    error: float
+    errors: tuple[float, ...]
+
+    @property
+    def won(self) -> tuple[bool, ...]:
+        return tuple(error < SUCCESS for error in self.errors)
+
+    @property
+    def share(self) -> Share:
+        return Share(sum(self.won), len(self.won))
 
     def show(self) -> str:
-        return f"{self.share.successes} of {self.share.trials} ({self.error:.1g})"
+        return f"{sum(self.won)} of {len(self.won)} ({median(self.errors):.1g})"
 
 
-def outcomes(choices: Sequence[Descent | Start], runs: int, seed: int = 0) -> list[Outcome]:
+def outcomes(choices: Sequence[Descent | Start], seed: int = 0) -> list[Outcome]:
     """What each choice comes to, on data that no table of the chapter uses."""
-    seeds = [child_seed(seed, "tuning", run) for run in range(runs)]
-    ends = []
-    for mine in by_spec(sweep(trial, choices, seeds), runs):
-        found = [one.result["error"] for one in mine]
-        ends.append(Outcome(Share(sum(e < SUCCESS for e in found), runs), median(found)))
-    return ends
+    ends = sweep(trial, choices, [child_seed(seed, "tuning")])
+    return [Outcome(tuple(one.result.values())) for one in ends]

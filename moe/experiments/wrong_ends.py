@@ -22,18 +22,30 @@ class Spec:
     """Random starts of EM with a sigma each on one kind of problem, and where to stop them."""
 
     setting: Setting
-    starts: int = 24
+    starts: int = 16
     iterations: int = 60
 
 
 @dataclass(frozen=True)
 class Record:
-    """Over all wrong ends of all data sets: the share of their experts that are right, and the
-    share of right ones among those that a pair of ends of the same data set has in common."""
+    """Counts by data set, over its wrong ends: experts, right ones; over all ordered pairs of such
+    ends: experts of the first that the second has too, right ones of those."""
 
     spec: Spec
-    right: float
-    right_of_shared: float
+    experts: tuple[float, ...]
+    rights: tuple[float, ...]
+    shared: tuple[float, ...]
+    rights_of_shared: tuple[float, ...]
+
+    @property
+    def right(self) -> float:
+        """The share of right experts in wrong ends."""
+        return sum(self.rights) / max(1.0, sum(self.experts))
+
+    @property
+    def right_of_shared(self) -> float:
+        """The share of right ones among the experts that two wrong ends share."""
+        return sum(self.rights_of_shared) / max(1.0, sum(self.shared))
 
 
 def trial(spec: Spec, seed: int) -> dict[str, float]:
@@ -60,14 +72,8 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
 def run(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Record]:
     """Every spec on ``runs`` data sets."""
     trials = sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])
-    records = []
-    for mine in by_spec(trials, runs):
-        total = {name: sum(one.result[name] for one in mine) for name in mine[0].result}
-        records.append(
-            Record(
-                mine[0].spec,
-                total["right"] / max(1.0, total["experts"]),
-                total["right_of_shared"] / max(1.0, total["shared"]),
-            )
-        )
-    return records
+    names = ("experts", "right", "shared", "right_of_shared")
+    return [
+        Record(spec, *(tuple(one.result[name] for one in mine) for name in names))
+        for spec, mine in zip(specs, by_spec(trials, runs), strict=True)
+    ]

@@ -1,8 +1,7 @@
-"""Figures of the baselines chapter: thresholds, shares, annealing, ways out, the slides' figure."""
+"""Figures of the baselines chapter: success, thresholds, effort, annealing, ways out, slides."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,30 +9,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from moe.experiments.annealing import Record
-from moe.experiments.contest import Row
+from moe.experiments.annealing import Record as Watched
+from moe.experiments.effort import Record
 from moe.experiments.em_and_spectral import SLIDES, Cell
 from moe.experiments.random_starts import Share
-from moe.experiments.transition import Threshold
+from moe.experiments.transition import Curve
 from moe.plotting.style import COLOURS, band, subplots
 
 Style = dict[str, Any]
 
 STYLES: dict[str, Style] = {
-    "squared loss, Adam": {"color": COLOURS["grey"], "linestyle": ":", "marker": "x"},
-    "likelihood, Adam": {"color": COLOURS["grey"], "linestyle": "-.", "marker": "+"},
     "EM, sigma held": {"color": COLOURS["vermilion"], "linestyle": "--", "marker": "s"},
     "EM, sigma lowered by hand": {"color": COLOURS["orange"], "linestyle": ":", "marker": "D"},
     "EM, sigma learned": {"color": COLOURS["orange"], "linestyle": "-.", "marker": "^"},
-    "EM, sigma learned, 20 raced": {"color": COLOURS["orange"], "linestyle": "-", "marker": "v"},
     "EM, a sigma each": {"color": COLOURS["green"], "linestyle": "-", "marker": "o"},
-    "EM, a sigma each, best of 100": {"color": COLOURS["green"], "linestyle": ":", "marker": "v"},
     "L_4, then EM": {"color": COLOURS["purple"], "linestyle": "--", "marker": "P"},
     "T_3, then EM": {"color": COLOURS["sky"], "linestyle": "--", "marker": "X"},
     "recover": {"color": COLOURS["blue"], "linestyle": "-", "marker": "*"},
-    "oracle": {"color": COLOURS["black"], "linestyle": ":", "marker": ""},
+    "oracle": {"color": COLOURS["black"], "linestyle": ":", "marker": "."},
 }
 
 
@@ -44,66 +40,94 @@ def label(method: str) -> str:
     return method
 
 
-def thresholds(records: Mapping[str, Sequence[Threshold]]) -> Figure:
-    """The smallest n at which each method recovers, against k; an arrow where none was found."""
+def success(curves: Sequence[Curve]) -> Figure:
+    """Shares of success over n/(k d) with Wilson's intervals, and the curves through them."""
+    figure, ((axis,),) = subplots(1, 1, height=3.8)
+    by_name = {curve.method: curve for curve in curves}
+    names = [name for name in STYLES if name in by_name]
+    for name in names:
+        curve, style = by_name[name], STYLES[name]
+        sizes = list(curve.shares)
+        points = {"color": style["color"], "marker": style["marker"], "linestyle": ""}
+        _share_line(axis, [n / curve.unit for n in sizes], list(curve.shares.values()), points)
+        x = np.geomspace(min(sizes) / 2, max(sizes) * 2, 80)
+        y = [curve.posterior.success(float(n)) for n in x]
+        axis.plot(x / curve.unit, y, color=style["color"], linestyle=style["linestyle"])
+    _legend(axis, names, loc="lower right")
+    axis.set(xscale="log", ylim=(-0.04, 1.04))
+    axis.set(xlabel="samples per weight $n/(kd)$", ylabel="share that recovers (1)")
+    plt.close(figure)
+    return figure
+
+
+def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
+    """n50/(k d) of each method with its 95 % interval, against k, or d where k is one; a
+    triangle up where fewer than half succeed at the largest size, down where more do at the
+    smallest."""
     figure, axes = _panels(len(records), height=3.2)
     used: dict[str, Style] = {}
-    for axis, (title, ends) in zip(axes, records.items(), strict=False):
-        names = [name for name in STYLES if any(end.search.method == name for end in ends)]
+    for axis, (title, curves) in zip(axes, records.items(), strict=False):
+        names = [name for name in STYLES if any(curve.method == name for curve in curves)]
+        over = "k" if len({curve.setting.k for curve in curves}) > 1 else "d"
         for shift, name in enumerate(names):
-            _threshold_line(axis, [end for end in ends if end.search.method == name], shift)
+            mine = [curve for curve in curves if curve.method == name]
+            _threshold_line(axis, mine, 1.03 ** (shift - len(names) / 2), over)
             used[name] = STYLES[name]
-        crowds = sorted({end.search.setting.k for end in ends})
-        top = 2.2 * max(size for end in ends for size in end.search.sizes)
-        axis.set(title=title, xscale="log", yscale="log", xlabel="experts $k$")
-        axis.set_ylim(top=top)
-        axis.set_xticks(crowds, [str(k) for k in crowds])
-        axis.xaxis.set_minor_locator(NullLocator())
-    axes[0].set_ylabel("smallest sufficient $n$")
-    axes[len(records) - 1].set_ylabel("smallest sufficient $n$")
-    _legend(axes[-1], [name for name in STYLES if name in used])
-    plt.close(figure)
-    return figure
-
-
-def _threshold_line(axis: Axes, ends: Sequence[Threshold], shift: int) -> None:
-    style = STYLES[ends[0].search.method]
-    found = [(end.search.setting.k, end.smallest) for end in ends if math.isfinite(end.smallest)]
-    if found:
-        axis.plot(*zip(*found, strict=True), **style, markersize=5, linewidth=1.5)
-    for end in ends:
-        if not math.isfinite(end.smallest):
-            k, cap = end.search.setting.k * (0.97 + 0.02 * (shift % 4)), end.search.sizes[-1]
-            axis.plot([k], [cap], marker=style["marker"], color=style["color"], markersize=5)
-            axis.annotate(
-                "",
-                (k, cap * 1.9),
-                (k, cap),
-                arrowprops={"arrowstyle": "->", "color": style["color"]},
-            )
-
-
-def shares(rows: Sequence[Row]) -> Figure:
-    """Share of success over n/(k d) with 95 % Wilson intervals, one panel for each (k, d)."""
-    kinds = sorted({(row.setting.k, row.setting.d) for row in rows})
-    figure, axes = _panels(len(kinds), height=2.9, sharey=True)
-    names = [name for name in STYLES if any(row.method == name for row in rows)]
-    for axis, (k, d) in zip(axes, kinds, strict=False):
-        here = [row for row in rows if (row.setting.k, row.setting.d) == (k, d)]
-        for shift, name in enumerate(names):
-            mine = [row for row in here if row.method == name]
-            ratios = [row.setting.n / (k * d) * 1.025 ** (shift - 2) for row in mine]
-            _share_line(axis, ratios, [row.share for row in mine], STYLES[name])
-        axis.set(title=f"$k = {k}$, $d = {d}$", xscale="log", xlabel="samples per weight $n/(kd)$")
-        ticks = sorted({row.setting.n // (k * d) for row in here})
+        ticks = sorted({getattr(curve.setting, over) for curve in curves})
+        xlabel = "experts $k$" if over == "k" else "dimension $d$"
+        axis.set(title=title, xscale="log", yscale="log", xlabel=xlabel)
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_ylim(-0.04, 1.04)
-    axes[0].set_ylabel("share that recovers (1)")
-    axes[len(kinds) - 1].set_ylabel("share that recovers (1)")
-    _legend(axes[-1], names)
+    for axis in axes[: len(records) : 2]:
+        axis.set_ylabel(r"$n_{50}/(kd)$ (1)")
+    _legend(axes[len(records)], [name for name in STYLES if name in used])
     plt.close(figure)
     return figure
+
+
+def _threshold_line(axis: Axes, curves: Sequence[Curve], shift: float, over: str) -> None:
+    style = STYLES[curves[0].method]
+    found = [curve for curve in curves if curve.reached(0.5)]
+    if found:
+        values = np.array([curve.n50.value / curve.unit for curve in found])
+        ends = np.array([curve.n50.interval() for curve in found]).T
+        ends = ends / np.array([curve.unit for curve in found])
+        axis.errorbar(
+            [shift * getattr(curve.setting, over) for curve in found],
+            values,
+            [values - ends[0], ends[1] - values],
+            **style,
+            **_ERRORS,
+        )
+    for curve in curves:
+        if not curve.reached(0.5):
+            low, x = curve.below(0.5), shift * getattr(curve.setting, over)
+            n, marker = (min(curve.shares), "v") if low else (curve.at_cap[0], "^")
+            axis.plot([x], [n / curve.unit], color=style["color"], marker=marker, markersize=7)
+
+
+_ERRORS: Style = {"capsize": 2, "markersize": 5, "linewidth": 1.4, "elinewidth": 0.8}
+
+
+def effort(records: Sequence[Record]) -> Figure:
+    """Success against mean passes: the best of m random starts, and ``recover``."""
+    figure, axes = subplots(1, len(records), height=3.2, sharey=True)
+    for axis, record in zip(axes[0], records, strict=True):
+        for searcher, style in _SEARCHERS.items():
+            points = [point for point in record.points if point.searcher == searcher]
+            shares = [point.share for point in points]
+            name = "best of $m$ starts" if searcher == "best" else searcher
+            _share_line(axis, [point.passes for point in points], shares, style, name)
+        s = record.spec.setting
+        axis.set(title=f"$k = {s.k}$, ${s.n / (s.k * s.d):g}\\,kd$ samples", xscale="log")
+        axis.set(xlabel="passes over the samples (mean)", ylim=(-0.04, 1.04))
+    axes[0, 0].set_ylabel("share that recovers (1)")
+    axes[0, -1].legend(fontsize=9)
+    plt.close(figure)
+    return figure
+
+
+_SEARCHERS = {"best": STYLES["EM, a sigma each"], "recover": STYLES["recover"]}
 
 
 def _share_line(
@@ -115,11 +139,8 @@ def _share_line(
         x,
         values,
         [np.maximum(values - low, 0), np.maximum(high - values, 0)],
-        capsize=2,
-        markersize=5,
-        linewidth=1.4,
-        elinewidth=0.8,
         label=name or None,
+        **_ERRORS,
         **style,
     )
 
@@ -132,7 +153,7 @@ _WAYS: dict[str, Style] = {
 }
 
 
-def annealing(record: Record) -> Figure:
+def annealing(record: Watched) -> Figure:
     """sigma, the largest responsibility, E_reg, and the spread of the experts' own sigmas."""
     figure, axes = subplots(2, 2, height=2.7, sharex=True)
     iterations = 1 + np.arange(len(record.sigma["held"]))
@@ -232,16 +253,15 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
     """``count`` axes two a row and one more, empty, for the legend."""
-    figure, axes = subplots((count + 2) // 2, 2, height=height, sharey=sharey)
+    figure, axes = subplots((count + 2) // 2, 2, height=height)
     flat = list(axes.flat)
     for axis in flat[count:]:
         axis.axis("off")
     return figure, flat
 
 
-def _legend(axis: Axes, names: Sequence[str]) -> None:
-    for name in names:
-        axis.plot([], [], label=label(name), **STYLES[name])
-    axis.legend(loc="center left", fontsize=9.5)
+def _legend(axis: Axes, names: Sequence[str], loc: Any = "center left") -> None:
+    handles = [Line2D([], [], label=label(name), **STYLES[name]) for name in names]
+    axis.legend(handles=handles, loc=loc, fontsize=9)
