@@ -94,5 +94,5 @@ def test_every_k_can_be_tried_and_the_choice_is_the_same() -> None:
     found, full = (how_many.choice(spec, 1, every=every) for every in (False, True))
     assert found.k == full.k == 2 and sorted(full.held_out) == [1, 2, 3, 4]
     assert set(found.held_out) <= set(full.held_out)
-    assert how_many.trial(spec, 1) == {"chosen": 2.0, "distinct": 2.0}
+    assert how_many.trial(spec, 1) == {"chosen": 2.0, "distinct": 2.0, "doubted": 0.0}
     assert len(evidence(full).axes) == 2
