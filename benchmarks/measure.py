@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from moe.model import MoE, random_moe
+from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
+from moe.recovery.recombination import random_rows
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import random_rows
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Row, annealed, oracle, peak_mib, problem, seconds
-from moe.experiments import efficiency as bound
+from moe.experiments.sample_complexity import efficiency as bound
 from moe.metrics import gating_error, regressor_error, regressor_error_of
-from moe.model import MoE
+from moe.model.mixture import MoE
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4

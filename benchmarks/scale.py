@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, interleaved, peak_mib
-from moe.experiments.sweep import sweep
+from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error, regressor_error_of
-from moe.model import MoE, random_moe
-from moe.moments import Method, score_moment
+from moe.model.mixture import MoE, random_moe
+from moe.moments.estimate import Method, score_moment
+from moe.moments.transforms import output_transform
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import minimise_l4
-from moe.streaming import stream_l4_moments, stream_moments
-from moe.transforms import output_transform
+from moe.solvers.streaming import stream_l4_moments, stream_moments
 
 CHUNK = 100_000
 

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "MoE": "moe.model",
+    "MoE": "moe.model.mixture",
     "MoERegressor": "moe.estimator",
-    "Nonlinearity": "moe.nonlinearity",
-    "Recovery": "moe.results",
+    "Nonlinearity": "moe.model.nonlinearity",
+    "Recovery": "moe.recovery.results",
     "align": "moe.metrics",
-    "choose_k": "moe.selection",
-    "cramer_rao": "moe.efficiency",
+    "choose_k": "moe.recovery.selection",
+    "cramer_rao": "moe.likelihood.efficiency",
     "gating_error": "moe.metrics",
-    "learnability": "moe.transforms",
-    "output_transform": "moe.transforms",
-    "random_moe": "moe.model",
+    "learnability": "moe.moments.transforms",
+    "output_transform": "moe.moments.transforms",
+    "random_moe": "moe.model.mixture",
     "recover": "moe.recovery",
     "regressor_error": "moe.metrics",
-    "standard_errors": "moe.efficiency",
+    "standard_errors": "moe.likelihood.efficiency",
     "stream": "moe.randomness",
-    "stream_l4_moments": "moe.streaming",
+    "stream_l4_moments": "moe.solvers.streaming",
 }
 
 __all__ = list(_PUBLIC)

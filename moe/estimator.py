@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from moe.nonlinearity import Nonlinearity
+from moe.model.nonlinearity import Nonlinearity
 from moe.recovery import recover
-from moe.results import Recovery
+from moe.recovery.results import Recovery
 
 Array = NDArray[np.float64]
 

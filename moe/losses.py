@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.model import gaussian_log_density, log_gate
-from moe.nonlinearity import Nonlinearity
-from moe.transforms import OutputTransform
+from moe.model.mixture import gaussian_log_density, log_gate
+from moe.model.nonlinearity import Nonlinearity
+from moe.moments.transforms import OutputTransform
 
 
 def squared_loss(

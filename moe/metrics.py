@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from moe.model import MoE
+from moe.model.mixture import MoE
 
 
 def absolute_cosines(estimate: Tensor, truth: Tensor) -> Tensor:

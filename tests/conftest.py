@@ -68,7 +68,7 @@ print("one", profile, seed, scale * alpha)
 ```{{code-cell}} ipython3
 :tags: [hide-input]
 
-from moe.claims import Finding, claim
+from moe.experiments.common.claims import Finding, claim
 
 claim(
     "01-one", r"One is $\\lvert 1 \\rvert$", Finding(scale > 0, scale, (0.5, 2)),
@@ -105,8 +105,8 @@ def built_tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in TINY.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    for name in ("randomness.py", "claims/__init__.py"):
-        (root / "moe" / name).parent.mkdir(exist_ok=True)
+    for name in ("randomness.py", "experiments/common/claims.py"):
+        (root / "moe" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "moe" / name, root / "moe" / name)
     shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
     shutil.copy(ROOT / "book" / "references.bib", root / "book")

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.model import MoE, random_moe
+from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
 
 

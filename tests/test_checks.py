@@ -1,4 +1,4 @@
-"""moe.checks and moe.diagnostics: what is accepted, what is refused, and what is said about it."""
+"""moe.checks and the diagnostics: what is accepted, what is refused, what is said about it."""
 
 import warnings
 from collections.abc import Callable
@@ -8,15 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.checks import (
-    as_floating,
-    as_samples,
-    check_experts,
-    check_positive,
-    warn_unless_gaussian,
-)
-from moe.diagnostics import calibration_p_value, doubts, probability_transform
-from moe.model import random_moe
+from moe.checks import as_floating, as_samples, check_experts, check_positive, warn_unless_gaussian
+from moe.likelihood.diagnostics import calibration_p_value, doubts, probability_transform
+from moe.model.mixture import random_moe
 from moe.randomness import stream
 
 

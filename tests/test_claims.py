@@ -1,4 +1,4 @@
-"""moe.claims and the ledger that the book makes from it."""
+"""moe.experiments.common.claims and the ledger that the book makes from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from builder.contents import read_contents
 from builder.errors import BuildError
 from builder.pipeline import build
 
-from moe.claims import ClaimError, Finding, all_of, claim, number, over_clusters, share
+from moe.experiments.common.claims import (
+    ClaimError,
+    Finding,
+    all_of,
+    claim,
+    number,
+    over_clusters,
+    share,
+)
 
 state = partial(claim, source="derived", verdict="measured")
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from moe.claims import baselines as decide
-from moe.experiments.climbs import Climb
-from moe.experiments.contest import Row, Trust
-from moe.experiments.effort import Point, Record, Spec
-from moe.experiments.problems import Setting
-from moe.experiments.random_starts import Share
-from moe.experiments.success_curves import DRAWS, Draws
-from moe.experiments.transition import Curve
-from moe.experiments.tuning import Outcome
-from moe.experiments.wrong_ends import Record as Ends
-from moe.experiments.wrong_ends import Spec as EndsSpec
+from moe.experiments.baselines import claims as decide
+from moe.experiments.baselines.climbs import Climb
+from moe.experiments.baselines.contest import Row, Trust
+from moe.experiments.baselines.effort import Point, Record, Spec
+from moe.experiments.baselines.success_curves import DRAWS, Draws
+from moe.experiments.baselines.transition import Curve
+from moe.experiments.baselines.tuning import Outcome
+from moe.experiments.baselines.wrong_ends import Record as Ends
+from moe.experiments.baselines.wrong_ends import Spec as EndsSpec
+from moe.experiments.common.problems import Setting
+from moe.experiments.standard_losses.random_starts import Share
 
 TRUST = Trust(Setting(4, 4, 48), right=90, right_doubted=0, wrong_doubted=5, wrong=10, ahead=3)
 

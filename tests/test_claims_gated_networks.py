@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.claims import gated_networks as decide
-from moe.experiments import gates, twins
+from moe.experiments.gated_networks import claims as decide
+from moe.experiments.gated_networks import gates, twins
 
 
 def changed(values: Tensor, where: tuple[int, ...], value: float) -> Tensor:

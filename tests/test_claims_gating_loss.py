@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import torch
 
-from moe.claims import gating_loss as claims
-from moe.experiments.gating_landscape import PhaseRecord, PhaseSpec
-from moe.experiments.gating_loss import (
+from moe.experiments.gating_loss import claims
+from moe.experiments.gating_loss.convergence import (
     ConvergenceRecord,
     ConvergenceSpec,
     ConvexityRecord,
     ConvexitySpec,
 )
-from moe.experiments.gating_rates import DimensionRecord, DimensionSpec
-from moe.experiments.gating_transfer import TransferRecord, TransferSpec
+from moe.experiments.gating_loss.minima import PhaseRecord, PhaseSpec
+from moe.experiments.gating_loss.rates import DimensionRecord, DimensionSpec
+from moe.experiments.gating_loss.transfer import TransferRecord, TransferSpec
 
 NAN = float("nan")
 

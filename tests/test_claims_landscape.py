@@ -8,14 +8,12 @@ import pytest
 import torch
 from mixtures import THIRDS
 
-from moe.claims import landscape as check
-from moe.experiments import (
-    landscape,
-    landscape_escape,
-    landscape_phase,
-    landscape_samples,
-    landscape_stability,
-)
+from moe.experiments.landscape import claims as check
+from moe.experiments.landscape import escape as landscape_escape
+from moe.experiments.landscape import lists as landscape
+from moe.experiments.landscape import phase as landscape_phase
+from moe.experiments.landscape import samples as landscape_samples
+from moe.experiments.landscape import stability as landscape_stability
 from moe.landscape import critical_points
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.claims import recovery
-from moe.experiments.em_starts import Record as Starts
-from moe.experiments.em_starts import Spec as StartsSpec
-from moe.experiments.headline import GATES, Record, Spec
-from moe.experiments.how_many import Spec as HowMany
-from moe.experiments.stages import Record as Stages
-from moe.experiments.stages import Spec as StagesSpec
-from moe.experiments.sweep import Trial
+from moe.experiments.engine.sweep import Trial
+from moe.experiments.recovery import claims as recovery
+from moe.experiments.recovery.em_starts import Record as Starts
+from moe.experiments.recovery.em_starts import Spec as StartsSpec
+from moe.experiments.recovery.headline import GATES, Record
+from moe.experiments.recovery.headline_stream import Spec
+from moe.experiments.recovery.how_many import Spec as HowMany
+from moe.experiments.recovery.stages import Record as Stages
+from moe.experiments.recovery.stages import Spec as StagesSpec
 from moe.randomness import stream
 
 SEEDS = 12

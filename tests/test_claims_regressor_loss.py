@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from moe.claims import regressor_loss as check
-from moe.experiments import l4_ambient, l4_descent, l4_stream, l4_weights, three_forms
+from moe.experiments.regressor_loss import ambient as l4_ambient
+from moe.experiments.regressor_loss import claims as check
+from moe.experiments.regressor_loss import descent as l4_descent
+from moe.experiments.regressor_loss import fresh_samples as l4_stream
+from moe.experiments.regressor_loss import three_forms
+from moe.experiments.regressor_loss import weights as l4_weights
 from moe.landscape.certificate import Certificate
 
 

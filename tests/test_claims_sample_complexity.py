@@ -10,11 +10,11 @@ import torch
 from helpers import normal
 from torch import Tensor
 
-from moe.claims import sample_complexity as judge
-from moe.experiments import efficiency
-from moe.experiments.onset import Onset, Try
-from moe.experiments.onset import Spec as OnsetSpec
-from moe.experiments.sample_complexity import Cell, Spec, limit_laws, predicted
+from moe.experiments.sample_complexity import claims as judge
+from moe.experiments.sample_complexity import efficiency
+from moe.experiments.sample_complexity.errors import Cell, Spec, limit_laws, predicted
+from moe.experiments.sample_complexity.onset import Onset, Try
+from moe.experiments.sample_complexity.onset import Spec as OnsetSpec
 
 SIZES = (1_000, 10_000, 100_000)
 SPEC = Spec(k=2, d=60, sizes=SIZES, methods=("average",))

@@ -1,15 +1,15 @@
-"""moe.claims.standard_losses: each finding, just true and just false."""
+"""moe.experiments.standard_losses.claims: each finding, just true and just false."""
 
 from dataclasses import replace
 from math import log
 
 import torch
 
-from moe.claims import standard_losses as verdicts
-from moe.experiments.newton_kantorovich import Enclosure
-from moe.experiments.random_starts import Cell, Contest, EMShares, Share
-from moe.experiments.sigma_held import Lifted
-from moe.experiments.squared_phase import CERTIFIED, FOUND, NONE, Phase, PhaseSpec
+from moe.experiments.standard_losses import claims as verdicts
+from moe.experiments.standard_losses.newton_kantorovich import Enclosure
+from moe.experiments.standard_losses.random_starts import Cell, Contest, EMShares, Share
+from moe.experiments.standard_losses.sigma_held import Lifted
+from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase, PhaseSpec
 
 
 def contest(successes: int, datasets: int = 12, oracle: float = 0.01) -> Contest:

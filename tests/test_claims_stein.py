@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.claims import stein as decide
-from moe.experiments import moment_error, stein
+from moe.experiments.stein import claims as decide
+from moe.experiments.stein import estimators as stein
+from moe.experiments.stein import moment_error
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""moe.diagnostics: the test for a spread that depends on x keeps its level and has power."""
+"""The diagnostics: the test for a spread that depends on x keeps its level and has power."""
 
 from itertools import permutations
 
@@ -7,9 +7,9 @@ import torch
 from helpers import samples
 from torch import Tensor
 
-from moe.claims import share
-from moe.diagnostics import _moments, _whitened, calibration_p_value, dependence_p_value
-from moe.model import MoE
+from moe.experiments.common.claims import share
+from moe.likelihood.diagnostics import _moments, _whitened, calibration_p_value, dependence_p_value
+from moe.model.mixture import MoE
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 

@@ -1,14 +1,14 @@
-"""moe.efficiency: the bound nobody beats, and errors bars that mean what they say."""
+"""moe.likelihood.efficiency: the bound nobody beats, and errors bars that mean what they say."""
 
 import pytest
 import torch
 from helpers import samples
 
 import moe
-from moe.efficiency import cramer_rao, fisher_information, standard_errors
-from moe.likelihood import pack, unpack
+from moe.likelihood.efficiency import cramer_rao, fisher_information, standard_errors
+from moe.likelihood.information import pack, unpack
 from moe.metrics import align
-from moe.model import MoE, random_moe
+from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 

@@ -1,4 +1,4 @@
-"""moe.solvers.em and moe.grams: EM against textbook loops, autograd and its own guarantees."""
+"""EM and its Gram matrices: against textbook loops, autograd and its own guarantees."""
 
 import math
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.grams import Grams
-from moe.likelihood import information
+from moe.likelihood.grams import Grams
+from moe.likelihood.information import information
 from moe.losses import log_loss
 from moe.metrics import regressor_error
-from moe.model import MoE, random_moe
-from moe.nonlinearity import as_nonlinearity
+from moe.model.mixture import MoE, random_moe
+from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.solvers import expectation as expectation_module
 from moe.solvers.em import expectation_maximisation

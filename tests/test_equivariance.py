@@ -1,4 +1,4 @@
-"""moe.coordinates, moe.recover: units, order of rows and columns change only the units."""
+"""moe.recovery.coordinates, moe.recover: units, order of rows and columns change only the units."""
 
 import warnings
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from helpers import samples
 from torch import Tensor
 
 import moe
-from moe.coordinates import coordinates_of, sample_order
-from moe.model import MoE
-from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.model.mixture import MoE
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
-from moe.results import Recovery
+from moe.recovery.coordinates import coordinates_of, sample_order
+from moe.recovery.results import Recovery
 
 LINEAR = as_nonlinearity("linear")
 UNITS = torch.logspace(-6, 6, 7, dtype=torch.float64)

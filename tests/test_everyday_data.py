@@ -12,11 +12,11 @@ import torch
 from helpers import samples
 
 import moe
-from moe.diagnostics import dependence_p_value
+from moe.likelihood.diagnostics import dependence_p_value
 from moe.metrics import regressor_error, regressor_error_of
-from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
-from moe.results import Recovery
+from moe.recovery.results import Recovery
 from moe.solvers.em import expectation_maximisation, sigma_floor
 
 TRUTH, X, Y = samples(2, 4, 1_500, 0)

@@ -7,25 +7,25 @@ import pytest
 import torch
 from helpers import assert_shows
 
-from moe.experiments import (
+from moe.experiments.baselines import (
     annealing,
     climbs,
     contest,
     effort,
-    em_and_spectral,
+    figures,
     gridlock,
+    tables,
     transition,
     tuning,
     wrong_ends,
 )
-from moe.experiments.baselines import METHODS, Contest, random, trial
-from moe.experiments.climbs import Climb
-from moe.experiments.gradient_baselines import descend, descend_all
-from moe.experiments.problems import Fit, Problem, Setting, draw, errors
-from moe.experiments.random_starts import Share
+from moe.experiments.baselines import spectral as em_and_spectral
+from moe.experiments.baselines.climbs import Climb
+from moe.experiments.baselines.contestants import METHODS, Contest, random, trial
+from moe.experiments.baselines.gradient import descend, descend_all
+from moe.experiments.common.problems import Fit, Problem, Setting, draw, errors
+from moe.experiments.standard_losses.random_starts import Share
 from moe.losses import squared_loss
-from moe.plotting import baselines as figures
-from moe.plotting import baselines_tables as tables
 from moe.randomness import child_seed, stream
 
 EASY = Setting(3, 6, 4000, 0.05, 1.0, orthonormal=True)

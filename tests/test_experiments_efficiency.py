@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import assert_shows
 
-from moe.efficiency import cramer_rao
-from moe.experiments import efficiency
-from moe.plotting.efficiency import efficiency_figure
+from moe.experiments.sample_complexity import efficiency
+from moe.experiments.sample_complexity.figures_efficiency import efficiency_figure
+from moe.likelihood.efficiency import cramer_rao
 
 SPEC = efficiency.Spec(k=2, d=4, sigma=0.2, n=2_000, oracle=True, bound_samples=100_000)
 KNOWN = replace(SPEC, sigma_known=True)

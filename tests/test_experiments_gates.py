@@ -8,13 +8,13 @@ import pytest
 import torch
 from helpers import assert_shows, normal
 
-from moe.experiments import gates, twins
-from moe.likelihood import information
+from moe.experiments.gated_networks import figures as pictures
+from moe.experiments.gated_networks import figures_twins as twin_pictures
+from moe.experiments.gated_networks import gates, twins
+from moe.likelihood.information import information
 from moe.metrics import gating_error, regressor_error
-from moe.model import MoE, random_moe
-from moe.nonlinearity import NONLINEARITIES, as_nonlinearity
-from moe.plotting import gates as pictures
-from moe.plotting import twins as twin_pictures
+from moe.model.mixture import MoE, random_moe
+from moe.model.nonlinearity import NONLINEARITIES, as_nonlinearity
 from moe.randomness import global_stream, stream
 
 

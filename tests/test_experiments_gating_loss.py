@@ -10,13 +10,16 @@ import pytest
 import torch
 from helpers import assert_shows, normal, samples
 
-from moe.experiments import gating_landscape, gating_loss, gating_rates, gating_transfer
-from moe.experiments.twins import two_experts
-from moe.likelihood import information
+from moe.experiments.gated_networks.twins import two_experts
+from moe.experiments.gating_loss import convergence as gating_loss
+from moe.experiments.gating_loss import figures as pictures
+from moe.experiments.gating_loss import figures_minima as landscape_pictures
+from moe.experiments.gating_loss import minima as gating_landscape
+from moe.experiments.gating_loss import rates as gating_rates
+from moe.experiments.gating_loss import transfer as gating_transfer
+from moe.likelihood.information import information
 from moe.losses import log_loss
-from moe.model import MoE, log_gate, random_moe
-from moe.plotting import gating_landscape as landscape_pictures
-from moe.plotting import gating_loss as pictures
+from moe.model.mixture import MoE, log_gate, random_moe
 from moe.randomness import stream
 
 

@@ -6,22 +6,31 @@ from dataclasses import replace
 import torch
 from helpers import assert_shows
 
-from moe.efficiency import standard_errors
-from moe.experiments import em_starts, headline, headline_steps, how_many, l4_stream, stages
-from moe.experiments.sweep import Trial
-from moe.experiments.z_scores import summary, z_scores
+from moe.experiments.engine.sweep import Trial
+from moe.experiments.recovery import (
+    em_starts,
+    figures,
+    headline,
+    headline_steps,
+    headline_stream,
+    how_many,
+    stages,
+)
+from moe.experiments.recovery.figures_how_many import found
+from moe.experiments.recovery.headline_stream import squared_loss_of
+from moe.experiments.recovery.z_scores import summary, z_scores
+from moe.experiments.regressor_loss import fresh_samples as l4_stream
+from moe.likelihood.efficiency import standard_errors
 from moe.metrics import align, regressor_error_of
-from moe.model import random_moe
-from moe.plotting import headline as figures
-from moe.plotting.how_many import found
+from moe.model.mixture import random_moe
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
 
-SPEC = headline.Spec(
+SPEC = headline_stream.Spec(
     k=3, d=6, seeds=12, batch=200, steps=800, gate_steps=150, points=20, em_sizes=(500, 2_000)
 )
 RECORD = headline.run(SPEC)
-SMALL = headline.Spec(
+SMALL = headline_stream.Spec(
     k=2, d=4, seeds=2, batch=50, steps=20, gate_steps=10, points=5, em_sizes=(100,)
 )
 STAGES = stages.Spec(k=2, d=5, sizes=(2_000, 8_000), seeds=3)
@@ -57,24 +66,24 @@ def test_all_methods_share_their_start_and_their_axes() -> None:
 
 def test_the_losses_see_one_stream_from_its_beginning() -> None:
     """Their batches are equal: the squared loss of a mixture's own mean is its noise's."""
-    truths = headline.mixtures_of(SMALL)
+    truths = headline_stream.mixtures_of(SMALL)
     experts = torch.stack([truth.regressors for truth in truths])
     gates = torch.stack([truth.gating for truth in truths])[:, :-1]
-    first, second = (headline.squared_loss_of(SMALL, truths)(experts, gates) for _ in range(2))
+    first, second = (squared_loss_of(SMALL, truths)(experts, gates) for _ in range(2))
     assert torch.equal(first, second)
-    loss = headline.squared_loss_of(SMALL, truths)
+    loss = squared_loss_of(SMALL, truths)
     loss(experts, gates)
     assert not torch.equal(loss(experts, gates), first)
     twice = torch.cat([experts, experts]), torch.cat([gates, gates])
-    assert torch.equal(headline.squared_loss_of(SMALL, truths)(*twice), torch.cat([first, first]))
+    assert torch.equal(squared_loss_of(SMALL, truths)(*twice), torch.cat([first, first]))
 
 
 def test_the_oracle_of_l4_starts_at_the_truth() -> None:
-    truths = headline.mixtures_of(SMALL)
+    truths = headline_stream.mixtures_of(SMALL)
     experts = torch.stack([truth.regressors for truth in truths])
-    rows = headline._dual(headline._minimiser(SMALL, experts))
-    assert float(headline.regressor_errors(rows, truths).max()) < 1e-12
-    tiny = headline.Spec(k=2, d=4, seeds=2, batch=50, steps=1, l4_step=1e-9)
+    rows = headline_stream.dual_rows(headline.minimiser(SMALL, experts))
+    assert float(headline_stream.regressor_errors(rows, truths).max()) < 1e-12
+    tiny = headline_stream.Spec(k=2, d=4, seeds=2, batch=50, steps=1, l4_step=1e-9)
     assert float(headline.l4_floor(tiny).max()) < 1e-6
 
 
@@ -179,9 +188,9 @@ def test_tables_say_what_the_records_say() -> None:
 
 
 def test_a_regressor_error_of_a_stack_is_that_of_its_parts() -> None:
-    truths = headline.mixtures_of(SMALL)
+    truths = headline_stream.mixtures_of(SMALL)
     rows = torch.randn(3, 2, 2, 4, generator=stream("rows"), dtype=torch.float64)
-    errors = headline.regressor_errors(rows, truths)
+    errors = headline_stream.regressor_errors(rows, truths)
     assert errors.shape == (3, 2)
     expected = regressor_error_of(rows[2, 1], truths[1].regressors)
     assert math.isclose(float(errors[2, 1]), expected)

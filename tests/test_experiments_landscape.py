@@ -11,14 +11,15 @@ import torch
 from helpers import assert_shows, normal
 from torch import Tensor
 
-from moe.experiments import (
-    landscape,
-    landscape_escape,
-    landscape_phase,
-    landscape_samples,
-    landscape_stability,
-    landscape_torus,
-)
+from moe.experiments.landscape import escape as landscape_escape
+from moe.experiments.landscape import figures, tables
+from moe.experiments.landscape import figures_paths as paths
+from moe.experiments.landscape import lists as landscape
+from moe.experiments.landscape import phase as landscape_phase
+from moe.experiments.landscape import samples as landscape_samples
+from moe.experiments.landscape import stability as landscape_stability
+from moe.experiments.landscape import torus as landscape_torus
+from moe.experiments.landscape.surface import surface_html
 from moe.landscape import (
     count_spurious_minima,
     critical_points,
@@ -27,10 +28,6 @@ from moe.landscape import (
     squares_loss,
     squares_matrix,
 )
-from moe.plotting import landscape as figures
-from moe.plotting import landscape_paths as paths
-from moe.plotting import landscape_tables as tables
-from moe.plotting.surface import surface_html
 from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic
 

@@ -10,23 +10,27 @@ import torch
 from helpers import assert_shows, normal
 from torch.autograd.functional import hessian, jacobian
 
-from moe.experiments import l4_ambient, l4_descent, l4_stream, l4_weights, three_forms
-from moe.experiments.gaussian_integrals import (
+from moe.experiments.common.gaussian_integrals import (
     exact_proportions,
     grid_rule,
     line_rule,
     noise_averaged,
 )
-from moe.hermite import score_tensor
+from moe.experiments.regressor_loss import ambient as l4_ambient
+from moe.experiments.regressor_loss import descent as l4_descent
+from moe.experiments.regressor_loss import figures as pictures
+from moe.experiments.regressor_loss import fresh_samples as l4_stream
+from moe.experiments.regressor_loss import three_forms
+from moe.experiments.regressor_loss import weights as l4_weights
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
 from moe.losses import l4_moments, l4_population
 from moe.metrics import regressor_error_of
-from moe.model import random_moe
-from moe.moments import score_moment
-from moe.nonlinearity import as_nonlinearity
-from moe.plotting import regressor_loss as pictures
+from moe.model.mixture import random_moe
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments.estimate import score_moment
+from moe.moments.hermite import score_tensor
+from moe.moments.transforms import output_transform
 from moe.randomness import child_seed, stream
-from moe.transforms import output_transform
 
 
 def test_quadratures_integrate_polynomials_and_kinks() -> None:

@@ -11,29 +11,30 @@ import torch
 from helpers import assert_shows, normal, rotation
 from torch import Tensor
 
-from moe.efficiency import cramer_rao
-from moe.experiments import onset, scaling
-from moe.experiments import sample_complexity as samples
-from moe.experiments.error_law import (
+from moe.experiments.common import scaling
+from moe.experiments.common.error_law import (
     ErrorLaw,
     bound_law,
     bound_when_told,
     reference_mixture,
     span_of,
 )
-from moe.experiments.l4_descent import skewed_regressors
-from moe.experiments.l4_law import l4_law
-from moe.experiments.low_rank import low_rank_moment
-from moe.experiments.sample_complexity import METHODS, Spec
-from moe.hermite import feature_count
+from moe.experiments.regressor_loss.descent import skewed_regressors
+from moe.experiments.regressor_loss.law import l4_law
+from moe.experiments.sample_complexity import errors as samples
+from moe.experiments.sample_complexity import figures as pictures
+from moe.experiments.sample_complexity import onset
+from moe.experiments.sample_complexity.errors import METHODS, Spec
+from moe.experiments.sample_complexity.low_rank import low_rank_moment
+from moe.likelihood.efficiency import cramer_rao
 from moe.metrics import absolute_cosines, match, regressor_error
-from moe.model import MoE, random_moe
-from moe.moments import Method, score_moment, whiten
-from moe.plotting import sample_complexity as pictures
+from moe.model.mixture import MoE, random_moe
+from moe.moments.estimate import Method, score_moment, whiten
+from moe.moments.hermite import feature_count
+from moe.moments.transforms import output_transform
 from moe.randomness import global_stream, stream
 from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, minimise_l4
-from moe.transforms import output_transform
 
 SPEC = Spec(k=2, d=6, nonlinearity="tanh", sizes=(500, 2_000, 20_000), methods=METHODS)
 

@@ -7,16 +7,22 @@ import pytest
 import torch
 from helpers import assert_shows, normal
 
-from moe.experiments import random_starts, sigma_held, spurious_minima, squared_phase
-from moe.experiments.gaussian_integrals import grid_rule, line_rule
-from moe.experiments.newton_kantorovich import (
+from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
+from moe.experiments.standard_losses import (
+    figures,
+    random_starts,
+    sigma_held,
+    spurious_minima,
+    squared_phase,
+)
+from moe.experiments.standard_losses.newton_kantorovich import (
     Enclosure,
     certify_squared,
     fourth_bound,
     lattice_population,
     lattice_rule,
 )
-from moe.experiments.population_losses import (
+from moe.experiments.standard_losses.population_losses import (
     Population,
     log_population,
     newton,
@@ -24,11 +30,10 @@ from moe.experiments.population_losses import (
     stack,
     unstack,
 )
+from moe.landscape.slices import path_values
 from moe.losses import log_loss, squared_loss
-from moe.model import MoE
-from moe.plotting import standard_losses as figures
+from moe.model.mixture import MoE
 from moe.randomness import stream
-from moe.slices import path_values
 
 
 def losses() -> dict[str, Population]:

@@ -9,11 +9,12 @@ import torch
 from helpers import assert_shows, normal, rotation, samples
 from numpy.polynomial.hermite_e import hermevander
 
-from moe.experiments import moment_error, stein
-from moe.hermite import score_tensor
-from moe.nonlinearity import NONLINEARITIES, Nonlinearity, as_nonlinearity
-from moe.plotting import stein as pictures
-from moe.transforms import learnability, output_transform
+from moe.experiments.stein import estimators as stein
+from moe.experiments.stein import figures as pictures
+from moe.experiments.stein import moment_error
+from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity, as_nonlinearity
+from moe.moments.hermite import score_tensor
+from moe.moments.transforms import learnability, output_transform
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])

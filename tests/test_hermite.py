@@ -12,7 +12,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import eval_hermitenorm
 from torch import Tensor
 
-from moe.hermite import (
+from moe.moments.hermite import (
     feature_count,
     hermite_features,
     hermite_from_powers,

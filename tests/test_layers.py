@@ -7,14 +7,15 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
-    ["randomness", "checks", "nonlinearity", "hermite", "grams", "slices", "passes"],
-    ["transforms", "model", "least_squares"],
-    ["coordinates", "moments", "losses", "likelihood", "metrics"],
-    ["efficiency", "diagnostics", "solvers", "landscape"],
-    ["recovery", "results", "streaming"],
-    ["estimator", "selection", "experiments"],
-    ["claims"],
-    ["plotting"],
+    ["randomness", "checks"],
+    ["model"],
+    ["moments", "metrics"],
+    ["losses", "likelihood"],
+    ["solvers"],
+    ["landscape"],
+    ["recovery"],
+    ["estimator"],
+    ["experiments"],
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -40,7 +41,8 @@ def test_imports_run_downwards_only(path: Path) -> None:
     assert own in FLOOR, f"moe/{own} stands on no floor: add it to FLOORS"
     for module in imports(path):
         if module == "matplotlib" or module.startswith("matplotlib."):
-            assert own == "plotting", f"{path.name} imports matplotlib; only moe.plotting may"
+            draws = path.name.startswith("figures") or path.name == "style.py"
+            assert own == "experiments" and draws, f"{path.name} imports matplotlib; figures may"
         if module.startswith("moe.") and top(module) != own:
             assert FLOOR[top(module)] <= FLOOR[own], f"{path.name} imports upwards: {module}"
         assert module != "moe", f"{path.name} imports the whole package"
@@ -57,3 +59,26 @@ def test_modules_of_one_floor_do_not_import_each_other_in_a_circle() -> None:
         ready = {name for name, below in edges.items() if below <= done} - done
         assert ready, f"circular imports among {sorted(set(edges) - done)}"
         done |= ready
+
+
+CHAPTERS = [
+    *("gated_networks", "standard_losses", "stein", "regressor_loss", "landscape", "gating_loss"),
+    *("recovery", "baselines", "sample_complexity"),
+]
+
+
+def test_chapters_use_what_they_share_and_nothing_shared_uses_a_chapter() -> None:
+    folder = PACKAGE / "experiments"
+    assert {p.name for p in folder.iterdir() if p.is_dir()} - {"__pycache__"} == {
+        *CHAPTERS,
+        "common",
+        "engine",
+    }
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0]
+        used = {m.split(".")[2] for m in imports(path) if m.startswith("moe.experiments.")}
+        if own in ("engine", "common"):
+            assert used <= {"engine", "common"}, f"{path.name} uses {used}"
+        elif own in CHAPTERS:
+            later = set(CHAPTERS[CHAPTERS.index(own) + 1 :])
+            assert not used & later, f"{own}/{path.name} uses a later chapter: {used & later}"

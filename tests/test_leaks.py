@@ -14,28 +14,19 @@ from scipy.stats import beta, binomtest
 from torch import Tensor
 
 import moe
-from moe.coordinates import coordinates_of
-from moe.experiments import (
-    annealing,
-    contest,
-    efficiency,
-    effort,
-    em_and_spectral,
-    gradient_baselines,
-    gridlock,
-    headline,
-    how_many,
-    l4_stream,
-    onset,
-    sample_complexity,
-    stages,
-    wrong_ends,
-)
-from moe.experiments.baselines import METHODS, Contest, trial
-from moe.experiments.problems import Problem, Setting, draw
+from moe.experiments.baselines import annealing, contest, effort, gridlock, wrong_ends
+from moe.experiments.baselines import gradient as gradient_baselines
+from moe.experiments.baselines import spectral as em_and_spectral
+from moe.experiments.baselines.contestants import METHODS, Contest, trial
+from moe.experiments.common.problems import Problem, Setting, draw
+from moe.experiments.recovery import headline, headline_stream, how_many, stages
+from moe.experiments.regressor_loss import fresh_samples as l4_stream
+from moe.experiments.sample_complexity import efficiency, onset
+from moe.experiments.sample_complexity import errors as sample_complexity
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
-from moe.solvers import recombination, restarts
+from moe.recovery import recombination, restarts
+from moe.recovery.coordinates import coordinates_of
 
 SETTINGS = [
     Setting(4, 4, 64),
@@ -114,7 +105,7 @@ EXPERIMENTS: dict[str, Callable[[], object]] = {
     "wrong ends": partial(wrong_ends.trial, wrong_ends.Spec(EASY, starts=4), 3),
     "headline": partial(
         headline.run,
-        headline.Spec(k=2, d=4, seeds=2, batch=20, steps=3, gate_steps=3, points=1),
+        headline_stream.Spec(k=2, d=4, seeds=2, batch=20, steps=3, gate_steps=3, points=1),
     ),
     "stages": partial(stages.trial, stages.Spec(k=2, d=4), 2_000, 1),
     "how many": partial(how_many.trial, how_many.Spec(k=2, d=3, samples_per_expert=150), 1),
@@ -188,7 +179,7 @@ def test_gradient_descent_starts_where_the_others_do(monkeypatch: pytest.MonkeyP
 
 def test_the_headlines_methods_start_as_far_away_as_random_rows_are() -> None:
     """E_reg of the starts beside that of rows from a stream that nobody else uses."""
-    spec = headline.Spec(k=3, d=6, seeds=12, batch=20, steps=2, gate_steps=2, points=1)
+    spec = headline_stream.Spec(k=3, d=6, seeds=12, batch=20, steps=2, gate_steps=2, points=1)
     start = headline.run(spec).regressor["squared loss"][0]
     truth = torch.randn(500, 3, 6, generator=stream("anything"), dtype=torch.float64)
     other = torch.randn(500, 3, 6, generator=stream("else"), dtype=torch.float64)

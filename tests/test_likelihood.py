@@ -10,10 +10,10 @@ from helpers import normal, samples
 from torch import Tensor
 from torch.nn.functional import pad
 
-from moe import likelihood
-from moe.likelihood import em_rate, information, pack, unpack
+from moe.likelihood import information as likelihood
+from moe.likelihood.information import em_rate, information, pack, unpack
 from moe.losses import log_loss
-from moe.model import MoE, random_moe
+from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 

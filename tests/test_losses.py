@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from moe.hermite import score_tensor
 from moe.losses import l4_moments, l4_population, l4_samples, log_loss, squared_loss
-from moe.model import random_moe
-from moe.nonlinearity import as_nonlinearity
+from moe.model.mixture import random_moe
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments.hermite import score_tensor
+from moe.moments.transforms import output_transform
 from moe.randomness import stream
-from moe.transforms import output_transform
 
 MU, LAM, DELTA = 0.5, 10.0, 0.3
 QUARTIC, QUADRATIC = output_transform("linear", 0.1, 4), output_transform("linear", 0.1, 2)

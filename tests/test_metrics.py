@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe.metrics import absolute_cosines, align, gating_error, match, regressor_error
-from moe.model import MoE, random_moe
+from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
 
 seeds = st.integers(0, 2**31 - 1)

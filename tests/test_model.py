@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moe.metrics import gating_error, regressor_error
-from moe.model import MoE, gaussian_log_density, log_gate, random_moe
-from moe.nonlinearity import NONLINEARITIES
+from moe.model.mixture import MoE, gaussian_log_density, log_gate, random_moe
+from moe.model.nonlinearity import NONLINEARITIES
 from moe.randomness import stream
 
 

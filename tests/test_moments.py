@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from moe import least_squares, moments
-from moe.hermite import hermite_features, index_table, root_factorials, score_tensor
-from moe.moments import Moments, ScoreMoment, score_moment, whiten
-from moe.nonlinearity import as_nonlinearity
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments import estimate as moments
+from moe.moments import least_squares
+from moe.moments.estimate import Moments, ScoreMoment, score_moment, whiten
+from moe.moments.hermite import hermite_features, index_table, root_factorials, score_tensor
+from moe.moments.transforms import OutputTransform, output_transform
 from moe.randomness import stream
-from moe.transforms import OutputTransform, output_transform
 
 DEGREES = (2, 3, 4)
 METHODS: tuple[moments.Method, ...] = ("average", "least_squares")

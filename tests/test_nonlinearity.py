@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.nonlinearity import NONLINEARITIES, Nonlinearity, as_nonlinearity
+from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity, as_nonlinearity
 
 NAMED = list(NONLINEARITIES.values())
 AWAY_FROM_KINKS = torch.tensor([-2.3, -0.7, 0.4, 1.9], dtype=torch.float64)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import moe
-from moe.model import MoE
-from moe.results import Recovery
+from moe.model.mixture import MoE
+from moe.recovery.results import Recovery
 
 PACKAGE = Path(moe.__file__).parent
 

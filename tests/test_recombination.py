@@ -1,4 +1,4 @@
-"""moe.solvers.recombination: what two ends share is kept, and two populations must agree."""
+"""moe.recovery.recombination: what two ends share is kept, and two populations must agree."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from helpers import samples
 from torch import Tensor
 
 from moe.metrics import regressor_error_of
-from moe.nonlinearity import as_nonlinearity
+from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import recombination
+from moe.recovery import recombination
+from moe.recovery.recombination import agree, joined, offspring, random_rows, recombine
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import agree, joined, offspring, random_rows, recombine
 
 LINEAR = as_nonlinearity("linear")
 SPREAD = torch.tensor(1.0, dtype=torch.float64)

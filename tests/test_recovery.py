@@ -1,4 +1,4 @@
-"""moe.recovery, moe.solvers.l4, moe.diagnostics: the whole way back."""
+"""moe.recovery, moe.solvers.l4, moe.likelihood.diagnostics: the whole way back."""
 
 import warnings
 from typing import Any
@@ -9,22 +9,16 @@ import torch
 from torch import Tensor
 
 import moe
-from moe.diagnostics import calibration_p_value, doubts, probability_transform
+from moe.likelihood.diagnostics import calibration_p_value, doubts, probability_transform
 from moe.metrics import gating_error, match, regressor_error, regressor_error_of
-from moe.model import MoE, random_moe
-from moe.moments import score_moment
-from moe.nonlinearity import as_nonlinearity
+from moe.model.mixture import MoE, random_moe
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments.estimate import score_moment
+from moe.moments.transforms import output_transform
 from moe.randomness import stream
-from moe.results import Origin, Recovery
+from moe.recovery.results import Origin, Recovery
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.l4 import (
-    NoMinimumError,
-    l4_moments_of,
-    minimise_l4,
-    noise_edge,
-    noise_level,
-)
-from moe.transforms import output_transform
+from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4, noise_edge, noise_level
 
 
 def samples(

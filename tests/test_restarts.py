@@ -1,4 +1,4 @@
-"""moe.solvers.restarts: random starts annealed expert by expert."""
+"""moe.recovery.restarts: random starts annealed expert by expert."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import torch
 from helpers import samples
 
 from moe.metrics import regressor_error_of
-from moe.nonlinearity import as_nonlinearity
+from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import restarts
+from moe.recovery import restarts
+from moe.recovery.recombination import agree, recombine
+from moe.recovery.restarts import arrived, race
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import agree, recombine
-from moe.solvers.restarts import arrived, race
 
 
 @pytest.mark.parametrize("name", ["linear", "sigmoid", "relu", "tanh"])

@@ -1,14 +1,14 @@
-"""moe.selection: how many experts."""
+"""moe.recovery.selection: how many experts."""
 
 import pytest
 import torch
 from helpers import samples
 
 import moe
-from moe import selection
-from moe.experiments import how_many
-from moe.plotting.how_many import evidence
+from moe.experiments.recovery import how_many
+from moe.experiments.recovery.figures_how_many import evidence
 from moe.randomness import stream
+from moe.recovery import selection
 
 
 @pytest.mark.parametrize(("k", "share"), [(1, 100), (2, 100), (3, 300), (4, 200)])

@@ -5,7 +5,7 @@ import torch
 from helpers import normal
 from torch import Tensor
 
-from moe.slices import path_values, slice_values
+from moe.landscape.slices import path_values, slice_values
 
 
 def bowl(points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""moe.solvers.spectral: the tensor power method and the start it gives."""
+"""moe.solvers.tensor_power: the tensor power method and the start it gives."""
 
 from itertools import permutations
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 from helpers import normal, rotation
 
-from moe.experiments.l4_descent import skewed_regressors
+from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.metrics import match, regressor_error_of
-from moe.model import MoE
-from moe.moments import score_moment, whiten
+from moe.model.mixture import MoE
+from moe.moments.estimate import score_moment, whiten
+from moe.moments.transforms import output_transform
 from moe.randomness import stream
-from moe.solvers.spectral import spectral_regressors, tensor_power
-from moe.transforms import output_transform
+from moe.solvers.tensor_power import spectral_regressors, tensor_power
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from moe.metrics import regressor_error_of
-from moe.model import random_moe
-from moe.moments import DIRECT_FEATURES, Method, Moments, score_moment
-from moe.nonlinearity import NONLINEARITIES
-from moe.passes import _merged, open_source
+from moe.model.mixture import random_moe
+from moe.model.nonlinearity import NONLINEARITIES
+from moe.moments.estimate import DIRECT_FEATURES, Method, Moments, score_moment
+from moe.moments.passes import _merged, open_source
+from moe.moments.transforms import OutputTransform, output_transform
 from moe.randomness import stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
-from moe.streaming import _Gather, stream_l4_moments, stream_moments
-from moe.transforms import OutputTransform, output_transform
+from moe.solvers.streaming import _Gather, stream_l4_moments, stream_moments
 
 ROOT = Path(__file__).resolve().parents[1]
 CUTS = (0, 1, 40, 500, 1300, 3000)
@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
 import re, torch
 from pathlib import Path
 from moe.randomness import stream
-from moe.streaming import stream_l4_moments
+from moe.solvers.streaming import stream_l4_moments
 
 class Chunks:
     def __init__(self, count):
@@ -300,7 +300,7 @@ def test_bad_settings_speak() -> None:
 
 
 def test_conjugate_gradients_that_stop_early_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moe.least_squares._MAX_ITERATIONS", 1)
+    monkeypatch.setattr("moe.moments.least_squares._MAX_ITERATIONS", 1)
     with pytest.warns(UserWarning, match="stopped before they converged"):
         moments, _ = stream_l4_moments([samples(3000, 14)], 2)
     assert not moments.second.converged

@@ -22,9 +22,9 @@ from uuid import uuid4
 import pytest
 import torch
 
-from moe.experiments import sweep as engine
-from moe.experiments.provenance import code_digest, dependencies, source_digest
-from moe.experiments.sweep import Trial, TrialError, TrialFunction, sweep
+from moe.experiments.engine import sweep as engine
+from moe.experiments.engine.code import code_digest, dependencies, source_digest
+from moe.experiments.engine.sweep import Trial, TrialError, TrialFunction, sweep
 from moe.randomness import stream
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def test_a_store_written_by_other_code_is_not_reused(tmp_path: Path) -> None:
     )
     code = f"""
         from study.trials import Spec, times
-        from moe.experiments.sweep import sweep
+        from moe.experiments.engine.sweep import sweep
         for _ in range(2):
             print(sweep(times, [Spec()], [7], store={str(tmp_path / "store")!r})[0].result)
     """
@@ -309,9 +309,9 @@ def test_the_digest_finds_modules_where_they_were_imported_from(
 
 
 def test_the_digest_knows_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_digest("moe.experiments.stages")
-    monkeypatch.setattr("moe.experiments.provenance.version", lambda name: "0.1")
-    assert code_digest("moe.experiments.stages") != before
+    before = code_digest("moe.experiments.recovery.stages")
+    monkeypatch.setattr("moe.experiments.engine.code.version", lambda name: "0.1")
+    assert code_digest("moe.experiments.recovery.stages") != before
 
 
 def test_a_sweep_writes_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import herme2poly, hermegauss
 from torch import Tensor
 
-from moe.hermite import hermite_features, multi_indices, root_factorials, score_tensor
-from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.hermite import hermite_features, multi_indices, root_factorials, score_tensor
+from moe.moments.transforms import OutputTransform, learnability, output_transform
 from moe.randomness import stream
-from moe.transforms import OutputTransform, learnability, output_transform
 
 # alpha, beta, gamma | c_4, c_2 | sd(Q_4) / |c_4| at sigma = 0.05, 0.1, 0.5, to the digits printed
 TABLE = {

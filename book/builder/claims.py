@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from builder.contents import Chapter
-from moe.claims import MIME, SOURCES, UNTRIED, VERDICTS
+from moe.experiments.common.claims import MIME, SOURCES, UNTRIED, VERDICTS
 
 Record = dict[str, Any]
 UNSEEN = "not executed yet"

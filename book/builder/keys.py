@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from builder import execute
 from builder.contents import Chapter
 from builder.dependencies import closure, find_modules
-from moe.experiments.provenance import source_digest
+from moe.experiments.engine.code import source_digest
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib"),

@@ -7,18 +7,8 @@ from torch import Tensor
 
 from moe.checks import check_positive
 from moe.landscape.critical import CriticalPoints, classify
-from moe.landscape.squares import (
-    check_proportions,
-    global_minimum,
-    population_tensor,
-    squares_loss,
-)
-from moe.solvers.quartic import (
-    minimise_quartic,
-    quartic_gradient,
-    quartic_hessian,
-    random_starts,
-)
+from moe.landscape.squares import check_proportions, global_minimum, population_tensor, squares_loss
+from moe.solvers.quartic import minimise_quartic, quartic_gradient, quartic_hessian, random_starts
 
 _NEWTON_MEMORY = 2**23  # entries of the Hessians that are formed at once
 

@@ -19,13 +19,14 @@ from moe.checks import (
     check_positive,
     warn_unless_gaussian,
 )
-from moe.coordinates import Coordinates, coordinates_of, sample_order
-from moe.diagnostics import doubts, noiseless
+from moe.likelihood.diagnostics import doubts, noiseless
 from moe.metrics import match
-from moe.model import MoE
-from moe.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.model.mixture import MoE
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import as_seed, stream
+from moe.recovery.coordinates import Coordinates, coordinates_of, sample_order
 from moe.recovery.judging import LOOSE, TIGHT, End, Field, follow, model_of
+from moe.recovery.results import Origin, Recovery, Stage
 from moe.recovery.starts import (
     NoStartError,
     Problem,
@@ -36,7 +37,6 @@ from moe.recovery.starts import (
     search,
     third_moments,
 )
-from moe.results import Origin, Recovery, Stage
 from moe.solvers.em import EMResult, expectation_maximisation
 
 __all__ = ["recover"]
@@ -70,12 +70,13 @@ def recover(
        ``sigma`` where that is given. Norms of the regressors are free here.
 
     If the moments cannot be trusted (M's k-th eigenvalue lies within its noise, or L_4 has no
-    minimum), or something speaks against the fit (``moe.diagnostics.doubts`` at p < 1e-3), the
-    start from third moments is tried where M can be trusted (``moe.solvers.spectral``). If that
-    does not settle it, or there are fewer than 100 samples a weight, where such tests see little,
-    EM is started at random, annealed expert by expert, on a subsample (``moe.solvers.restarts``).
+    minimum), or something speaks against the fit (``doubts`` of ``moe.likelihood.diagnostics`` at
+    p < 1e-3), the start from third moments is tried where M can be trusted
+    (``moe.solvers.tensor_power``). If that does not settle it, or there are fewer than 100 samples
+    a weight, where such tests see little, EM is started at random, annealed expert by expert, on a
+    subsample (``moe.recovery.restarts``).
     Where a few such starts disagree they are recombined, up to ``restarts`` starts in all
-    (``moe.solvers.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000; no more than
+    (``moe.recovery.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000; no more than
     20 weights, or 150 samples for each) eight starts with random gates run too. The highest
     likelihood wins, by more than a nat: ``origin`` says which start it was. Where EM was searched
     for at random, or a random start won, the answer must have been reached twice, by ways that have
@@ -83,8 +84,8 @@ def recover(
     passes a wrong answer.)
 
     Equivariant up to rounding: all of it happens in coordinates that the samples themselves decide
-    (``moe.coordinates``), so units and order of columns, any linear map of x, the order of the
-    samples, and for linear, ReLU and leaky ReLU experts the unit of y, change nothing but the
+    (``moe.recovery.coordinates``), so units and order of columns, any linear map of x, the order of
+    the samples, and for linear, ReLU and leaky ReLU experts the unit of y, change nothing but the
     units of the answer. Experts come by falling share of the samples, (1/n) sum_n P(i | x_n, y_n),
     equal shares by the first coefficient.
 

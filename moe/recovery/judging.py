@@ -8,13 +8,13 @@ from functools import cached_property
 
 from torch import Tensor
 
-from moe.diagnostics import doubts
+from moe.likelihood.diagnostics import doubts
 from moe.metrics import match
-from moe.model import MoE
+from moe.model.mixture import MoE
+from moe.recovery.recombination import agree
+from moe.recovery.results import Origin
 from moe.recovery.starts import Problem, Starts
-from moe.results import Origin
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.recombination import agree
 
 LOOSE, TIGHT = 1.0, 1e-6
 AHEAD = 1.0

@@ -11,12 +11,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from moe.nonlinearity import Nonlinearity
-from moe.results import Origin, Stage
+from moe.model.nonlinearity import Nonlinearity
+from moe.recovery.restarts import race, race_gates
+from moe.recovery.results import Origin, Stage
 from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.restarts import race, race_gates
-from moe.solvers.spectral import spectral_start
+from moe.solvers.tensor_power import spectral_start
 
 RESOLUTION, SUBSAMPLE, SCARCE = 0.4, 4_000, 100
 _GATE_SAMPLES, _CHEAP = 500, 1_500

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.nonlinearity import Nonlinearity
+from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, Samples, expectation, sigma_floor
 
 _HALVINGS = 12
@@ -152,7 +152,7 @@ def expectation_maximisation(
 ) -> EMResult:
     """EM from S starts at once: exact weighted least squares for linear experts, Gauss-Newton steps
     for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
-    ``moe.likelihood.em_rate``).
+    ``moe.likelihood.information.em_rate``).
 
     x (n, d); y (n,); regressors, gating (S, k, d) or (k, d); sigma a number, (S,) or (S, k).
     ``learn`` names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.grams import Grams, packed_size, unpacked
-from moe.nonlinearity import Nonlinearity
+from moe.likelihood.grams import Grams, packed_size, unpacked
+from moe.model.nonlinearity import Nonlinearity
 
 _CHUNK_ENTRIES, _LEAST_ROWS = 64_000, 500
 _CACHED_ENTRIES = 20_000_000

@@ -12,15 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.moments import ScoreMoment, Whitening, score_moment, whiten
-from moe.nonlinearity import Nonlinearity
-from moe.solvers.quartic import (
-    QuarticSolution,
-    check_weights,
-    minimise_quartic,
-    random_starts,
-)
-from moe.transforms import OutputTransform, output_transform
+from moe.model.nonlinearity import Nonlinearity
+from moe.moments.estimate import ScoreMoment, Whitening, score_moment, whiten
+from moe.moments.transforms import OutputTransform, output_transform
+from moe.solvers.quartic import QuarticSolution, check_weights, minimise_quartic, random_starts
 
 DEFAULT_MU = 0.8
 _MARGIN = 3.0

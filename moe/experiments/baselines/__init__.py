@@ -1,0 +1,1 @@
+"""Chapter 8: every contestant at its best."""

@@ -1,0 +1,1 @@
+"""Sweeps of trials: run, kept, resumed; one idea for all chapters."""

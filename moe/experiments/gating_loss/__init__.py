@@ -1,0 +1,1 @@
+"""Chapter 6: L_log, its minima and the rates of EM and descent."""

@@ -1,0 +1,243 @@
+"""Figures of the recovery chapter: the headline panels, the authors' readings, the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from moe.experiments.common.style import COLOURS, band, bars, subplots
+from moe.experiments.recovery.headline import GATES, Record
+from moe.experiments.recovery.headline_steps import Tuning
+from moe.experiments.recovery.stages import Record as StagesRecord
+from moe.experiments.regressor_loss.fresh_samples import WAYS
+from moe.experiments.regressor_loss.fresh_samples import Record as Stream
+
+_HELD, _LEARNED, _TRUE = GATES
+_STYLES = {
+    "squared loss": ("vermilion", "--"),
+    "L_4": ("blue", "-"),
+    _HELD: ("sky", "-"),
+    _LEARNED: ("blue", "-"),
+    _TRUE: ("green", "-."),
+}
+_LABELS = {
+    "squared loss": "squared loss",
+    "L_4": "$L_4$",
+    _HELD: r"$L_{\log}$, experts from $L_4$, $\sigma$ held",
+    _LEARNED: r"$L_{\log}$, experts from $L_4$, $\sigma$ learned",
+    _TRUE: r"$L_{\log}$, true experts, $\sigma$ held",
+}
+_EM = r"EM, $\sigma$ learned, on stored samples"
+
+# Read off the plots of the authors' public slides: (epoch, error). k, d, n, sigma are not stated.
+READING = 0.02  # our guess of how far a reading may be off
+SLIDES_REGRESSORS = {
+    "squared loss": [(0, 0.8), (1000, 0.29)],
+    "L_4": [(0, 0.8), (350, 0.0), (1000, 0.0)],
+}
+SLIDES_PLATEAUS = (0.34, 0.18)
+SLIDES_GATES = {
+    "squared loss": [(0, 0.61), (850, 0.95), (2000, 0.58)],
+    _LEARNED: [(0, 0.70), (2000, 0.0)],
+    _TRUE: [(0, 0.93), (2000, 0.0)],
+}
+_SLIDES_LABELS = {
+    "squared loss": "squared loss",
+    "L_4": "$L_4$",
+    _LEARNED: r"$L_{\log}$, experts from $L_4$",
+    _TRUE: r"$L_{\log}$, true experts",
+}
+
+
+def headline(records: dict[str, Record]) -> Figure:
+    """A row for each setting, experts left and gates right: median over seeds and 10-90 % band
+    against the samples seen, both axes logarithmic; EM as points."""
+    figure, axes = subplots(len(records), 2, height=3.1, sharex=True, sharey="col")
+    for row, (name, record) in zip(axes, records.items(), strict=True):
+        seen = {"squared loss": record.regressor_samples}
+        _curves(row[0], record.regressor, {**seen, "L_4": record.regressor_samples})
+        _curves(row[1], record.gate, {**seen, **dict.fromkeys(GATES, record.gate_samples)})
+        _points(row[0], record.spec.em_sizes, record.em)
+        _points(row[1], record.spec.em_sizes, record.em_gate)
+        for axis, what in zip(row, ("experts", "gates"), strict=True):
+            axis.set(title=f"{what}, {name}", xscale="log", yscale="log")
+        row[0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
+        row[1].set_ylabel(r"gating error $E_{\rm gate}$ (1)")
+    for axis in axes[-1]:
+        axis.set_xlabel("fresh samples seen")
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    handles |= dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    plt.close(figure)
+    return figure
+
+
+def _curves(axes: Axes, runs: dict[str, Tensor], samples: dict[str, Tensor]) -> None:
+    """Without the start, where no sample has been seen."""
+    for name, values in runs.items():
+        colour, dashes = _STYLES[name]
+        band(
+            axes,
+            samples[name][1:],
+            values[1:],
+            colour=COLOURS[colour],
+            linestyle=dashes,
+            label=_LABELS[name],
+        )
+
+
+def _points(axes: Axes, sizes: Sequence[int], values: Tensor) -> None:
+    low, middle, high = (values.quantile(q, dim=1) for q in (0.1, 0.5, 0.9))
+    bars(axes, sizes, low, high, colour=COLOURS["black"])
+    axes.plot(sizes, middle, "D:", color=COLOURS["black"], linewidth=1, markersize=4, label=_EM)
+
+
+def slides() -> Figure:
+    """The readings off the authors' slides, as points; nothing between them was read."""
+    figure, axes = subplots(1, 2, height=3.0)
+    for axis, readings, title, label in (
+        (axes[0, 0], SLIDES_REGRESSORS, "experts", "regressor error (1)"),
+        (axes[0, 1], SLIDES_GATES, "gates", "gating error (1)"),
+    ):
+        for marker, (name, points) in zip("sov", readings.items(), strict=False):
+            epochs, values = zip(*points, strict=True)
+            axis.errorbar(
+                epochs,
+                values,
+                READING,
+                fmt=marker,
+                color=COLOURS[_STYLES[name][0]],
+                label=_SLIDES_LABELS[name],
+                linestyle=":",
+                linewidth=1,
+                elinewidth=1.5,
+                capsize=4,
+                markersize=3,
+            )
+        axis.set(title=title, xlabel="epochs (their unit)", ylabel=label, ylim=(-0.05, 1.6))
+        axis.legend(loc="upper right")
+    for plateau in SLIDES_PLATEAUS:
+        axes[0, 0].axhline(plateau, xmax=0.3, color=COLOURS["blue"], linewidth=1, alpha=0.5)
+    axes[0, 0].annotate(
+        "plateaus of $L_4$", (310, SLIDES_PLATEAUS[0]), color=COLOURS["blue"], va="center"
+    )
+    plt.close(figure)
+    return figure
+
+
+def runs(record: Record) -> Figure:
+    """Every run of the left panel as a line of its own: medians hide who gets stuck."""
+    figure, axes = subplots(1, 2, height=3.2, sharey=True)
+    for axis, name in zip(axes[0], record.regressor, strict=True):
+        axis.plot(
+            record.regressor_samples / 1e6,
+            record.regressor[name],
+            color=COLOURS[_STYLES[name][0]],
+            linestyle="-",
+            linewidth=0.9,
+            alpha=0.6,
+        )
+        axis.set(title=_LABELS[name], xlabel="fresh samples seen (millions)", yscale="log")
+    axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
+    plt.close(figure)
+    return figure
+
+
+def stages(record: StagesRecord) -> Figure:
+    """E_reg and E_gate of each stage against n, with the oracle's as the floor."""
+    figure, axes = subplots(1, 2, height=3.6)
+    sizes = record.spec.sizes
+    _lines(
+        axes[0, 0],
+        sizes,
+        {"$L_4$ alone": record.l4, "recover": record.final, "oracle": record.oracle},
+        ("blue", "orange", "black"),
+    )
+    _lines(
+        axes[0, 1],
+        sizes,
+        {
+            r"$L_{\log}$, $\sigma$ held": record.gate_held,
+            r"$L_{\log}$, $\sigma$ learned": record.gate_log,
+            "recover": record.gate_final,
+            "oracle": record.gate_oracle,
+        },
+        ("sky", "blue", "orange", "black"),
+    )
+    axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
+    axes[0, 1].set_ylabel(r"gating error $E_{\rm gate}$ (1)")
+    plt.close(figure)
+    return figure
+
+
+def _lines(
+    axes: Axes, sizes: Sequence[int], rows: dict[str, Tensor], colours: Sequence[str]
+) -> None:
+    for (name, values), colour, marker in zip(rows.items(), colours, "osvD^", strict=False):
+        dashes = ":" if name == "oracle" else "-"
+        band(axes, sizes, values, colour=COLOURS[colour], label=name, linestyle=dashes)
+        middle = values.nanquantile(0.5, dim=1)
+        axes.plot(sizes, middle, marker, color=COLOURS[colour], markersize=5)
+    axes.set(xscale="log", yscale="log", xlabel="samples n")
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axes.set_xticks([], minor=True)
+    axes.legend(fontsize=8.5)
+
+
+def ends(records: dict[str, Record]) -> str:
+    """Where every method ends, and where it ends from the truth, as a Markdown table."""
+    lines = [
+        "| setting | method | error | median | 10–90 % | from the truth, median |",
+        "|---|---|---|---|---|---|",
+    ]
+    for setting, record in records.items():
+        last = f"EM, {max(record.spec.em_sizes):,} samples"
+        experts = {name: (v[-1], record.oracle[name]) for name, v in record.regressor.items()}
+        for name, (own, best) in (experts | {last: (record.em[-1], record.em_oracle[-1])}).items():
+            row = [setting, _LABELS.get(name, name), r"$E_{\rm reg}$", *_spread(own)]
+            lines.append(_row(*row, f"{float(best.median()):.1g}"))
+        for name, values in {**record.gate, last: record.em_gate}.items():
+            row = [setting, _LABELS.get(name, name), r"$E_{\rm gate}$", *_spread(values[-1])]
+            lines.append(_row(*row, ""))
+    return "\n".join(lines)
+
+
+def first_steps(tunings: dict[str, Tuning]) -> str:
+    """Mean E_reg of the grid of first steps, the chosen one in bold, as a Markdown table."""
+    keys = list(next(iter(tunings.values())).errors)
+    lines = [
+        _row("loss", "optimiser", "first step", *tunings),
+        _row(*["---"] * (3 + len(tunings))),
+    ]
+    for loss, optimiser, step in keys:
+        cells = []
+        for tuning in tunings.values():
+            mean = f"{float(tuning.errors[loss, optimiser, step].mean()):.2f}"
+            cells.append(f"**{mean}**" if tuning.best(loss) == (optimiser, step) else mean)
+        lines.append(_row(_LABELS[loss], optimiser.upper()[:4], f"{step:g}", *cells))
+    return "\n".join(lines)
+
+
+def batches(record: Stream) -> str:
+    """Median E_reg of L_4 on a stream by batch size and way, as a Markdown table."""
+    lines = [
+        _row("samples in a step", *WAYS),
+        _row(*["---"] * (1 + len(WAYS))),
+    ]
+    for size, errors in zip(record.spec.batches, record.errors, strict=True):
+        cells = [f"{float(row.median()):.3f} (worst {float(row.max()):.2f})" for row in errors]
+        lines.append(_row(f"{size:,}", *cells))
+    return "\n".join(lines)
+
+
+def _spread(values: Tensor) -> tuple[str, str]:
+    low, middle, high = (float(values.quantile(q)) for q in (0.1, 0.5, 0.9))
+    return f"{middle:.2g}", f"{low:.2g} – {high:.2g}"
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

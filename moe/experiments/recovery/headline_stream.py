@@ -1,0 +1,151 @@
+"""The headline's stream: its settings, mixtures, starts and losses, and how errors are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.experiments.common.mixtures import random_mixtures
+from moe.losses import l4_samples, squared_loss
+from moe.metrics import gating_error_of, match, regressor_error_of
+from moe.model.mixture import MoE, log_gate
+from moe.moments.transforms import output_transform
+from moe.randomness import stream
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Settings (ours: the authors' are not stated on their slides).
+
+    k experts in dimension d, noise sigma, gates of norm gate_norm, orthonormal or merely unit
+    regressors, nonlinearity; ``seeds`` mixtures, each with its own random start; gates start at 0.
+    A step draws ``batch`` fresh samples; the regressor stage takes ``steps`` of them, the gating
+    stage ``gate_steps``. L_4 uses mu and lam. Optimiser and first step of the squared loss, first
+    step of L_4 (chosen by ``headline_steps``), log_step for L_log; each step shrinks as
+    1 / (1 + t / decay), t counted from 0 to 1 over a stage. em_sizes: EM runs on so many first
+    samples of the stream.
+    """
+
+    k: int = 3
+    d: int = 10
+    sigma: float = 0.1
+    gate_norm: float = 2.0
+    orthonormal: bool = True
+    nonlinearity: str = "linear"
+    seeds: int = 20
+    seed: int = 0
+    batch: int = 500
+    steps: int = 1500
+    gate_steps: int = 400
+    mu: float = 0.5
+    lam: float = 10.0
+    l4_step: float = 0.01
+    squared_optimiser: str = "sgd"
+    squared_step: float = 0.1
+    log_step: float = 1.0
+    decay: float = 0.2
+    points: int = 100
+    em_sizes: tuple[int, ...] = (1_000, 5_000, 20_000)
+
+
+class Streams:
+    """Fresh batches from many mixtures at once."""
+
+    def __init__(self, truths: list[MoE], generator: torch.Generator) -> None:
+        self.regressors = torch.stack([truth.regressors for truth in truths])
+        self.gating = torch.stack([truth.gating for truth in truths])
+        self.sigma, self.g = truths[0].sigma, truths[0].nonlinearity
+        self._generator = generator
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """x (S, size, d), y (S, size)."""
+        starts, k, d = self.regressors.shape
+        dtype, generator = self.regressors.dtype, self._generator
+        x = torch.randn(starts, size, d, generator=generator, dtype=dtype)
+        gate = log_gate(self.gating, x).exp()
+        chosen = torch.multinomial(gate.reshape(-1, k), 1, generator=generator)
+        means = self.g(x @ self.regressors.mT)
+        mean: Tensor = means.gather(2, chosen.reshape(starts, size, 1))[..., 0]
+        noise = torch.randn(starts, size, generator=generator, dtype=dtype)
+        return x, mean + self.sigma * noise
+
+
+def dual_rows(rows: Tensor) -> Tensor:
+    """The dual basis pinv(A)' of each A (S, k, d), rows of norm one."""
+    dual: Tensor = torch.linalg.pinv(rows).mT
+    return dual / dual.norm(dim=-1, keepdim=True)
+
+
+def with_zero_row(free: Tensor) -> Tensor:
+    return torch.nn.functional.pad(free, (0, 0, 0, 1))
+
+
+def mixtures_of(spec: Spec) -> list[MoE]:
+    """The mixtures of a spec."""
+    return random_mixtures(
+        spec.seeds,
+        spec.seed,
+        k=spec.k,
+        d=spec.d,
+        sigma=spec.sigma,
+        gate_norm=spec.gate_norm,
+        orthonormal=spec.orthonormal,
+        nonlinearity=spec.nonlinearity,
+    )
+
+
+def starts_of(spec: Spec) -> Tensor:
+    """Random regressors (seeds, k, d): rows of length about one."""
+    shape, generator = (spec.seeds, spec.k, spec.d), stream("starts", spec.seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64) / spec.d**0.5
+
+
+def schedule(spec: Spec, step: float, steps: int) -> Callable[[int], float]:
+    """step / (1 + t / decay), t from 0 to 1 over ``steps``."""
+    return lambda iteration: step / (1 + iteration / (spec.decay * steps))
+
+
+def regressor_errors(rows: Tensor, truths: Sequence[MoE]) -> Tensor:
+    """E_reg of rows (..., seeds, k, d) -> (..., seeds)."""
+    flat = rows.reshape(-1, len(truths), *rows.shape[-2:])
+    errors = [
+        [regressor_error_of(a, t.regressors) for a, t in zip(own, truths, strict=True)]
+        for own in flat
+    ]
+    return torch.tensor(errors, dtype=rows.dtype).view(rows.shape[:-2])
+
+
+def gate_errors(rows: Tensor, free: Tensor, truths: Sequence[MoE]) -> Tensor:
+    """E_gate of gates (seeds, k - 1, d) beside rows (seeds, k, d) -> (seeds,)."""
+    errors = []
+    for a, w, truth in zip(rows, with_zero_row(free), truths, strict=True):
+        order = match(a, truth.regressors)
+        errors.append(gating_error_of(w[order], truth.gating))
+    return torch.tensor(errors, dtype=rows.dtype)
+
+
+def squared_loss_of(spec: Spec, truths: list[MoE]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The squared loss of a fresh batch, the stream from its beginning: regressors (S, k, d), gates
+    (S, k - 1, d) -> (S,), S a multiple of the seeds."""
+    streams = Streams(truths, stream("data", spec.seed))
+
+    def loss(rows: Tensor, free: Tensor) -> Tensor:
+        a, w = (part.unflatten(0, (-1, len(truths))) for part in (rows, with_zero_row(free)))
+        return squared_loss(a, w, *streams.batch(spec.batch), streams.g).flatten()
+
+    return loss
+
+
+def l4_loss_of(spec: Spec, truths: list[MoE]) -> Callable[[Tensor], Tensor]:
+    """The same for L_4, the batch's average plugged into the square."""
+    streams = Streams(truths, stream("data", spec.seed))
+    quartic, quadratic = (output_transform(spec.nonlinearity, spec.sigma, m) for m in (4, 2))
+
+    def loss(rows: Tensor) -> Tensor:
+        a, batch = rows.unflatten(0, (-1, len(truths))), streams.batch(spec.batch)
+        return l4_samples(a, *batch, quartic, quadratic, spec.mu, spec.lam).flatten()
+
+    return loss

@@ -1,0 +1,1 @@
+"""Chapter 9: how many samples, by law and by measurement."""

@@ -1,0 +1,204 @@
+"""Errors of L_4, and of `recover`, against the number of samples (book, chapter 9).
+
+A trial draws one long sample; its prefixes are the smaller data sets. L_4 reads them through
+moments alone: those of order two add up from block to block, so a whole sweep over n costs one
+pass; those of order four live in the k coordinates that each prefix has found.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from moe.experiments.common.error_law import ErrorLaw, bound_law, reference_mixture
+from moe.experiments.engine.sweep import by_spec, sweep
+from moe.experiments.regressor_loss.law import MOST_EXPERTS, l4_law
+from moe.experiments.sample_complexity.low_rank import low_rank_moment
+from moe.metrics import regressor_error, regressor_error_of
+from moe.moments.estimate import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment, whiten
+from moe.moments.hermite import feature_count
+from moe.moments.transforms import OutputTransform, output_transform
+from moe.randomness import stream
+from moe.recovery import recover
+from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
+
+METHODS = ("average", "least_squares", "low_rank")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A reference mixture and the prefixes at which each method is tried.
+
+    methods of L_4: "average" (both moments plain), "least_squares" (each where n is at least three
+    resp. ten times the number of its features, as in `score_moment`, else plain), "low_rank" (M by
+    `low_rank_moment`, T as before). sizes: n for L_4, increasing; recover_sizes: for `recover`.
+    """
+
+    k: int = 3
+    d: int = 10
+    sigma: float = 0.1
+    gate_norm: float = 1.0
+    nonlinearity: str = "linear"
+    sizes: tuple[int, ...] = (1_000, 3_000, 10_000)
+    methods: tuple[str, ...] = ("average", "least_squares")
+    recover_sizes: tuple[int, ...] = ()
+    starts: int = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Errors of one spec by method: E_reg, (sizes, seeds); 1 where a method gave no answer."""
+
+    spec: Spec
+    errors: dict[str, Tensor]
+
+    def sizes(self, method: str) -> Tensor:
+        """The n that belong to the rows of ``errors[method]``."""
+        chosen = self.spec.recover_sizes if method == "recover" else self.spec.sizes
+        return torch.tensor(chosen, dtype=torch.float64)
+
+    def median(self, method: str) -> Tensor:
+        """Median error over the seeds, (sizes,)."""
+        return self.errors[method].quantile(0.5, dim=1)
+
+    def success(self, method: str, goal: float = 0.05) -> Tensor:
+        """Share of seeds with E_reg below the goal, (sizes,)."""
+        return (self.errors[method] < goal).double().mean(1)
+
+
+def run(specs: Sequence[Spec], seeds: Iterable[int], workers: int | None = None) -> list[Cell]:
+    """Every spec with every seed, through the sweep engine."""
+    seeds = list(seeds)
+    trials = sweep(trial, specs, seeds, workers=workers)
+    cells = []
+    for spec, mine in zip(specs, by_spec(trials, len(seeds)), strict=True):
+        rows = [one.result for one in mine]
+        groups = [(method, spec.sizes) for method in spec.methods]
+        groups += [("recover", spec.recover_sizes)] if spec.recover_sizes else []
+        errors = {
+            method: torch.tensor(
+                [[row[f"{method} {n}"] for row in rows] for n in sizes], dtype=torch.float64
+            )
+            for method, sizes in groups
+        }
+        cells.append(Cell(spec, errors))
+    return cells
+
+
+def joined(cells: Sequence[Cell], others: Sequence[Cell]) -> list[Cell]:
+    """Cells with the methods of others beside their own: `recover` from sweeps of its own."""
+    return [
+        Cell(
+            replace(one.spec, recover_sizes=two.spec.recover_sizes),
+            {**one.errors, **two.errors},
+        )
+        for one, two in zip(cells, others, strict=True)
+    ]
+
+
+def predicted(spec: Spec) -> dict[str, float]:
+    """The median of n E_reg in the limit of many samples, by method; "recover": the Cramer-Rao
+    bound. L_4's are missing where k is too large for `l4_law`."""
+    return dict(_medians(spec.k, spec.d, spec.sigma, spec.gate_norm, spec.nonlinearity))
+
+
+@lru_cache(maxsize=256)
+def _medians(
+    k: int, d: int, sigma: float, gate_norm: float, nonlinearity: str
+) -> tuple[tuple[str, float], ...]:
+    laws = limit_laws(k, sigma, gate_norm, nonlinearity)
+    medians = {law: law.in_dimension(d).median() for law in set(laws.values())}
+    return tuple((method, medians[law]) for method, law in laws.items())
+
+
+@lru_cache(maxsize=64)
+def limit_laws(k: int, sigma: float, gate_norm: float, nonlinearity: str) -> dict[str, ErrorLaw]:
+    """The limit law of each method for a reference mixture in 2k - 1 dimensions."""
+    truth = reference_mixture(k, 2 * k - 1, sigma, gate_norm, nonlinearity)
+    laws = {"recover": bound_law(truth)}
+    if k <= MOST_EXPERTS:
+        laws["average"] = l4_law(truth, "average")
+        laws["least_squares"] = laws["low_rank"] = l4_law(truth, "least_squares")
+    return laws
+
+
+def trial(spec: Spec, seed: int) -> dict[str, float]:
+    """E_reg of every method at every n, keys "method n". Deterministic in (spec, seed)."""
+    truth = reference_mixture(spec.k, spec.d, spec.sigma, spec.gate_norm, spec.nonlinearity)
+    x, y = truth.sample(max(spec.sizes + spec.recover_sizes), stream("data", seed))
+    out = {}
+    for method, moments in second_moments(x, y, spec).items():
+        for n, moment in zip(spec.sizes, moments, strict=True):
+            starts = stream("starts", seed)
+            found = l4_regressors(x[:n], y[:n], moment, spec, method, starts)
+            error = 1.0 if found is None else regressor_error_of(found, truth.regressors)
+            out[f"{method} {n}"] = error
+    for n in spec.recover_sizes:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # small n: fits that are not to be trusted
+            fit = recover(x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed)
+        out[f"recover {n}"] = regressor_error(fit.model, truth)
+    return out
+
+
+def second_moments(x: Tensor, y: Tensor, spec: Spec) -> dict[str, list[Tensor]]:
+    """M_hat (d, d) of every prefix, by method; see `Spec`. Raises ValueError for other methods.
+
+    low_rank falls back on the plain moment where its own has fewer than k positive eigenvalues.
+    """
+    unknown = set(spec.methods) - set(METHODS)
+    if unknown:
+        raise ValueError(f"methods: expected names out of {METHODS}, got {sorted(unknown)}")
+    quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
+    features = feature_count(spec.d, 2)
+    fits = "least_squares" in spec.methods and features <= DIRECT_FEATURES
+    running = Moments(quadratic, spec.d)
+    fitted = Moments(quadratic, spec.d, method="least_squares") if fits else None
+    found: dict[str, list[Tensor]] = {method: [] for method in spec.methods}
+    begin = 0
+    for n in spec.sizes:
+        running.update(x[begin:n], y[begin:n])
+        if fitted is not None:
+            fitted.update(x[begin:n], y[begin:n])
+        begin = n
+        plain = running.tensor()
+        for method, moments in found.items():
+            if method == "low_rank":
+                moments.append(_low_rank_or(plain, x[:n], y[:n], quadratic, spec.k))
+            elif method == "average" or n < SAMPLES_PER_FEATURE[2] * features:
+                moments.append(plain)
+            elif fitted is not None:
+                moments.append(fitted.tensor())
+            else:
+                moments.append(score_moment(x[:n], y[:n], quadratic, "least_squares").tensor)
+    return found
+
+
+def _low_rank_or(plain: Tensor, x: Tensor, y: Tensor, quadratic: OutputTransform, k: int) -> Tensor:
+    try:
+        return low_rank_moment(x, y, quadratic, k)
+    except ValueError:
+        return plain
+
+
+def l4_regressors(
+    x: Tensor, y: Tensor, second: Tensor, spec: Spec, method: str, generator: torch.Generator
+) -> Tensor | None:
+    """Unit regressors (k, d) of the lowest minimum of L_4 with sigma known, None where none is."""
+    quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
+    try:
+        whitening = whiten(second, spec.k)
+        fourth = score_moment(
+            x, y, quartic, "average" if method == "average" else "auto", basis=whitening.basis
+        )
+        tensor = whitening.apply(fourth.tensor)
+        moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
+        fit = minimise_l4(moments, y @ x / len(y), generator, starts=spec.starts)
+    except (ValueError, NoMinimumError):
+        return None
+    return fit.regressors

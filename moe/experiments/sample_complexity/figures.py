@@ -1,0 +1,230 @@
+"""Figures of chapter 9: errors against n, d, k and sigma, and the success transition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from moe.experiments.common.scaling import Estimate, samples_to_reach
+from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, subplots
+from moe.experiments.sample_complexity.claims import range_of_medians, relative
+from moe.experiments.sample_complexity.errors import Cell, predicted
+from moe.experiments.sample_complexity.onset import Onset
+
+STYLES: dict[str, tuple[str, Any, str, str]] = {
+    "average": ("vermilion", "--", "s", "$L_4$, plain moments"),
+    "least_squares": ("blue", "-", "o", "$L_4$, least squares"),
+    "low_rank": ("green", "-.", "^", "$L_4$, low rank"),
+    "recover": ("black", ":", "D", "recover"),
+}
+_GOAL = 0.05
+
+
+def errors_figure(cells: Sequence[Cell]) -> Figure:
+    """E_reg against n, one panel a cell: medians with 10-90 % bars, and the limit laws as lines."""
+    figure, axes = subplots(1, len(cells), height=3.7, sharey=True)
+    for panel, cell in zip(axes[0], cells, strict=True):
+        limits = predicted(cell.spec)
+        for method, errors in cell.errors.items():
+            colour, dashes, marker, _ = STYLES[method]
+            sizes = cell.sizes(method).numpy()
+            low, high = np.quantile(errors.numpy(), [0.1, 0.9], axis=1)
+            bars(panel, sizes, low, high, colour=COLOURS[colour])
+            panel.plot(sizes, cell.median(method), marker, color=COLOURS[colour], markersize=5)
+            span = np.array([sizes.min(), sizes.max()])
+            panel.plot(span, limits[method] / span, color=COLOURS[colour], linestyle=dashes)
+        panel.axhline(_GOAL, color=COLOURS["grey"], linewidth=0.8)
+        panel.set(xscale="log", yscale="log", xlabel="samples $n$")
+        panel.set_title(f"{cell.spec.nonlinearity} experts")
+    axes[0, 0].set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
+    _legend(figure, [method for method in STYLES if any(method in c.errors for c in cells)])
+    plt.close(figure)
+    return figure
+
+
+def dimension_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
+    """Left: n E_reg at the largest n against d; right: samples to reach E_reg = 0.05."""
+    return _against("d", "dimension $d$", cells, recovered)
+
+
+def experts_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
+    """Left: n E_reg at the largest n against k; right: samples to reach E_reg = 0.05."""
+    return _against("k", "experts $k$", cells, recovered)
+
+
+def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
+    figure, ((left, right),) = subplots(1, 2, height=3.7)
+    limits = [predicted(cell.spec) for cell in cells]
+    values = [getattr(cell.spec, name) for cell in cells]
+    methods = list(cells[0].errors)
+    for method in methods:
+        colour, dashes, marker, _ = STYLES[method]
+        scaled = torch.stack([c.sizes(method)[-1] * c.errors[method][-1] for c in cells])
+        low, middle, high = scaled.quantile(scaled.new_tensor([0.1, 0.5, 0.9]), dim=1)
+        known = [i for i, limit in enumerate(limits) if method in limit]
+        bars(left, values, low, high, colour=COLOURS[colour])
+        left.plot(values, middle, marker, color=COLOURS[colour], markersize=5)
+        left.plot(
+            [values[i] for i in known],
+            [limits[i][method] for i in known],
+            color=COLOURS[colour],
+            linestyle=dashes,
+        )
+        reach = [samples_to_reach(c.sizes(method), c.errors[method]) for c in cells]
+        _reach(right, values, reach, method)
+    left.plot(
+        values,
+        [limit["recover"] for limit in limits],
+        color=COLOURS["black"],
+        linestyle=STYLES["recover"][1],
+    )
+    halves = [one.half() for one in recovered]
+    reach = [Estimate(value, *interval) for value, interval in halves]
+    _reach(right, [getattr(one.spec, name) for one in recovered], reach, "recover")
+    for panel in (left, right):
+        panel.set(xscale="log", yscale="log", xlabel=label)
+        panel.set_xticks(values, [f"{value:g}" for value in values])
+        panel.set_xticks([], minor=True)
+    left.set_ylabel(r"$n\, E_{\mathrm{reg}}$ (1)")
+    right.set_ylabel(r"samples to $E_{\mathrm{reg}} = 0.05$")
+    _legend(figure, [*methods, "recover"])
+    plt.close(figure)
+    return figure
+
+
+def _reach(panel: Axes, values: Sequence[float], reach: Sequence[Estimate], method: str) -> None:
+    colour, dashes, marker, _ = STYLES[method]
+    shown = [(v, r) for v, r in zip(values, reach, strict=True) if np.isfinite(r.value)]
+    places, middle = [v for v, _ in shown], [r.value for _, r in shown]
+    low, high = [r.low for _, r in shown], [min(r.high, 3 * r.value) for _, r in shown]
+    bars(panel, places, low, high, colour=COLOURS[colour])
+    panel.plot(places, middle, marker=marker, color=COLOURS[colour], linestyle=dashes, markersize=5)
+
+
+def noise_figure(cells: Sequence[Cell]) -> Figure:
+    """E_reg against sigma at one n: medians with 10-90 % bars, and the limit laws."""
+    figure, ((panel,),) = subplots(height=3.9, width=5.6)
+    sigmas = [cell.spec.sigma for cell in cells]
+    limits = [predicted(cell.spec) for cell in cells]
+    for method in cells[0].errors:
+        colour, dashes, marker, _ = STYLES[method]
+        n = float(cells[0].sizes(method)[-1])
+        errors = torch.stack([cell.errors[method][-1] for cell in cells])
+        low, middle, high = errors.quantile(errors.new_tensor([0.1, 0.5, 0.9]), dim=1)
+        bars(panel, sigmas, low, high, colour=COLOURS[colour])
+        panel.plot(sigmas, middle, marker, color=COLOURS[colour], markersize=5)
+        panel.plot(
+            sigmas,
+            [limit[method] / n for limit in limits],
+            color=COLOURS[colour],
+            linestyle=dashes,
+        )
+    panel.set(xscale="log", yscale="log", xlabel=r"noise $\sigma$")
+    panel.set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
+    panel.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
+    panel.set_xticks([], minor=True)
+    _legend(figure, list(cells[0].errors))
+    plt.close(figure)
+    return figure
+
+
+def transition_figure(cells: Sequence[Cell]) -> Figure:
+    """Share of data sets with E_reg < 0.05 over (n, d), one map a method, and the law's contour."""
+    methods = list(cells[0].errors)
+    figure, axes = subplots(1, len(methods), height=3.6, sharey=True)
+    dims = [cell.spec.d for cell in cells]
+    sizes = cells[0].sizes(methods[0])
+    limits = [predicted(cell.spec) for cell in cells]
+    for panel, method in zip(axes[0], methods, strict=True):
+        shares = torch.stack([cell.success(method, _GOAL) for cell in cells])
+        image = panel.imshow(
+            shares.numpy(), origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0.0, vmax=1.0
+        )
+        wanted = np.array([limit[method] / _GOAL for limit in limits])
+        columns = np.interp(np.log(wanted), np.log(sizes.numpy()), np.arange(len(sizes)))
+        panel.plot(columns, np.arange(len(dims)), color="white", linewidth=3)
+        panel.plot(columns, np.arange(len(dims)), color=COLOURS["vermilion"], linewidth=1.5)
+        panel.grid(visible=False)
+        panel.set_xticks(
+            range(len(sizes)), [_short(float(n)) for n in sizes], rotation=60, fontsize=9
+        )
+        panel.set_yticks(range(len(dims)), [str(d) for d in dims])
+        panel.set(xlabel="samples $n$")
+        panel.set_title(STYLES[method][3], fontsize=10.5)
+    axes[0, 0].set_ylabel("dimension $d$")
+    figure.colorbar(image, ax=list(axes[0]), label=r"share with $E_{\mathrm{reg}} < 0.05$")
+    plt.close(figure)
+    return figure
+
+
+_KINDS: dict[str, tuple[str, Any]] = {
+    "linear, $d < 50$": ("blue", "-"),
+    r"linear, $d \geq 50$": ("orange", "--"),
+    "tanh, sigmoid": ("vermilion", "-."),
+}
+
+
+def _kind(cell: Cell) -> str:
+    small, large, bounded = _KINDS
+    if cell.spec.nonlinearity != "linear":
+        return bounded
+    return small if cell.spec.d < 50 else large
+
+
+def relative_figure(cells: Sequence[Cell]) -> Figure:
+    """n E_reg over its law against n over the law's n for 0.05; low rank where a cell has it, else
+    least squares, in the right panel."""
+    figure, axes = subplots(1, 2, height=3.7, sharey=True)
+    shown = [cell for cell in cells if "average" in predicted(cell.spec)]
+    for panel, better in zip(axes[0], (False, True), strict=True):
+        low, high = range_of_medians(shown[0], "average", 0.05)
+        panel.axhspan(low, high, color=COLOURS["grey"], alpha=0.2, linewidth=0)
+        for cell in shown:
+            best = "low_rank" if "low_rank" in cell.errors else "least_squares"
+            method = best if better else "average"
+            hue, dashes = _KINDS[_kind(cell)]
+            edge = predicted(cell.spec)[method] / _GOAL
+            panel.plot(
+                cell.sizes(method) / edge,
+                relative(cell, method),
+                color=COLOURS[hue],
+                linestyle=dashes,
+                linewidth=1.1,
+                marker=".",
+                markersize=4,
+            )
+        panel.set(xscale="log", yscale="log", xlabel=r"$n$ / law's $n$ for $0.05$")
+        panel.set_title("least squares or low rank" if better else "plain moments", fontsize=10.5)
+    axes[0, 0].set_ylabel(r"$n\, E_{\mathrm{reg}}$ / law (1)")
+    present = [kind for kind in _KINDS if kind in map(_kind, shown)]
+    lines = [Line2D([], [], color=COLOURS[_KINDS[k][0]], linestyle=_KINDS[k][1]) for k in present]
+    figure.legend(lines, present, loc="outside upper center", ncols=3)
+    plt.close(figure)
+    return figure
+
+
+def _short(n: float) -> str:
+    return f"{n / 1000:g}k" if n >= 1000 else f"{n:g}"
+
+
+def _legend(figure: Figure, methods: Sequence[str]) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=COLOURS[STYLES[method][0]],
+            linestyle=STYLES[method][1],
+            marker=STYLES[method][2],
+            markersize=5,
+            label=STYLES[method][3] if method != "recover" else "recover; line: Cramér–Rao bound",
+        )
+        for method in methods
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(2, len(handles)))

@@ -1,0 +1,1 @@
+"""Chapter 3: moments through Stein's lemma, and their errors."""

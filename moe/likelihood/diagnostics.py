@@ -1,0 +1,148 @@
+"""Is a fitted mixture to be trusted? Calibration, collapsed and duplicate experts."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from scipy.stats import chi2, kstest
+from torch import Tensor
+
+from moe.model.mixture import MoE
+
+_TESTED, _PAIRED = 100_000, 500
+_TAIL = 1e-12
+_ALIKE = 0.01
+_RANK, _EXACT = 1e-10, 1e-6
+
+
+def probability_transform(model: MoE, x: Tensor, y: Tensor) -> Tensor:
+    """F(y | x) = sum_i p_i(x) Phi((y - g(<a_i, x>)) / sigma), (n,); uniform under a true model."""
+    standard = (y[:, None] - model.expert_means(x)) / model.sigma
+    value: Tensor = (model.gate(x) * torch.special.ndtr(standard)).sum(-1)
+    return value
+
+
+def calibration_p_value(model: MoE, x: Tensor, y: Tensor) -> float:
+    """p-value of the hypothesis that F(y | x) is uniform whatever x; two tests, Bonferroni.
+
+    One looks at all samples together (Kolmogorov, Smirnov), the other for a spread that depends on
+    x (``dependence_p_value``). A run of EM that is stuck covers two experts with one broad
+    compromise, whose residuals are too large where the two disagree: the second test sees that even
+    if the first does not. The parameters are fitted, so both are slightly conservative. At most the
+    first 100,000 samples are looked at.
+    """
+    x, y = x[:_TESTED], y[:_TESTED]
+    uniform = probability_transform(model, x, y).double()
+    together = float(kstest(uniform.cpu().numpy(), "uniform").pvalue)
+    return min(1.0, 2.0 * min(together, dependence_p_value(uniform, x.double())))
+
+
+def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
+    """p-value of the hypothesis that the spread of z = Phi^-1(F) does not depend on x.
+
+    The statistic is the squared length of sum_n q_n x_n x_n', q the standardised z^2, x whitened by
+    its own mean and covariance (directions in which it does not vary are left out): White's test
+    (1980), but referred to what permutations of z would give. z^2 has heavy tails, hence the terms
+    q_n^2 |x_n|^4 are replaced by their mean, and the products x_a x_b are correlated in a sample
+    that is not much larger than their number, or not Gaussian, hence mean and variance are those
+    given x (``_moments``); the law is taken to be that of a multiple of a chi-squared variable with
+    both (derived; Satterthwaite 1946 for the approximation). uniform (n,), x (n, d).
+    """
+    n, d = x.shape
+    q = torch.special.ndtri(uniform.clamp(_TAIL, 1 - _TAIL)).square()
+    if n <= d or float(q.std()) == 0:
+        return 1.0
+    white = _whitened(x)
+    if white.shape[1] == 0:
+        return 1.0
+    q = (q - q.mean()) / q.std(correction=0)
+    diagonal, mean, variance = _moments(white)
+    if variance <= _TAIL * mean**2:
+        return 1.0
+    whole = (white.T @ (q[:, None] * white)).square().sum()
+    statistic = float(whole - (q.square() - 1.0) @ diagonal)
+    scale = variance / (2 * mean)
+    return float(chi2.sf(statistic / scale, mean / scale))
+
+
+def _moments(white: Tensor) -> tuple[Tensor, float, float]:
+    """Of sum_ij q_i q_j K_ij over permutations of q, q_i^2 replaced by one: K_ii (n,), the mean
+    n tr K / (n - 1), and the variance, 2 sum_{i != j} K_ij^2 up to terms of lower order.
+
+    K_ij = <x_i, x_j>^2 with its row and column means taken off. The mean of K_ij^2 is that over the
+    pairs of 500 samples, evenly spaced, where there are more.
+    """
+    n, d = white.shape
+    length = white.square().sum(1)
+    diagonal = length.square() - 2 * length + d
+    part = white[torch.linspace(0, n - 1, min(n, _PAIRED)).round().long()]
+    square = part.square().sum(1)
+    kernel = (part @ part.T).square_().sub_(square - d).sub_(square[:, None])
+    off = kernel.fill_diagonal_(0.0).square().sum() / (len(part) * (len(part) - 1))
+    return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * n * (n - 1) * float(off)
+
+
+def _whitened(x: Tensor) -> Tensor:
+    """x (n, d) with mean zero and the identity as covariance, (n, r), r the covariance's rank."""
+    centred = x - x.mean(0)
+    spread = centred.square().mean(0).sqrt()
+    varies = spread > _RANK * x.abs().amax(0)
+    unit = centred[:, varies] / spread[varies]
+    values, vectors = torch.linalg.eigh(unit.T @ unit / len(x))
+    kept = values > _RANK
+    return unit @ (vectors[:, kept] * values[kept].rsqrt())
+
+
+def noiseless(model: MoE, x: Tensor, y: Tensor) -> bool:
+    """Whether every sample is fitted exactly: no residual of the experts that answer for it exceeds
+    a millionth of the median size of y. A small sigma alone does not say so: it may be given."""
+    size = float(y.abs().median())
+    if model.sigma > 10 * _EXACT * size:
+        return False
+    residual = (y[:, None] - model.expert_means(x)).abs()
+    weighted = (model.responsibilities(x, y) * residual).sum(1)
+    return float(weighted.max()) <= _EXACT * size
+
+
+def separation(model: MoE, x: Tensor, load: Tensor, i: int, j: int) -> float:
+    """m mean (g(<a_i, x>) - g(<a_j, x>))^2 / sigma^2, 1/m = 1/load_i + 1/load_j (derived).
+
+    About chi-squared with d degrees of freedom, were both fits of one expert, each to a random part
+    of the samples x (n, d) as large as its ``load`` (k,). EM chooses the parts that fit best, so
+    two fits of one expert mostly lie further apart: a small value tells duplicates, a large one
+    does not tell that there are none. Does not depend on the units of x or y.
+    """
+    means = model.nonlinearity(x @ model.regressors[[i, j]].T)
+    shared = 1.0 / float(load[[i, j]].clamp_min(_TAIL).reciprocal().sum())
+    return shared * float((means[:, 0] - means[:, 1]).square().mean()) / model.sigma**2
+
+
+def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str]:
+    """Why the fit should not be trusted, in words; empty when nothing speaks against it.
+
+    Looked for: an expert with fewer than d effective samples, two experts alike (``separation``
+    within the 99 % point of chi-squared), and a predictive distribution that fails calibration at
+    ``level`` (outputs without noise leave nothing to calibrate: ``noiseless``).
+    """
+    found = []
+    load = model.responsibilities(x, y).sum(0)
+    for expert in (load < model.d).nonzero()[:, 0].tolist():
+        found.append(
+            f"expert {expert} has collapsed: it answers for {float(load[expert]):.1f} samples, "
+            f"fewer than its d = {model.d} weights"
+        )
+    for i, j in combinations(range(model.k), 2):
+        apart = separation(model, x, load, i, j)
+        if apart < chi2.isf(_ALIKE, model.d):
+            found.append(
+                f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
+                f"of one expert would, chi-squared {apart:.1f} with d = {model.d}"
+            )
+    p_value = 1.0 if noiseless(model, x, y) else calibration_p_value(model, x, y)
+    if p_value < level:
+        found.append(
+            "the fitted model does not describe the data: its predictive distribution is not "
+            f"calibrated, p = {p_value:.1e}"
+        )
+    return found

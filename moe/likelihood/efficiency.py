@@ -1,0 +1,105 @@
+"""Fisher information, the Cramer-Rao bound, and standard errors of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moe.checks import as_samples
+from moe.likelihood.information import information
+from moe.model.mixture import MoE
+from moe.randomness import stream
+
+
+@dataclass(frozen=True)
+class ParameterErrors:
+    """One standard deviation per parameter: regressors (k, d), gating (k, d) with a last row of
+    zeros, sigma (0 where sigma is known); covariance (P, P) of theta = (A, W, log sigma)."""
+
+    regressors: Tensor
+    gating: Tensor
+    sigma: float
+    covariance: Tensor
+
+    @property
+    def regressor_mse(self) -> float:
+        """Sum of the variances of all regressor entries, E|A_hat - A|_F^2."""
+        return float(self.regressors.square().sum())
+
+    @property
+    def gating_mse(self) -> float:
+        """Sum of the variances of all gating entries, E|W_hat - W|_F^2."""
+        return float(self.gating.square().sum())
+
+
+def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) -> ParameterErrors:
+    k, d = model.k, model.d
+    kept = matrix[:-1, :-1] if sigma_known else matrix
+    root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
+    unit = kept / root / root[:, None]  # columns of any unit
+    if not bool(torch.isfinite(unit).all()):
+        raise ValueError(f"{name}: expected a finite information matrix; scale x or y")
+    factor, failed = torch.linalg.cholesky_ex(unit)
+    if int(failed):
+        smallest = float(torch.linalg.eigvalsh(unit)[0])
+        raise ValueError(
+            f"{name}: expected a positive definite information matrix, got smallest eigenvalue "
+            f"{smallest:.3g} once its diagonal is one: the parameters are not identified here (two "
+            "experts alike, an expert without samples, or not a maximum of the likelihood)"
+        )
+    covariance = torch.zeros_like(matrix)
+    size = len(kept)
+    covariance[:size, :size] = torch.cholesky_inverse(factor) / root / root[:, None]
+    deviation = covariance.diagonal().sqrt()
+    gating = torch.zeros_like(model.gating)
+    gating[:-1] = deviation[k * d : -1].reshape(k - 1, d)
+    return ParameterErrors(
+        deviation[: k * d].reshape(k, d),
+        gating,
+        model.sigma * float(deviation[-1]),
+        covariance,
+    )
+
+
+def fisher_information(
+    model: MoE, *, samples: int = 100_000, generator: torch.Generator | None = None
+) -> Tensor:
+    """Fisher information of one sample, E[score score'] at ``model``, (P, P).
+
+    By Monte Carlo over ``samples`` draws from the model itself (seed 0 unless a generator is
+    given). theta = (A, W without its last row, log sigma). Derived.
+    """
+    generator = generator or stream("information", 0)
+    x, y = model.sample(samples, generator)
+    return information(model, x, y, "outer")[2] / samples
+
+
+def cramer_rao(
+    truth: MoE,
+    n: int,
+    *,
+    sigma_known: bool = True,
+    samples: int = 100_000,
+    generator: torch.Generator | None = None,
+) -> ParameterErrors:
+    """The smallest standard deviations any unbiased estimator from n samples can have.
+
+    The inverse of n times the Fisher information at the truth. ``sigma_known`` says whether the
+    noise level is given (paper) or one more parameter. Raises ValueError when the information is
+    singular: the parameters are then not identified.
+    """
+    matrix = n * fisher_information(truth, samples=samples, generator=generator)
+    return _from_information(matrix, truth, sigma_known, "truth")
+
+
+def standard_errors(model: MoE, x: Any, y: Any, *, sigma_known: bool = False) -> ParameterErrors:
+    """Standard errors of a maximum likelihood fit: the inverse observed information at ``model``.
+
+    x (n, d), y (n,). Raises ValueError when the observed information is not positive definite.
+    """
+    x, y = as_samples(x, y)
+    x, y = x.to(model.regressors.dtype), y.to(model.regressors.dtype)
+    return _from_information(information(model, x, y)[2], model, sigma_known, "model")

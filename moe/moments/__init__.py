@@ -1,0 +1,1 @@
+"""Moments in which gates cancel: transforms, estimates, passes (book, chapters 3 and 4)."""

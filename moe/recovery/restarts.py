@@ -1,0 +1,158 @@
+"""Random starts of EM, annealed expert by expert: a few, and if these disagree, many recombined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from moe.model.nonlinearity import Nonlinearity
+from moe.recovery.recombination import agree, anneal, joined, random_rows, recombine
+from moe.solvers.em import EMResult, expectation_maximisation
+
+BATCH = 4
+_ROUND = 20
+_ALIKE, _SMALL = 2.0, 0.15
+_LAST = 2
+_SCARCE, _PATIENCE = 10, 3
+_VERY_SCARCE = 5
+_GATED, _FIRST, _STEEP = 8, 15, 5.0
+
+
+def race(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    nonlinearity: Nonlinearity,
+    generator: torch.Generator,
+    *,
+    starts: int = 300,
+    iterations: int = 300,
+    tolerance: float = 1.0,
+) -> EMResult:
+    """The best of up to ``starts`` starts of EM in which each expert has its own noise.
+
+    Every sigma_i starts at the spread of y and is learned, so that the responsibilities are broad
+    at first and sharp later: annealing. With ONE sigma for all experts it falls only as fast as the
+    worst of them allows, and the run ends where two experts share a truth. With one each, an expert
+    that has found its truth turns sharp and leaves the rest of the samples to the others (derived;
+    book, chapter 8). The weights are held equal, which makes an iteration cheap; gates come later.
+
+    The truth has one sigma. So a start that has converged with its sigma_i alike (within a factor
+    of 2) and small (0.15 of y's spread) has arrived. With few samples a wrong end can look so too;
+    but wrong ends are many, and two starts seldom meet in one of them. Four random starts advance
+    together; every 20 iterations the worse half of those still running is dropped, down to two. If
+    the best of them has arrived, a second one agrees with it, and there are ten samples a weight,
+    that is all. Otherwise they and further random starts are recombined
+    (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
+    for three generations more, and with fewer than five until all starts are spent: there a wrong
+    end may draw both populations before either has seen the right one.
+
+    x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
+    they have found the same thing apart. sigma (S, k), gating zero.
+    """
+    count, d = min(BATCH, starts), x.shape[1]
+    rows = random_rows(count, k, d, generator, x.dtype)
+    ends = _heat(x, y, rows, nonlinearity, iterations, tolerance)
+    if starts < count + 2:
+        return ends
+    share = len(y) / (k * d)
+    if (pair := _pair(ends, y)) and share >= _SCARCE:
+        return ends[pair]
+    patience = starts if share < _VERY_SCARCE else _PATIENCE if share < _SCARCE else 0
+    return recombine(
+        x,
+        y,
+        k,
+        nonlinearity,
+        generator,
+        ends,
+        starts=starts - count,
+        patience=patience,
+        tolerance=tolerance,
+    )
+
+
+def race_gates(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    nonlinearity: Nonlinearity,
+    generator: torch.Generator,
+    *,
+    iterations: int = 100,
+    tolerance: float = 1.0,
+) -> EMResult:
+    """The two best of eight starts of EM with random gates, which are learned from the start.
+
+    With flat gates, as in ``race``, experts that overlap and are told apart by x alone (a change
+    point in time, say) look like one broad expert, and the search ends in a compromise that the
+    gates can no longer leave. Regressors N(0, I/d), gates five times as long, a sigma each from the
+    spread of y; after 15 iterations the two best go on.
+
+    x (n, d), y (n,) -> ends, best first; sigma (2, k).
+    """
+    shape = (_GATED, k, x.shape[1])
+    rows = random_rows(*shape, generator, x.dtype)
+    gates = _STEEP * random_rows(*shape, generator, x.dtype)
+    gates, sigma = gates - gates[:, -1:], y.std().expand(shape[:2])
+    passes = 0
+    for budget in (_FIRST, iterations):
+        fit = expectation_maximisation(
+            x,
+            y,
+            rows,
+            gates,
+            sigma,
+            nonlinearity,
+            learn=("regressors", "gating", "sigmas"),
+            iterations=budget,
+            tolerance=tolerance,
+        )
+        passes += fit.passes
+        fit = joined([fit])[:_LAST]
+        rows, gates, sigma = fit.regressors, fit.gating, fit.sigma
+    return replace(fit, passes=passes)
+
+
+def _pair(ends: EMResult, y: Tensor) -> list[int]:
+    """The first of ``ends``, best first, and the next that agrees with it; empty unless the first
+    has arrived and there is such a one."""
+    if len(ends.sigma) == 0 or not arrived(ends.sigma[0], y):
+        return []
+    best, *others = ends.regressors
+    return next(([0, i] for i, other in enumerate(others, 1) if agree(best, other)), [])
+
+
+def arrived(sigmas: Tensor, y: Tensor) -> bool:
+    """Whether the experts' own noise levels (k,) lie within a factor of two of one another, and all
+    below 0.15 of the spread of y: a compromise between two experts would stand out."""
+    least, most = float(sigmas.min()), float(sigmas.max())
+    return most <= _ALIKE * least and most <= _SMALL * float(y.std())
+
+
+def _heat(
+    x: Tensor,
+    y: Tensor,
+    regressors: Tensor,
+    nonlinearity: Nonlinearity,
+    iterations: int,
+    tolerance: float,
+) -> EMResult:
+    """The ends of one batch, best first: rounds of 20 iterations until it is settled or all have
+    ended."""
+    sigma, ended, passes = y.std().expand(regressors.shape[:2]), [], 0
+    for spent in range(0, iterations, _ROUND):
+        left = min(_ROUND, iterations - spent)
+        fit = anneal(x, y, regressors, sigma, nonlinearity, left, tolerance)
+        passes += fit.passes
+        done = fit.converged | (spent + _ROUND >= iterations)
+        ended.append(fit[done.nonzero()[:, 0]])
+        running = (~done).nonzero()[:, 0]
+        if len(running) == 0 or _pair(joined(ended), y):
+            break
+        order = fit.log_likelihood[running].argsort(descending=True)
+        running = running[order[: max(_LAST, (len(running) + 1) // 2)]]
+        regressors, sigma = fit.regressors[running], fit.sigma[running]
+    return replace(joined(ended), passes=passes)

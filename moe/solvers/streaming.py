@@ -1,0 +1,216 @@
+"""Moments of data that never fit in memory: from chunks, from arrays on disk, from Dask arrays."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from moe.checks import check_experts, check_positive
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.estimate import (
+    DIRECT_FEATURES,
+    SAMPLES_PER_FEATURE,
+    TOLERANCE,
+    Method,
+    Moments,
+    ScoreMoment,
+    whiten,
+)
+from moe.moments.hermite import feature_count, hermite_from_powers
+from moe.moments.least_squares import PowerSums, fit_matrix_free, power_sums
+from moe.moments.passes import Passes, open_source
+from moe.moments.transforms import OutputTransform, output_transform
+from moe.solvers.l4 import L4Moments, NoMinimumError, noise_level
+
+
+def stream_moments(
+    source: Any,
+    transform: OutputTransform,
+    *,
+    basis: Tensor | None = None,
+    method: Method = "average",
+    workers: int = 1,
+) -> Moments:
+    """`Moments` of all samples of ``source``, in one pass; memory does not grow with n.
+
+    source, workers: chunks, functions that return chunks, arrays on disk or Dask arrays, and among
+    how many processes they are divided; see `moe.moments.passes.open_source`.
+    transform, basis, method: see `Moments`.
+
+    Raises TypeError or ValueError for a source or samples that cannot be used, naming the chunk.
+    """
+    return open_source(source, workers).fold(_Accumulate(transform, basis, method))
+
+
+def stream_l4_moments(
+    source: Any,
+    k: int,
+    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
+    sigma: float | None = None,
+    *,
+    method: Literal["auto", "average", "least_squares"] = "auto",
+    workers: int = 1,
+) -> tuple[L4Moments, Tensor]:
+    """What L_4 needs of the samples, and E[y x] (d,): ``minimise_l4(*stream_l4_moments(...), g)``.
+
+    The first pass over ``source`` (see `stream_moments`) gives M, E[y x] and, where ``sigma`` is
+    None, the noise level from the variance of y (Q_2 and c_2 do not depend on sigma: derived); the
+    second one T in M's top-k eigenspace. Those two passes suffice for the plain average (memory
+    O(d^2 + k^4)) and for least squares on few features, d <= 12 and k <= 4; beyond, each iteration
+    of conjugate gradients is one more pass, about five in all with many samples. "auto" chooses as
+    `moe.moments.estimate.score_moment` does. In float64; inputs are taken to be N(0, I).
+
+    Raises TypeError for a source that can be iterated over only once, NoMinimumError where M has
+    fewer than k positive eigenvalues, and as `stream_moments`.
+    """
+    if method not in ("auto", "average", "least_squares"):
+        raise ValueError(f"method: expected 'auto', 'average' or 'least_squares', got {method!r}")
+    k = check_experts(k, sys.maxsize)
+    passes = open_source(source, workers)
+    if not passes.again:
+        raise TypeError(
+            "source: expected chunks that can be iterated over again (T needs a second pass after "
+            f"M), got a {type(source).__name__}; pass a list of functions that return the chunks, "
+            "an object whose __iter__ starts anew, or a pair of arrays"
+        )
+    g = as_nonlinearity(nonlinearity)
+    known = None if sigma is None else check_positive(sigma, "sigma")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="nonlinearity .* is even")
+        quadratic = output_transform(g, known or 0.0, 2)
+    first = passes.fold(_Gather(quadratic, method))
+    second = _estimate(passes, first, quadratic, method)
+    check_experts(k, len(first.outputs))
+    try:
+        whitening = whiten(second.tensor, k)
+    except ValueError as error:
+        raise NoMinimumError(str(error)) from error
+    level = first.noise_level(g) if known is None else known
+    quartic = output_transform(g, level, 4)
+    inside = passes.fold(_Gather(quartic, method, whitening.basis))
+    if inside.count != first.count:
+        raise ValueError(
+            f"source: expected the same samples in every pass, got {first.count} in the first "
+            f"and {inside.count} in the second"
+        )
+    fourth = _estimate(passes, inside, quartic, method, whitening.basis)
+    moments = L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
+    return moments, first.outputs / first.count
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What one pass gathers: the outputs' mean and squared deviations, sum y x, and moments."""
+
+    count: int
+    mean: float
+    deviations: float
+    outputs: Tensor
+    moments: Moments | PowerSums
+
+    def merge(self, other: _Sums) -> _Sums:
+        if len(self.outputs) != len(other.outputs):
+            raise ValueError(
+                "source: expected the same number of columns in all chunks, "
+                f"got {len(self.outputs)} and {len(other.outputs)}"
+            )
+        count, gap = self.count + other.count, other.mean - self.mean
+        return _Sums(
+            count,
+            self.mean + gap * other.count / count,
+            self.deviations + other.deviations + gap**2 * self.count * other.count / count,
+            self.outputs + other.outputs,
+            copy(self.moments).merge(other.moments),  # type: ignore[arg-type]
+        )
+
+    def noise_level(self, g: Nonlinearity) -> float:
+        return noise_level(self.deviations / max(self.count - 1, 1), g)
+
+
+@dataclass(frozen=True, eq=False)
+class _Accumulate:
+    transform: OutputTransform
+    basis: Tensor | None
+    method: Method
+
+    def __call__(self, x: Tensor, y: Tensor) -> Moments:
+        return Moments(self.transform, x.shape[1], self.basis, self.method).update(x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Gather:
+    transform: OutputTransform
+    method: str
+    basis: Tensor | None = None
+
+    def __call__(self, x: Tensor, y: Tensor) -> _Sums:
+        x, y = x.double(), y.double()
+        moments: Moments | PowerSums
+        if self.method == "average":
+            moments = _Accumulate(self.transform, self.basis, "average")(x, y)
+        elif _features(self.transform, x.shape[1], self.basis) <= DIRECT_FEATURES:
+            moments = _Accumulate(self.transform, self.basis, "least_squares")(x, y)
+        else:
+            moments = _Product(self.transform, self.basis, None)(x, y)
+        mean = y.mean()
+        return _Sums(len(y), float(mean), float((y - mean).square().sum()), y @ x, moments)
+
+
+@dataclass(frozen=True, eq=False)
+class _Product:
+    transform: OutputTransform
+    basis: Tensor | None
+    coefficients: Sequence[Tensor] | None
+
+    def __call__(self, x: Tensor, y: Tensor) -> PowerSums:
+        x, q = x.double(), self.transform(y.double()) / self.transform.normaliser
+        return power_sums(x, q, self.transform.degree, self.basis, self.coefficients)
+
+
+def _features(transform: OutputTransform, d: int, basis: Tensor | None) -> int:
+    return feature_count(d if basis is None else basis.shape[1], transform.degree)
+
+
+def _estimate(
+    passes: Passes,
+    sums: _Sums,
+    transform: OutputTransform,
+    method: str,
+    basis: Tensor | None = None,
+) -> ScoreMoment:
+    """The moment from what a pass has gathered, with more passes where least squares need them."""
+    degree, moments, n = transform.degree, sums.moments, sums.count
+    order = len(sums.outputs) if basis is None else basis.shape[1]
+    features = feature_count(order, degree)
+    enough = method == "least_squares" or n >= SAMPLES_PER_FEATURE[degree] * features
+    if method != "average" and enough:
+        if isinstance(moments, Moments):
+            try:
+                return ScoreMoment(moments.tensor(), "least_squares", n, features)
+            except ValueError:
+                if method == "least_squares":
+                    raise
+        else:
+            fit, converged = fit_matrix_free(
+                lambda c: moments if c is None else passes.fold(_Product(transform, basis, c)),
+                *(order, degree, TOLERANCE, torch.float64),
+            )
+            if not converged:
+                warnings.warn(
+                    "stream_l4_moments: conjugate gradients stopped before they converged; are the "
+                    "inputs close to N(0, I), and n well above the number of features?",
+                    stacklevel=3,
+                )
+            return ScoreMoment(fit, "least_squares", n, features, converged)
+    if isinstance(moments, Moments):
+        average = moments.tensor("average")
+    else:
+        average = hermite_from_powers(moments.powers) / n
+    return ScoreMoment(average, "average", n, features)
