@@ -107,8 +107,21 @@ def test_first_steps_are_tried_together_as_they_would_be_alone() -> None:
         else:
             alone = headline.run(replace(spec, squared_optimiser=optimiser, squared_step=step))
         torch.testing.assert_close(alone.regressor[loss][-1], errors, rtol=1e-4, atol=1e-6)
+        if loss == "squared loss":
+            kept = tuning.kept[loss, optimiser, step]
+            torch.testing.assert_close(alone.oracle[loss], kept, rtol=1e-4, atol=1e-6)
     best = min((float(e.mean()), key) for key, e in tuning.errors.items() if key[0] == "L_4")
     assert tuning.best("L_4") == best[1][1:] and tuning.spec.l4_step == best[1][2]
+
+
+def test_a_step_that_leaves_the_truth_is_no_contestant() -> None:
+    key = "squared loss", "adam"
+    errors = {(*key, step): torch.tensor([e]) for step, e in ((0.1, 0.5), (0.3, 0.4), (1.0, 0.2))}
+    kept = {(*key, step): torch.tensor([e]) for step, e in ((0.1, 0.01), (0.3, 0.04), (1.0, 0.5))}
+    tuning = headline_steps.Tuning(SMALL, errors, kept)
+    assert tuning.best("squared loss") == ("adam", 0.3) and not tuning.at_edge("squared loss")
+    free = headline_steps.Tuning(SMALL, errors, {})
+    assert free.best("squared loss") == ("adam", 1.0) and free.at_edge("squared loss")
 
 
 def test_recovery_ends_at_the_oracle_at_every_size() -> None:

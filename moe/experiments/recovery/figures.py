@@ -217,6 +217,8 @@ def first_steps(tunings: dict[str, Tuning]) -> str:
         cells = []
         for tuning in tunings.values():
             mean = f"{float(tuning.errors[loss, optimiser, step].mean()):.2f}"
+            if (loss, optimiser, step) in tuning.kept:
+                mean += f" ({float(tuning.kept[loss, optimiser, step].mean()):.2f})"
             cells.append(f"**{mean}**" if tuning.best(loss) == (optimiser, step) else mean)
         lines.append(_row(_LABELS[loss], optimiser.upper()[:4], f"{step:g}", *cells))
     return "\n".join(lines)
