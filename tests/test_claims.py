@@ -110,6 +110,7 @@ def test_the_ledger_of_a_built_book(tiny: Path) -> None:
     assert "One is measured: 1 (0.5 to 2)." in words(page(tiny, "index"))
     assert "Many are one paper, recalled Not tried at this size cell" in words(ledger)
     counts, first, *_ = [words(table) for table in ledger.select("table")]
+    assert counts.startswith("outcome paper derived here all")
     assert counts.endswith("all 1 1 2")
     assert first.startswith("Statement Source Outcome One is")
     box = words(chapter.select("div.claims")[0])

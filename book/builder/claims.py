@@ -72,11 +72,11 @@ def verdict(record: Record) -> str:
 
 
 def mark(record: Record) -> str:
-    return (
-        str(record["source"])
-        .replace("slides", "authors' slides")
-        .replace("derived", "derived here")
-    )
+    return _shown(str(record["source"]))
+
+
+def _shown(source: str) -> str:
+    return source.replace("slides", "authors' slides").replace("derived", "derived here")
 
 
 def came(record: Record) -> str:
@@ -117,32 +117,34 @@ def problems(rows: Sequence[Record]) -> list[str]:
 
 
 def counts(rows: Sequence[Record]) -> str:
-    """How many claims of which source came to which verdict, as a Markdown table."""
-    seen = [verdict(row) for row in rows]
-    columns = [v for v in (*VERDICTS, UNTRIED, UNSEEN) if v in seen]
-    lines = [_row("said by", *columns, "all"), _row(*["---"] * (len(columns) + 2))]
-    marks = [*sorted({row["source"] for row in rows if row["source"]}, key=_order)]
-    for source in marks:
-        own = [verdict(row) for row in rows if row["source"] == source]
-        lines.append(
-            _row(mark({"source": source}), *(own.count(c) or "" for c in columns), len(own))
-        )
-    totals = [f"**{seen.count(column)}**" for column in columns]
-    return "\n".join([*lines, _row("**all**", *totals, f"**{len(rows)}**")]) + "\n"
+    """How many claims came to which verdict, and who says them first, as a Markdown table.
+
+    Who: the first of a claim's marks in the order of SOURCES; a claim of the paper that was
+    derived again counts as the paper's.
+    """
+    seen = [(_who(row), verdict(row)) for row in rows if row["source"]]
+    who = [source for source in SOURCES if any(source == s for s, _ in seen)]
+    lines = [_row("outcome", *map(_shown, who), "all"), _row("---", *["---:"] * (len(who) + 1))]
+    for outcome in (*VERDICTS, UNTRIED):
+        own = [source for source, came in seen if came == outcome]
+        if own:
+            lines.append(_row(outcome, *(own.count(source) or "" for source in who), len(own)))
+    totals = (f"**{sum(s == source for s, _ in seen)}**" for source in who)
+    return "\n".join([*lines, _row("**all**", *totals, f"**{len(seen)}**")]) + "\n"
 
 
-def _order(source: str) -> tuple[int, ...]:
-    return tuple(list(SOURCES).index(part) for part in source.split(", "))
+def _who(row: Record) -> str:
+    return str(min(row["source"].split(", "), key=list(SOURCES).index))
 
 
-def tables(rows: Sequence[Record]) -> str:
+def tables(rows: Sequence[Record], titles: Mapping[str, str]) -> str:
     """One table a chapter: the statement, with a link to its cell; the source; what came of it."""
-    return "\n".join(_tables(rows)) or "No chapter has been executed yet.\n"
+    return "\n".join(_tables(rows, titles)) or "No chapter has been executed yet.\n"
 
 
-def _tables(rows: Sequence[Record]) -> Iterator[str]:
+def _tables(rows: Sequence[Record], titles: Mapping[str, str]) -> Iterator[str]:
     for document in dict.fromkeys(row["chapter"] for row in rows):
-        yield f"## {{doc}}`/{document}`\n"
+        yield f"## {titles[document]}\n\nThe chapter: {{doc}}`/{document}`.\n"
         yield "| Statement | Source | Outcome | |\n|---|---|---|---|"
         for row in rows:
             if row["chapter"] != document:

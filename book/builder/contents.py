@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,12 @@ class Chapter:
     @cached_property
     def text(self) -> str:
         return self.source.read_text(encoding="utf-8")
+
+    @property
+    def title(self) -> str:
+        """The first heading, else the file's name."""
+        found = re.search(r"(?m)^# (.+)$", self.text)
+        return found[1].strip() if found else self.name
 
     @cached_property
     def is_notebook(self) -> bool:

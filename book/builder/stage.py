@@ -51,7 +51,7 @@ def stage(
     generated = {
         "runs.txt": runs_table(made),
         "versions.txt": versions_table(made),
-        "claims.txt": ledger.tables(rows),
+        "claims.txt": ledger.tables(rows, {c.document: c.title for c in chapters}),
         "counts.txt": ledger.counts(rows),
         "claims.json": ledger.as_json(rows, made),
     }
