@@ -101,13 +101,16 @@ def test_a_rate_that_rises_with_the_dimension_is_noticed() -> None:
         DimensionSpec(dimensions=(6, 20, 100)),
         0.55 * one,
         0.55 * one,
-        one,
+        0.55 * one,
+        0.5 * one,
         0.5 * one,
         *full(2, 4) / 2,
     )
     assert claims.same_in_every_dimension(record).holds
     rising = changed(record.fresh, (2, 0), 0.53)  # 6 per cent, in one trial
     assert not claims.same_in_every_dimension(replace(record, fresh=rising)).holds
+    steeper = changed(record.descent_fresh, (2, 0), 0.53)
+    assert not claims.same_in_every_dimension(replace(record, descent_fresh=steeper)).holds
     below = replace(record, em_predicted=0.49 * one)  # the enclosure is broken
     assert not claims.same_in_every_dimension(below).holds
 

@@ -91,6 +91,9 @@ def test_annealing_is_soft_first_and_cool_last() -> None:
         name: torch.full((20, 3), level)
         for name, level in (("sigma held", 0.1), ("sigma learned", 1.2))
     }
+    assert not verdicts.anneals(soft, path, 0.05, log(4)).holds  # soft to the end
+    soft["sigma learned"] = torch.linspace(1.2, 0.59, 20)[:, None].repeat(1, 3)
+    soft["sigma learned"][1] = 1.2
     assert verdicts.anneals(soft, path, 0.05, log(4)).holds
     assert not verdicts.anneals(soft, path + 0.02, 0.05, log(4)).holds  # never at the truth
     hard = soft | {"sigma learned": torch.full((20, 3), 0.6)}

@@ -99,6 +99,7 @@ def test_rate_for_two_experts_does_not_see_scale(separation: gating_rates.Separa
 def test_rates_do_not_depend_on_the_dimension(dimension: gating_rates.DimensionRecord) -> None:
     """Fresh data from below, the sample's own information from above."""
     assert bool(((dimension.fresh / dimension.em_limit - 1).abs() < 0.06).all())
+    assert bool(((dimension.descent_fresh / dimension.descent_limit - 1).abs() < 0.06).all())
     assert bool((dimension.em_predicted > 0.99 * dimension.fresh).all())
     assert bool(((dimension.descent / dimension.descent_limit - 1).abs() < 0.15).all())
     with pytest.raises(ValueError, match="dimensions"):
@@ -122,7 +123,8 @@ def test_the_slowest_direction_has_the_rate_and_is_slowest() -> None:
 
     assert rate(own.slowest) == pytest.approx(own.em_rate)
     assert max(rate(v) for v in normal(200, 8, purpose="ways")) < own.em_rate
-    assert gating_rates.fresh_rate(own, model, x, y) == pytest.approx(own.em_rate)
+    rates = (own.em_rate, own.gradient_rate)
+    assert gating_rates.fresh_rates(own, model, x, y) == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("g", ["linear", "relu"])

@@ -107,16 +107,29 @@ def compare_pairs(gate_norm: float, noise: float, seed: int = 0) -> tuple[float,
     return apart, float(z.abs().max())
 
 
-def fresh_rate(fitted: GateInformation, model: MoE, x: Tensor, y: Tensor) -> float:
-    """E Var_r <v, x> / E Var_p <v, x> at ``model`` on a sample that ``fitted`` has not seen, v its
-    slowest direction: at most the population's rate, up to the sample's error."""
-    rows = pad(fitted.slowest.view(model.k - 1, model.d), (0, 0, 0, 1))
-    along = x @ rows.T
+def fresh_rates(fitted: GateInformation, model: MoE, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Rates of EM and of gradient descent at ``model`` on a sample that ``fitted`` has not seen, in
+    the directions that are extreme for ``fitted``: EM's slowest one, and the flattest and the
+    steepest of the Hessian. At most the population's rates, up to the sample's error."""
+    _, axes = torch.linalg.eigh(fitted.observed)
+    missing, complete = _in_direction(fitted.slowest, model, x, y)
+    flat, steep = (
+        complete_ - missing_
+        for missing_, complete_ in (
+            _in_direction(v, model, x, y) for v in (axes[:, 0], axes[:, -1])
+        )
+    )
+    return missing / complete, (steep - flat) / (steep + flat)
+
+
+def _in_direction(direction: Tensor, model: MoE, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """E Var_r <v, x> and E Var_p <v, x>, v = ``direction`` ((k - 1) d,)."""
+    along = x @ pad(direction.view(model.k - 1, model.d), (0, 0, 0, 1)).T
     missing, complete = (
-        ((share * along.square()).sum(1) - (share * along).sum(1).square()).mean()
+        float(((share * along.square()).sum(1) - (share * along).sum(1).square()).mean())
         for share in (model.responsibilities(x, y), model.gate(x))
     )
-    return float(missing / complete)
+    return missing, complete
 
 
 def run_em(
@@ -204,15 +217,16 @@ class DimensionSpec:
 @dataclass(frozen=True, eq=False)
 class DimensionRecord:
     """EM's rate measured (dimensions, trials) and predicted from the same sample's information;
-    descent (dimensions, trials): gradient descent's rate from the Hessian; fresh (dimensions,
-    trials): ``fresh_rate`` on ``population`` samples; em_limit, descent_limit (trials,): both rates
-    for the population, from as large a sample in 2k dimensions."""
+    descent (dimensions, trials): gradient descent's rate from the Hessian; fresh, descent_fresh
+    (dimensions, trials): ``fresh_rates`` on ``population`` samples; em_limit, descent_limit
+    (trials,): both rates for the population, from as large a sample in 2k dimensions."""
 
     spec: DimensionSpec
     em_measured: Tensor
     em_predicted: Tensor
     descent: Tensor
     fresh: Tensor
+    descent_fresh: Tensor
     em_limit: Tensor
     descent_limit: Tensor
 
@@ -241,9 +255,9 @@ def run_dimension(spec: DimensionSpec) -> DimensionRecord:
             here = _embed(small, d)
             measured, at_best = run_em(here, spec.n, 35, spec.seed, d, trial)
             large = here.sample(spec.population, stream("fresh", spec.seed, d, trial))
-            fresh = fresh_rate(at_best, here, *large)
-            rows.append([measured, at_best.em_rate, at_best.gradient_rate, fresh])
-    shape = (spec.trials, len(spec.dimensions), 4)
+            fresh = fresh_rates(at_best, here, *large)
+            rows.append([measured, at_best.em_rate, at_best.gradient_rate, *fresh])
+    shape = (spec.trials, len(spec.dimensions), 5)
     table = torch.tensor(rows, dtype=torch.float64).view(shape).permute(2, 1, 0)
     return DimensionRecord(spec, *table, *torch.tensor(limits, dtype=torch.float64).T)
 

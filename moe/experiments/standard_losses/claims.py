@@ -90,13 +90,15 @@ def seldom_stuck_when_learned(families: Mapping[str, Sequence[EMShares]]) -> Fin
 
 
 def anneals(entropy: Mapping[str, Tensor], sigma: Tensor, truth: float, k_log: float) -> Finding:
-    """First responsibilities: nearly hard with sigma held, nearly uniform when learned; and the
-    learned sigma (T, S) falls from one to the truth, slowly. The value is the first, learned."""
+    """First responsibilities: nearly hard with sigma held, nearly uniform when learned; the learned
+    sigma (T, S) falls from one to the truth, slowly, and the last responsibilities are less than
+    half as soft as the first. The value is the first, learned."""
     held = float(entropy["sigma held"][1].median())
     learned = float(entropy["sigma learned"][1].median())
     path = sigma.median(1).values
+    hardens = float(entropy["sigma learned"][-1].median()) < 0.5 * learned
     cools = path[0] == 1 and path[5] > 4 * truth and path[-1] < 1.2 * truth
-    return Finding(bool(held < 0.15 and learned > k_log / 2 and cools), learned)
+    return Finding(bool(held < 0.15 and learned > k_log / 2 and cools and hardens), learned)
 
 
 def _of(share: Share, holds: bool | None) -> Finding:

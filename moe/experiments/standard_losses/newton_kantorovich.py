@@ -6,9 +6,10 @@ r = (lam / K)(1 - sqrt(1 - 2 h)) holds exactly one critical point, a strict mini
 at least lam - K r (Newton, Kantorovich; the chapter has a short proof).
 
 What bounds the quadrature error is *estimated*: the difference of two rules, of which the reported
-one is much the finer. For the squared loss everything else is derived: the third derivative at
-theta, and a bound of the fourth for the rest of the ball. For the likelihood K is estimated too:
-twice the largest third derivative seen at some points of the ball.
+one is much the finer. For the squared loss the form of K is derived: the norm of the third
+derivatives at theta (coarse rule, a tenth added for its error: an allowance), and a bound of the
+fourth for the rest of the ball. For the likelihood K is estimated too: twice the largest third
+derivative seen at some points of the ball.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Population losses by quadrature, with exact derivatives: where spurious minima are certified.
+"""Population losses by quadrature, with exact gradients and Hessians, for certificates of minima.
 
 Each loss is E l(z; y), z = (eta_1..eta_k, omega_1..omega_{k-1}) the linear predictors <a_i, x> and
 <w_i, x> of linear experts. Parameters are one vector theta = (a_1, ..., a_k, w_1, ..., w_{k-1}).
