@@ -44,7 +44,7 @@ def test_slopes_of_another_power_are_noticed() -> None:
 
 def test_an_interval_so_wide_that_it_contains_minus_one_says_nothing() -> None:
     loose = cell(sets=4)
-    scatter = torch.tensor([[1, 1, 1, 1], [0.3, 0.6, 2, 4], [0.05, 0.4, 3, 9]], dtype=torch.float64)
+    scatter = torch.tensor([[1, 1, 1, 1], [0.3, 0.6, 3, 6], [0.05, 0.6, 3, 9]], dtype=torch.float64)
     wide = replace(loose, errors={"average": loose.errors["average"] * scatter})
     assert judge.last_slopes([wide]).holds is None
 
@@ -130,7 +130,10 @@ def test_more_starts_must_help_more_often_than_they_harm() -> None:
 def test_a_constant_multiple_does_not_grow() -> None:
     assert judge.multiple_grows([onset([1] * 9, d=10), onset([2] * 9, d=20)]).holds
     mostly = onset([1] * 4 + [2] * 5, d=20)  # the median is a step higher, the data sets are not
-    assert not judge.multiple_grows([onset([1] * 5 + [2] * 4, d=10), mostly]).holds
+    mixed = onset([1] * 5 + [2] * 4, d=10)
+    assert judge.multiple_grows([mixed, mostly]).holds is False
+    less, more = onset([1] * 3 + [2] * 3, d=10), onset([1] * 2 + [2] * 4, d=20)
+    assert judge.multiple_grows([less, more]).holds is None
     assert not judge.multiple_grows([onset([2] * 9, d=10), onset([2] * 9, d=20)]).holds
     assert not judge.multiple_grows([onset([1] * 9), onset([3] * 9), onset([2] * 9)]).holds
 
