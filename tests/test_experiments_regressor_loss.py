@@ -22,6 +22,7 @@ from moe.experiments.regressor_loss import figures as pictures
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.experiments.regressor_loss import three_forms
 from moe.experiments.regressor_loss import weights as l4_weights
+from moe.landscape import critical_points, largest_delta
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
 from moe.losses import l4_moments, l4_population
 from moe.metrics import regressor_error_of
@@ -241,6 +242,16 @@ def test_delta_makes_random_starts_share_where_the_minimum_next_to_the_truth_say
     assert 0.2 < float(weights.shared[-1]) < 0.9
     assert float(weights.lowest[-1]) < float(weights.value[-1])
     assert float(weights.ridge[-1]) < 0.02  # the minimum that Newton follows looks harmless
+
+
+def test_beyond_the_second_branch_of_the_threshold_no_rows_share() -> None:
+    """p = (0.4, 0.6), mu = 0.5, lambda = 2 < (mu + 1) / p_max: delta* = 4 lambda p_min = 3.2."""
+    p = torch.tensor([0.4, 0.6], dtype=torch.float64)
+    assert largest_delta(p, 0.5, 2.0) == pytest.approx(3.2)
+    points = critical_points(p, 0.5, 2.0, delta=3.3)
+    minima = [i for i, kind in enumerate(points.kinds) if kind in ("truth", "spurious minimum")]
+    seats = {tuple(sorted(map(tuple, points.supports[i].long().tolist()))) for i in minima}
+    assert seats == {((0, 0), (0, 1))}  # one row at the commonest expert, one zero
 
 
 def test_exact_moments_with_gates_are_those_without() -> None:

@@ -65,7 +65,7 @@ def as_simulated(angles: Sequence[Tensor], laws: Sequence[ErrorLaw]) -> Finding:
     rows = list(zip(seen, expected, wrong, strict=True))
     rows.append((seen[1] - seen[0], expected[1] - expected[0], math.hypot(*wrong)))
     right = all(abs(s - e) < 4 * w and w < 0.1 * e for s, e, w in rows)
-    return Finding(right, f"{span([s / e for s, e, _ in rows])} of the law in simulation")
+    return Finding(right, f"{span([s / e for s, e, _ in rows])} of the law")
 
 
 def last_slopes(cells: Sequence[Cell], sizes: int = 3) -> Finding:
