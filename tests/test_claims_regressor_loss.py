@@ -109,13 +109,25 @@ def test_one_data_set_without_a_certificate_and_bounded_losses_are_noticed() -> 
     assert not check.mostly_unbounded(ambient(escape=half)).holds
 
 
-def test_a_factor_that_hardly_ever_is_negative_is_noticed() -> None:
-    trials = 200
-    small = torch.linspace(-1, 3, trials, dtype=torch.float64)
-    assert check.half_fall(torch.stack([small, 0.1 * (small - 0.6)])).holds
-    assert not check.half_fall(torch.stack([small, 0.1 * (small + 0.6)])).holds  # ever fewer
-    assert not check.half_fall(torch.stack([small, 0.1 * (small - 2.5)])).holds  # nearly all
-    assert not check.half_fall(torch.stack([small, small - 0.6])).holds  # no shallower
+def test_losses_that_fall_by_one_row_only_or_ever_less_often_are_noticed() -> None:
+    fourth = torch.linspace(-1, 1, 200, dtype=torch.float64)
+
+    def factors(first: float, last: float) -> torch.Tensor:
+        """The positive term at the smaller and at the larger size, where all is ten times less."""
+        held = tensor(first, last)[:, None]
+        small = tensor(1.0, 0.1)[:, None]
+        return small * torch.stack([held - fourth, 2 * held + 2 * fourth])
+
+    assert check.one_or_two_fall(factors(0.4, 0.2)).holds
+    assert not check.one_or_two_fall(factors(0.2, 0.4)).holds  # ever fewer
+    assert not check.one_or_two_fall(factors(0.8, 0.6)).holds  # in less than half
+    assert not check.one_or_two_fall(factors(0.4, -0.1)).holds  # both at once
+    one = factors(0.4, 0.2)
+    one[1] = one[1].abs()
+    assert not check.one_or_two_fall(one).holds  # two rows never fall
+    one = factors(0.4, 0.2)
+    one[:, 1] *= 10
+    assert not check.one_or_two_fall(one).holds  # no shallower
 
 
 def fresh(**changes: torch.Tensor) -> l4_stream.Record:

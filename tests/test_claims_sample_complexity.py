@@ -42,6 +42,25 @@ def test_slopes_of_another_power_are_noticed() -> None:
     assert wrong.holds is False and wrong.value == pytest.approx(-0.8)
 
 
+def test_an_interval_so_wide_that_it_contains_minus_one_says_nothing() -> None:
+    loose = cell(sets=4)
+    scatter = torch.tensor([[1, 1, 1, 1], [0.3, 0.6, 3, 6], [0.05, 0.6, 3, 9]], dtype=torch.float64)
+    wide = replace(loose, errors={"average": loose.errors["average"] * scatter})
+    assert judge.last_slopes([wide]).holds is None
+
+
+def test_a_law_that_is_a_tenth_off_or_does_not_grow_as_simulated_is_noticed() -> None:
+    laws = [limit_laws(2, 0.1, 1.0, "linear")["average"].in_dimension(d) for d in (10, 40)]
+    noise = 0.2 * normal(400, 2, purpose="errors")
+    noise = noise - noise.mean()
+    exact = [law.squared_angles * (1 + noise) for law in laws]
+    assert judge.as_simulated(exact, laws).holds
+    assert not judge.as_simulated([exact[0], 1.1 * exact[1]], laws).holds
+    assert not judge.as_simulated([1.1 * exact[0], exact[1]], laws).holds
+    loose = [law.squared_angles * (1 + 5 * noise[:8]) for law in laws]
+    assert not judge.as_simulated(loose, laws).holds  # too few to tell
+
+
 def grown(medians: list[float]) -> list[Cell]:
     """Medians of n E_reg in 50, 100, 200 dimensions, falling like 1/n."""
     n = torch.tensor(SIZES, dtype=torch.float64)[:, None]
@@ -110,6 +129,11 @@ def test_more_starts_must_help_more_often_than_they_harm() -> None:
 
 def test_a_constant_multiple_does_not_grow() -> None:
     assert judge.multiple_grows([onset([1] * 9, d=10), onset([2] * 9, d=20)]).holds
+    mostly = onset([1] * 4 + [2] * 5, d=20)  # the median is a step higher, the data sets are not
+    mixed = onset([1] * 5 + [2] * 4, d=10)
+    assert judge.multiple_grows([mixed, mostly]).holds is False
+    less, more = onset([1] * 3 + [2] * 3, d=10), onset([1] * 2 + [2] * 4, d=20)
+    assert judge.multiple_grows([less, more]).holds is None
     assert not judge.multiple_grows([onset([2] * 9, d=10), onset([2] * 9, d=20)]).holds
     assert not judge.multiple_grows([onset([1] * 9), onset([3] * 9), onset([2] * 9)]).holds
 
@@ -130,10 +154,19 @@ def test_coverage_of_nine_in_ten_is_noticed() -> None:
     name = "covered_gating"
     assert judge.covers([record(name, 0.95, 0.05)], "gating").holds
     assert judge.covers([record(name, 0.91, 0.05)], "gating").holds is False
+    assert judge.covers([record(name, 0.925, 0.1)], "gating").holds is False  # within its interval
+    assert judge.covers([record(name, 0.925, 0.1, sets=8)], "gating").holds is None
     holes = record(name, 0.95, 0.05)
     holes.values[name][3] = math.nan
     found = judge.covers([holes], "gating")
     assert found.holds and isinstance(found.value, float) and math.isfinite(found.value)
+
+
+def test_an_error_at_the_bound_at_one_level_is_not_above_it() -> None:
+    name = "regressors"
+    assert judge.above_the_bound([record(name, 1.05, 0.3), record(name, 1.1, 0.3)], name).holds
+    assert not judge.above_the_bound([record(name, 0.99, 0.3), record(name, 1.2, 0.3)], name).holds
+    assert not judge.above_the_bound([record(name, 1.02, 0.3, sets=40)], name).holds
 
 
 def test_powers_of_k_are_taken_over_the_cells_whose_law_is_known() -> None:

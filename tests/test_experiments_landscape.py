@@ -154,23 +154,39 @@ def test_the_lowest_points_of_the_torus_are_the_truths() -> None:
 
 
 def test_flat_local_minima_of_the_torus_are_no_minima_of_l4() -> None:
-    """At the crosses of the first two panels one length is zero and the surface is flat around;
-    in the third both are positive, the surface has a strict minimum, and so has L_4."""
+    """At the crosses of the first two panels one length is zero, and the surface is level along two
+    lines and rises between them; in the third both are positive, the surface has a strict minimum,
+    and so has L_4."""
     record = landscape_torus.run(landscape_torus.Spec(resolution=5))
-    assert record.zero_at_crosses == (True, True, False, None)
+    shorter = record.lengths_at_cross.amin(1)
+    assert shorter[:2].tolist() == [0, 0] and bool(shorter[3].isinf())
+    assert float(shorter[2]) == pytest.approx(9 / (9 - 2 * (2 - 1)))  # part 2 of the theorem
+    zero = (shorter == 0).tolist()
     near = 0.15 * (2 * torch.rand(4_000, 2, generator=stream("angles", 0), dtype=torch.float64) - 1)
-    for (mu, lam), flat in list(zip(record.spec.weights, record.zero_at_crosses, strict=True))[:3]:
+    for (mu, lam), flat in list(zip(record.spec.weights, zero, strict=True))[:3]:
         cross = float(landscape_torus.over_lengths(torch.zeros(2).double(), 0.5, mu, lam))
         values = landscape_torus.over_lengths(near, 0.5, mu, lam)
         along = torch.stack([near[:, 0], torch.zeros(len(near)).double()], -1)
         rise = landscape_torus.over_lengths(along, 0.5, mu, lam) - cross
         assert float(values.min()) >= cross - 1e-12  # a local minimum of the surface
         assert bool((rise[near[:, 0].abs() > 0.02] < 1e-12).any()) == flat
+        between = (near.abs() > 0.05).all(-1)
+        assert bool((values[between] > cross + 1e-3).all())
         half = torch.tensor([0.5, 0.5], dtype=torch.float64)
         points = critical_points(half, mu, lam)
         pattern = "a|0" if flat else "a|a"
         kinds = {points.kinds[i] for i, code in enumerate(points.patterns) if code == pattern}
         assert kinds == {"strict saddle" if flat else "spurious minimum"}
+
+
+def test_the_conditions_of_the_claims_on_minima_are_needed() -> None:
+    thirds = torch.full((3,), 1 / 3, dtype=torch.float64)
+    points = critical_points(thirds, 1.5, 9.0, rows=2)  # mu > 1: both rows at one expert
+    minima = torch.tensor([kind in ("truth", "spurious minimum") for kind in points.kinds])
+    assert int((points.supports[minima].any(-2).sum(-1) == 1).sum()) == 3
+    rare = torch.tensor([0.05, 0.05, 0.9], dtype=torch.float64)
+    unbounded = critical_points(rare, 1.5, 5.0)  # mu > 1, lambda > (mu + 1) / p_max, no minimum
+    assert set(unbounded.kinds) <= {"strict saddle", "maximum"}
 
 
 def test_random_starts_end_where_the_lines_say() -> None:

@@ -22,6 +22,7 @@ from moe.experiments.regressor_loss import figures as pictures
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.experiments.regressor_loss import three_forms
 from moe.experiments.regressor_loss import weights as l4_weights
+from moe.landscape import critical_points, largest_delta
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
 from moe.losses import l4_moments, l4_population
 from moe.metrics import regressor_error_of
@@ -194,11 +195,12 @@ def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
     second, pair = normal(4, 4, purpose="second"), normal(16, 16, purpose="fourth")
     fourth = (pair + pair.T).reshape(4, 4, 4, 4)
     e = normal(4, purpose="direction")
-    factor = l4_ambient.quartic_coefficient(e, second, fourth, 0.5, 10.0)
-    rows = torch.zeros(2, 4, dtype=torch.float64)
-    rows[0] = 1e3 * e / e.norm()
-    value = l4_moments(rows, second, fourth, 0.5, 10.0, 0.3)
-    assert float(value) / 1e12 == pytest.approx(float(factor), rel=1e-3)
+    for moving in (1, 2, 3):
+        factor = l4_ambient.quartic_coefficient(e, second, fourth, 0.5, 10.0, moving)
+        rows = torch.zeros(3, 4, dtype=torch.float64)
+        rows[:moving] = 1e3 * e / e.norm()
+        value = l4_moments(rows, second, fourth, 0.5, 10.0, 0.3)
+        assert float(value) / 1e12 == pytest.approx(float(factor), rel=1e-3)
 
 
 def test_figures_draw(forms: three_forms.Record, ambient: l4_ambient.Record) -> None:
@@ -240,6 +242,24 @@ def test_delta_makes_random_starts_share_where_the_minimum_next_to_the_truth_say
     assert 0.2 < float(weights.shared[-1]) < 0.9
     assert float(weights.lowest[-1]) < float(weights.value[-1])
     assert float(weights.ridge[-1]) < 0.02  # the minimum that Newton follows looks harmless
+
+
+def test_beyond_the_second_branch_of_the_threshold_no_rows_share() -> None:
+    """p = (0.4, 0.6), mu = 0.5, lambda = 2 < (mu + 1) / p_max: delta* = 4 lambda p_min = 3.2."""
+    p = torch.tensor([0.4, 0.6], dtype=torch.float64)
+    assert largest_delta(p, 0.5, 2.0) == pytest.approx(3.2)
+    points = critical_points(p, 0.5, 2.0, delta=3.3)
+    minima = [i for i, kind in enumerate(points.kinds) if kind in ("truth", "spurious minimum")]
+    seats = {tuple(sorted(map(tuple, points.supports[i].long().tolist()))) for i in minima}
+    assert seats == {((0, 0), (0, 1))}  # one row at the commonest expert, one zero
+
+
+def test_exact_moments_with_gates_are_those_without() -> None:
+    model = random_moe(2, 3, sigma=0.3, generator=stream("truth", 1))
+    a, p = model.regressors, exact_proportions(model)
+    for name in ("linear", "relu"):
+        found = three_forms.exact_moment(model, name, 2)
+        torch.testing.assert_close(found, (a.T * p) @ a, atol=1e-7, rtol=0)
 
 
 def test_third_order_loss_is_bounded_and_not_benign() -> None:
@@ -344,7 +364,7 @@ def test_outside_the_span_the_slides_form_has_one_gain_and_one_loss() -> None:
 
 def test_one_direction_is_the_whole_tensors_along_it() -> None:
     base = l4_descent.Spec(k=2, d=3)
-    (factor,) = l4_ambient.along_one_direction(base, (3_000,), 1).flatten().tolist()
+    factors = l4_ambient.along_one_direction(base, (3_000,), 1).flatten().tolist()
     one = replace(base, n=3_000, seed=child_seed(0, "direction", 3_000, 0))
     truth, x, y = l4_descent.draw(one)
     e = torch.linalg.cross(*truth)
@@ -352,8 +372,24 @@ def test_one_direction_is_the_whole_tensors_along_it() -> None:
         score_moment(x, y, output_transform("linear", base.sigma, m), "average").tensor
         for m in (2, 4)
     )
-    whole = l4_ambient.quartic_coefficient(e, second, fourth, base.mu, base.lam)
-    assert factor == pytest.approx(float(whole), rel=1e-9)
+    for rows, factor in zip((1, 2), factors, strict=True):
+        whole = l4_ambient.quartic_coefficient(e, second, fourth, base.mu, base.lam, rows)
+        assert factor == pytest.approx(float(whole), rel=1e-9)
+
+
+def test_with_samples_l4_is_in_the_limit_unbounded_below() -> None:
+    """Proposition: one row falls in half of the data sets, two rows in the other half."""
+    base = l4_descent.Spec(k=2, d=3)
+    falls = l4_ambient.along_one_direction(base, (500, 16_000), 100) < 0
+    assert not bool(falls.all(0).any())  # T[e,e,e,e] has one sign
+    few, many = falls.any(0).double().mean(1).tolist()
+    assert 0.3 < few < many and many > 0.75
+    assert bool((falls[:, 1].double().mean(1) > 0.25).all())
+    escape = -torch.ones(3, 3, 3, 3, dtype=torch.float64)  # T = -(e1 + e2 + e3)^(4)
+    zero = torch.zeros(3, 3, dtype=torch.float64)
+    lowest, e = l4_ambient.steepest_escape(zero, escape, 0.5, 10.0, stream("directions", 0))
+    assert lowest == pytest.approx(-2 * 0.5 * 9, rel=1e-3)  # two rows fall, one does not
+    assert float(e.abs().min()) == pytest.approx(3**-0.5, abs=0.01)
 
 
 def test_a_lambda_bounds_the_loss_only_where_m_is_positive_definite() -> None:

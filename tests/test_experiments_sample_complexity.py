@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 import torch
@@ -19,49 +20,25 @@ from moe.experiments.common.error_law import (
     reference_mixture,
     span_of,
 )
-from moe.experiments.regressor_loss.descent import skewed_regressors
+from moe.experiments.regressor_loss.descent import dual_basis, skewed_regressors
 from moe.experiments.regressor_loss.law import l4_law
 from moe.experiments.sample_complexity import errors as samples
 from moe.experiments.sample_complexity import figures as pictures
 from moe.experiments.sample_complexity import onset
 from moe.experiments.sample_complexity.errors import METHODS, Spec
+from moe.experiments.sample_complexity.first_order import scaled_down_angles
 from moe.experiments.sample_complexity.low_rank import low_rank_moment
 from moe.likelihood.efficiency import cramer_rao
-from moe.metrics import absolute_cosines, match, regressor_error
+from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
 from moe.moments.estimate import Method, score_moment, whiten
 from moe.moments.hermite import feature_count
 from moe.moments.transforms import output_transform
 from moe.randomness import global_stream, stream
 from moe.recovery import recover
-from moe.solvers.l4 import L4Moments, minimise_l4
+from moe.solvers.quartic import minimise_quartic
 
 SPEC = Spec(k=2, d=6, nonlinearity="tanh", sizes=(500, 2_000, 20_000), methods=METHODS)
-
-
-def scaled_down_angles(model: MoE, method: Method, repeats: int, n: int, eps: float) -> Tensor:
-    """n theta_i^2 / eps^2 of L_4's actual minimum at population moments + eps times sample noise,
-    (repeats, k): first order in eps, so no limit n -> infinity is involved."""
-    truth, p = (
-        model.regressors,
-        model.mixing_proportions(400_000, generator=stream("proportions", 0)),
-    )
-    second = torch.einsum("m,ma,mb->ab", p, truth, truth)
-    quadratic, quartic = (output_transform(model.nonlinearity, model.sigma, m) for m in (2, 4))
-    angles = []
-    for repeat in range(repeats):
-        x, y = model.sample(n, stream("data", repeat))
-        noise = score_moment(x, y, quadratic, method).tensor - second
-        whitening = whiten(second + eps * noise, model.k)
-        exact = torch.einsum("m,ma,mb,mc,md->abcd", p, *[truth @ whitening.basis] * 4)
-        found = score_moment(x, y, quartic, method, basis=whitening.basis)
-        tensor = whitening.apply(exact + eps * (found.tensor - exact))
-        moments = L4Moments(model.sigma, found, found, whitening, tensor)
-        fit = minimise_l4(moments, truth.sum(0), stream("starts", repeat), starts=4)
-        order = match(fit.regressors, truth)
-        cosines = absolute_cosines(fit.regressors, truth)[order, torch.arange(model.k)]
-        angles.append(2 * (1 - cosines) * n / eps**2)
-    return torch.stack(angles)
 
 
 @pytest.mark.parametrize("method", ["average", "least_squares"])
@@ -79,6 +56,52 @@ def test_the_law_of_l4_is_the_first_order_of_its_minimiser(method: Method) -> No
     worst = angles.amax(1) / 2
     predicted = float(l4_law(model, method).worst().mean())
     assert abs(float(worst.mean()) - predicted) < 4 * float(worst.std()) / math.sqrt(len(worst))
+
+
+def _symmetric_noise(d: int) -> tuple[Tensor, Tensor]:
+    second, fourth = normal(d, d, purpose="second"), normal(d, d, d, d, purpose="fourth")
+    return second + second.T, sum(fourth.permute(o) for o in permutations(range(4))) / 24  # type: ignore[return-value]
+
+
+def test_the_law_is_for_the_way_back_by_m_and_the_pseudoinverse_has_another() -> None:
+    """Proposition "The error of L_4 in many samples" against finite differences of the minimiser
+    at M + eps E, T + eps N for arbitrary E and N, and both ways back."""
+    rows, mu, lam, eps = skewed_regressors(3, 5, 0.3, stream("truth", 0)), 0.8, 12.0, 1e-4
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    second, fourth = _symmetric_noise(5)
+    exact = (rows.T * p) @ rows, torch.einsum("m,ma,mb,mc,md->abcd", p, *[rows] * 4)
+    squares, dual = lam / (lam - mu / p), dual_basis(rows)
+    alpha, gamma = squares / p, mu * squares / p
+    weights = alpha.repeat(3, 1).fill_diagonal_(0.0) - gamma.diag()
+    kept = torch.einsum("ij,ja,jb->iab", weights, dual, dual)
+    e = dual @ second @ dual.T
+    n = torch.einsum("abcd,iab,ic,md->im", fourth, kept, dual, dual)  # N[K_i, a~_i, a~_m]
+    scale = torch.outer(p, p).sqrt()
+    by_m = (alpha * e - n) / ((alpha + gamma[:, None]) * scale)
+    by_inverse = (gamma * e + n.T) / ((alpha[:, None] + gamma) * scale)
+    outside = (dual @ second) @ (torch.eye(5).double() - torch.linalg.pinv(rows) @ rows)
+
+    def tangent(moved: Tensor) -> Tensor:
+        return moved - (moved * rows).sum(1, keepdim=True) * rows
+
+    def law(factors: Tensor) -> Tensor:
+        inside = (factors * (p / p[:, None]).sqrt()).fill_diagonal_(0.0) @ rows
+        return tangent(inside + outside / p[:, None])
+
+    def ends(size: float) -> list[Tensor]:
+        whitening = whiten(exact[0] + size * second, 3)
+        v = whitening.whitener
+        tensor = torch.einsum("abcd,ai,bj,ck,dl->ijkl", exact[1] + size * fourth, v, v, v, v)
+        start = (squares * p).sqrt()[:, None] * (rows @ v)
+        b = minimise_quartic(tensor, mu, lam, start[None]).points[0]
+        ways = [b @ whitening.dewhitener.T, dual_basis(b @ v.T)]
+        units = [torch.nn.functional.normalize(way, dim=1) for way in ways]
+        return [unit * (unit * rows).sum(1, keepdim=True).sign() for unit in units]
+
+    found = [tangent(up - down) / (2 * eps) for up, down in zip(ends(eps), ends(-eps), strict=True)]
+    for way, right, wrong in ((0, by_m, by_inverse), (1, by_inverse, by_m)):
+        torch.testing.assert_close(found[way], law(right), rtol=1e-3, atol=1e-3)
+        assert float((found[way] - law(wrong)).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize(("k", "sigma"), [(2, 0.1), (3, 0.5), (4, 0.3)])

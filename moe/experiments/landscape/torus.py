@@ -26,19 +26,24 @@ def over_lengths(angles: Tensor, p: float, mu: float, lam: float) -> Tensor:
     at which both lengths are positive. Where a length is zero the result does not depend on that
     row's angle, and may have flat local minima that L_4 has not.
     """
+    return 2 * lam - lam * best_lengths(angles, p, mu, lam).sum(-1)
+
+
+def best_lengths(angles: Tensor, p: float, mu: float, lam: float) -> Tensor:
+    """The squared lengths (R_1, R_2) at which that minimum is taken, (..., 2); one is zero where
+    the other row does better alone. Infinite where there is no minimum."""
     shares = torch.tensor([p, 1 - p], dtype=angles.dtype)
     q = torch.stack([angles.cos(), angles.sin()], -1).square()
     alpha = lam - mu * (q.square() / shares).sum(-1)
     cross = (q[..., 0, :] * q[..., 1, :] / shares).sum(-1)
-    first, second = alpha.unbind(-1)
-    determinant = first * second - cross.square()
-    lengths = lam * (alpha.flip(-1) - cross.unsqueeze(-1)) / determinant.unsqueeze(-1)
-    inside = (determinant > 0) & (lengths > 0).all(-1)
-    one_row = 2 * lam - lam**2 / torch.minimum(first, second)
-    both = 2 * lam - lam * lengths.sum(-1)
-    value = torch.where(inside, both, one_row)
-    infinity = torch.full_like(value, -torch.inf)
-    return torch.where((alpha > 0).all(-1), value, infinity)
+    determinant = (alpha.prod(-1) - cross.square()).unsqueeze(-1)
+    both = lam * (alpha.flip(-1) - cross.unsqueeze(-1)) / determinant
+    inside = (determinant > 0) & (both > 0).all(-1, keepdim=True)
+    first = (alpha[..., :1] <= alpha[..., 1:]).to(alpha.dtype)
+    alone = lam / alpha * torch.cat([first, 1 - first], -1)
+    lengths = torch.where(inside, both, alone)
+    infinity = torch.full_like(lengths, torch.inf)
+    return torch.where((alpha > 0).all(-1, keepdim=True), lengths, infinity)
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,14 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Record:
     """angles (resolution,) in radians; values (weights, resolution, resolution), [.., i, j] at
-    theta_1 = angles[i], theta_2 = angles[j]; regimes (weights,); zero_at_crosses (weights,): with
-    both rows at expert 1, whether one's best length is zero; None where there is no minimum."""
+    theta_1 = angles[i], theta_2 = angles[j]; regimes (weights,); lengths_at_cross
+    (weights, 2): the best squared lengths with both rows at expert 1."""
 
     spec: Spec
     angles: Tensor
     values: Tensor
     regimes: tuple[str, ...]
-    zero_at_crosses: tuple[bool | None, ...]
+    lengths_at_cross: Tensor
 
 
 def run(spec: Spec) -> Record:
@@ -71,7 +76,6 @@ def run(spec: Spec) -> Record:
     values = [over_lengths(grid, spec.p, mu, lam).view(shape) for mu, lam in spec.weights]
     shares = torch.tensor([spec.p, 1 - spec.p], dtype=torch.float64)
     kinds = tuple(regime(shares, mu, lam) for mu, lam in spec.weights)
-    crosses = tuple(
-        None if lam <= mu / spec.p else lam < (mu + 1) / spec.p for mu, lam in spec.weights
-    )
-    return Record(spec, angles, torch.stack(values), kinds, crosses)
+    cross = torch.zeros(2, dtype=torch.float64)
+    lengths = [best_lengths(cross, spec.p, mu, lam) for mu, lam in spec.weights]
+    return Record(spec, angles, torch.stack(values), kinds, torch.stack(lengths))

@@ -41,7 +41,7 @@ class Record:
     where all ran off);
     margin: of the certificate that L_4 is bounded in the eigenspace, proved where positive;
     ran_off: share of starts that left every bound in R^d; escape: the lowest factor of l^4 over
-    unit e (``quartic_coefficient``); outside: length of that e outside span{a*}."""
+    unit e, for one row or two (``steepest_escape``); outside: length of that e outside span{a*}."""
 
     spec: Spec
     projected: Tensor
@@ -54,31 +54,39 @@ class Record:
     outside: Tensor
 
 
-def quartic_coefficient(e: Tensor, second: Tensor, fourth: Tensor, mu: float, lam: float) -> Tensor:
-    """lambda M[e,e]^2 - mu T[e,e,e,e] at unit rows e/|e|, (..., d) -> (...): the factor of l^4 in
-    L_4 when one row is l e. Negative somewhere: L_4 has no lower bound (derived)."""
+def quartic_coefficient(
+    e: Tensor, second: Tensor, fourth: Tensor, mu: float, lam: float, rows: int = 1
+) -> Tensor:
+    """r {lambda M[e,e]^2 + (r - 1 - mu) T[e,e,e,e]} at unit e/|e|, (..., d) -> (...): the factor of
+    l^4 in L_4 when r = ``rows`` rows are l e and the others zero. Negative somewhere: L_4 has no
+    lower bound (derived). For mu < 1 one row falls only where T[e,e,e,e] > 0, two where it is < 0.
+    """
     e = e / e.norm(dim=-1, keepdim=True)
     d = len(second)
     pairs = (e[..., :, None] * e[..., None, :]).flatten(-2)
     along = ((pairs @ fourth.reshape(d * d, d * d)) * pairs).sum(-1)
-    return lam * (pairs @ second.flatten()).square() - mu * along
+    return rows * (lam * (pairs @ second.flatten()).square() + (rows - 1 - mu) * along)
 
 
 def steepest_escape(
     second: Tensor, fourth: Tensor, mu: float, lam: float, generator: torch.Generator
 ) -> tuple[float, Tensor]:
-    """The lowest quartic coefficient over 32 descents on the unit sphere, and its direction."""
-    starts = torch.randn(32, len(second), generator=generator, dtype=second.dtype)
-    descent = gradient_descent(
-        lambda e: quartic_coefficient(e, second, fourth, mu, lam),
-        [starts],
-        step=0.02,
-        iterations=200,
-        every=200,
-    )
-    best = int(descent.losses[-1].argmin())
-    e = descent.parameters[0][best]
-    return float(descent.losses[-1][best]), e / e.norm()
+    """The lowest quartic coefficient of one row or of two, over 32 descents each on the unit
+    sphere, and its direction."""
+    found = []
+    for rows in (1, 2):
+        starts = torch.randn(32, len(second), generator=generator, dtype=second.dtype)
+        descent = gradient_descent(
+            lambda e, r=rows: quartic_coefficient(e, second, fourth, mu, lam, r),
+            [starts],
+            step=0.02,
+            iterations=200,
+            every=200,
+        )
+        best = int(descent.losses[-1].argmin())
+        e = descent.parameters[0][best]
+        found.append((float(descent.losses[-1][best]), e / e.norm()))
+    return min(found, key=lambda one: one[0])
 
 
 def run(spec: Spec) -> Record:
@@ -121,8 +129,8 @@ def run(spec: Spec) -> Record:
 
 
 def along_one_direction(base: l4_descent.Spec, sizes: tuple[int, ...], trials: int) -> Tensor:
-    """(sizes, trials): the factor of l^4 in L_4 for one row l e, e a fixed unit vector outside the
-    experts' span; a mixture and a data set of its own for each trial."""
+    """(2, sizes, trials): the factor of l^4 in L_4 for one row l e and for two, e a fixed unit
+    vector outside the experts' span; a mixture and a data set of its own for each trial."""
     quadratic, quartic = (output_transform(base.nonlinearity, base.sigma, m) for m in (2, 4))
     factors = []
     for n in sizes:
@@ -133,8 +141,10 @@ def along_one_direction(base: l4_descent.Spec, sizes: tuple[int, ...], trials: i
             second = (quadratic(y) * (z.square() - 1)).mean() / quadratic.normaliser
             hermite = z**4 - 6 * z.square() + 3
             fourth = (quartic(y) * hermite).mean() / quartic.normaliser
-            factors.append(float(base.lam * second.square() - base.mu * fourth))
-    return torch.tensor(factors, dtype=torch.float64).view(len(sizes), trials)
+            held = base.lam * second.square()
+            factors += [float(r * (held + (r - 1 - base.mu) * fourth)) for r in (1, 2)]
+    table = torch.tensor(factors, dtype=torch.float64).view(len(sizes), trials, 2)
+    return table.permute(2, 0, 1)
 
 
 def lambdas_that_bound(

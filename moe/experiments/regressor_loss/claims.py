@@ -85,15 +85,20 @@ def turned(record: l4_weights.Record, orthonormal: float) -> Finding:
     return Finding(exact and biased and abs(growth - 1) < 0.15, float(slides[-1]))
 
 
-def half_fall(factors: Tensor) -> Finding:
-    """(sizes, trials): along one direction outside the span more data sets have a negative factor
-    as n grows, never clearly more than a half."""
-    counts, trials = (factors < 0).sum(1).tolist(), factors.shape[1]
+def one_or_two_fall(factors: Tensor) -> Finding:
+    """(2, sizes, trials): along one direction outside the span one row or two have a negative
+    factor in a share of the data sets that rises with n, to most of them; neither alone in clearly
+    more than half of them, and never both."""
+    falls, trials = factors < 0, factors.shape[2]
+    apart = not bool(falls.all(0).any())
+    alone = [share(count, trials) for count in falls[:, -1].sum(1).tolist()]
+    halves = all(part > 0.25 and interval[0] < 0.5 for part, interval in alone)
+    counts = falls.any(0).sum(1).tolist()
     part, interval = share(counts[-1], trials)
-    first = share(counts[0], trials)[0]
-    near = part > 0.3 and interval[0] < 0.5
-    shrinks = float(factors[-1].abs().median()) < float(factors[0].abs().median()) / 2
-    return Finding(near and part > first and shrinks, part, interval)
+    rises = counts[-1] > counts[0] and interval[0] > 0.5
+    sizes = factors.abs().median(2).values
+    shrinks = bool((sizes[:, -1] < sizes[:, 0] / 2).all())
+    return Finding(apart and halves and rises and shrinks, part, interval)
 
 
 def mostly_unbounded(record: l4_ambient.Record) -> Finding:

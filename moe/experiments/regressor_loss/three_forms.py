@@ -7,10 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.common.gaussian_integrals import exact_proportions
+from moe.experiments.common.gaussian_integrals import (
+    exact_proportions,
+    grid_rule,
+    line_rule,
+    noise_averaged,
+)
 from moe.losses import l4_moments, l4_population, l4_samples
-from moe.model.mixture import random_moe
+from moe.model.mixture import MoE, random_moe
+from moe.model.nonlinearity import as_nonlinearity
 from moe.moments.estimate import Moments
+from moe.moments.hermite import score_tensor
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -88,3 +95,22 @@ def run(spec: Spec) -> Record:
                 rounding = max(rounding, float(gap.max()))
     moments = torch.stack(values).reshape(len(spec.sizes), spec.trials, spec.points)
     return Record(spec, population, moments, rounding)
+
+
+def exact_moment(model: MoE, nonlinearity: str, degree: int) -> Tensor:
+    """E[Q(y) S(x)] / c of degree 2 or 4, with the gates, for k experts in R^3 by quadrature.
+
+    Each expert's part in coordinates of its own, so that a kink of g is the edge of a panel.
+    """
+    g = as_nonlinearity(nonlinearity)
+    transform = output_transform(g, model.sigma, degree)
+    z, z_weight = line_rule(g.kinks)
+    across, across_weight = grid_rule(2, nodes=32)
+    weight = (z_weight * noise_averaged(transform, g, model.sigma, z))[:, None] * across_weight
+    moment = torch.zeros((3,) * degree, dtype=torch.float64)
+    for m, a in enumerate(model.regressors):
+        others = torch.linalg.svd(a[None]).Vh[1:]
+        x = (z[:, None, None] * a + across @ others).reshape(-1, 3)
+        gated = weight.flatten() * model.gate(x)[:, m]
+        moment += torch.tensordot(gated, score_tensor(x, degree), dims=1)
+    return moment / transform.normaliser
