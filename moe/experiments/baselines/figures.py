@@ -80,7 +80,8 @@ def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
         axis.xaxis.set_minor_locator(NullLocator())
     for axis in axes[: len(records) : 2]:
         axis.set_ylabel(r"$n_{50}/(kd)$ (1)")
-    _legend(axes[len(records)], [name for name in STYLES if name in used])
+    handles = _handles([name for name in STYLES if name in used])
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
     plt.close(figure)
     return figure
 
@@ -254,14 +255,17 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
 
 
 def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """``count`` axes two a row and one more, empty, for the legend."""
-    figure, axes = subplots((count + 2) // 2, 2, height=height)
+    """``count`` axes, two a row."""
+    figure, axes = subplots((count + 1) // 2, 2, height=height)
     flat = list(axes.flat)
     for axis in flat[count:]:
         axis.axis("off")
     return figure, flat
 
 
-def _legend(axis: Axes, names: Sequence[str], loc: Any = "center left") -> None:
-    handles = [Line2D([], [], label=label(name), **STYLES[name]) for name in names]
-    axis.legend(handles=handles, loc=loc, fontsize=9)
+def _handles(names: Sequence[str]) -> list[Line2D]:
+    return [Line2D([], [], label=label(name), **STYLES[name]) for name in names]
+
+
+def _legend(axis: Axes, names: Sequence[str], loc: Any) -> None:
+    axis.legend(handles=_handles(names), loc=loc, fontsize=9)
