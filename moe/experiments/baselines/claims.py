@@ -200,8 +200,9 @@ def on_fresh(same: Share, more: Share) -> Finding:
 def as_on_slides(
     errors: Mapping[int, tuple[float, float]], slides: Mapping[str, Mapping[int, float]]
 ) -> Finding:
-    """Mean errors by k, (from random, from spectral starts): the spectral one is the smaller by a
-    third or so for every k, but for four mixtures their quotient is at least twice the slides'."""
+    """Mean errors by k, (from random, from spectral starts): the spectral one is the smaller by
+    three tenths or more for every k, but for four mixtures their quotient is more than twice the
+    slides'."""
     if not errors:
         return Finding(None)
     held, spectral = errors[4]
