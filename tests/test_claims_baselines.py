@@ -99,3 +99,24 @@ def test_one_success_in_five_is_not_yet_failure_in_four_of_five() -> None:
     rows = [row("oracle", 20, 1e-4), row("a", 20, 1.04e-4), row("b", 20, 1.06e-4)]
     assert decide.at_the_oracles(rows, "a").holds and not decide.at_the_oracles(rows, "ab").holds
     assert not decide.at_the_oracles([rows[0], row("a", 19, 1e-4)], "a").holds
+
+
+def test_heat_frees_stuck_runs_only_if_both_intervals_say_so() -> None:
+    assert decide.mostly(Share(16, 19), Share(2, 19)).holds
+    assert not decide.mostly(Share(13, 19), Share(2, 19)).holds
+    assert not decide.mostly(Share(16, 19), Share(6, 19)).holds
+
+
+def test_nearly_all_must_arrive_on_more_fresh_samples_and_fewer_than_half_on_as_many() -> None:
+    assert decide.on_fresh(Share(6, 19), Share(18, 19)).holds
+    assert not decide.on_fresh(Share(10, 19), Share(19, 19)).holds
+    assert not decide.on_fresh(Share(6, 19), Share(17, 19)).holds
+    assert not decide.on_fresh(Share(2, 19), Share(18, 19)).holds, "that would be significant"
+
+
+def test_the_slides_order_without_the_slides_gap() -> None:
+    slides = {"EM": {3: 1.0, 4: 1.5}, "spectral + EM": {3: 0.2, 4: 0.375}}
+    assert decide.as_on_slides({3: (1.0, 0.3), 4: (2.0, 1.2)}, slides).holds
+    assert not decide.as_on_slides({3: (1.0, 0.8), 4: (2.0, 1.2)}, slides).holds
+    assert not decide.as_on_slides({3: (1.0, 0.3), 4: (2.0, 0.9)}, slides).holds, "as wide a gap"
+    assert decide.as_on_slides({}, slides).holds is None

@@ -18,6 +18,7 @@ from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.baselines.wrong_ends import Record as Ends
 from moe.experiments.common.claims import Finding, share
 from moe.experiments.common.problems import Setting
+from moe.experiments.standard_losses.random_starts import Share
 from moe.randomness import stream
 
 
@@ -179,3 +180,34 @@ def misplaced(answers: Sequence[Trust], least: float, most: float) -> Finding:
     wrong, called = (sum(getattr(t, name) for t in answers) for name in ("wrong", "called"))
     value, (low, high) = share(wrong, called)
     return Finding(least < low and high < most, value, (low, high))
+
+
+def mostly(those: Share, others: Share) -> Finding:
+    """More than half of those arrive and fewer than half of the others, each with the whole of its
+    interval."""
+    low, high = those.interval()
+    return Finding(low > 0.5 > others.interval()[1], those.value, (low, high))
+
+
+def on_fresh(same: Share, more: Share) -> Finding:
+    """On as many fresh samples fewer than half arrive, within chance of one half; on more of them
+    at least nine in ten, with an interval that lies above the other's."""
+    upper = same.interval()[1]
+    text = f"{same.successes} and {more.successes} of {same.trials}"
+    return Finding(same.value < 0.5 < upper < more.interval()[0] and more.value >= 0.9, text)
+
+
+def as_on_slides(
+    errors: Mapping[int, tuple[float, float]], slides: Mapping[str, Mapping[int, float]]
+) -> Finding:
+    """Mean errors by k, (from random, from spectral starts): the spectral one is the smaller by
+    three tenths or more for every k, but for four mixtures their quotient is more than twice the
+    slides'."""
+    if not errors:
+        return Finding(None)
+    held, spectral = errors[4]
+    shown, lower = slides["EM"][4], slides["spectral + EM"][4]
+    text = f"with four mixtures {spectral:.2f} against {held:.2f}"
+    text += f", on the slides {lower:.2f} against {shown:.2f}"
+    order = all(low < 0.7 * high for high, low in errors.values())
+    return Finding(order and spectral / held > 2 * lower / shown, text)
