@@ -116,21 +116,11 @@ def claim(
     came = number(seen.value, seen.interval)
     record = Claim(
         _checked("identity", identity, bool(_IDENTITY.fullmatch(identity)), "like 05-landscape"),
-        _checked(
-            "statement",
-            statement,
-            _fits(statement),
-            "a line without full stop, bar or control character",
-        ),
+        _line("statement", statement),
         _checked("source", source, set(source.split(", ")) <= SOURCES.keys(), "of " + _or(SOURCES)),
         _checked("verdict", verdict, verdict in VERDICTS, "one of " + _or(VERDICTS)),
-        _checked("value", came, not came or _fits(came), "a line without full stop or bar"),
-        _checked(
-            "finding",
-            finding,
-            not finding or _fits(finding),
-            "a line without full stop, bar or control character",
-        ),
+        came and _line("value", came),
+        finding and _line("finding", finding),
     )
     if seen.holds is not None and not seen.holds:
         raise ClaimError(f"{identity} does not hold: {statement}; seen: {record.value or 'false'}")
@@ -192,8 +182,9 @@ def _truth(holds: Any) -> bool | None:
     return None if holds is None else bool(holds)
 
 
-def _fits(text: str) -> bool:
-    return text.isprintable() and bool(text) and not text.endswith(".") and "|" not in text
+def _line(name: str, text: str) -> str:
+    fits = text.isprintable() and bool(text) and not text.endswith(".") and "|" not in text
+    return _checked(name, text, fits, "a line without full stop, bar or control character")
 
 
 def _or(names: dict[str, str]) -> str:
