@@ -83,7 +83,7 @@ def coordinates_of(
     """
     spread = _root_mean_square(x)
     unit = x / spread
-    _, sizes, axes = torch.linalg.svd(torch.linalg.qr(unit, mode="r").R)
+    _, sizes, axes = torch.linalg.svd(torch.linalg.qr(unit, mode="r").R, full_matrices=False)
     kept = sizes > len(x) * torch.finfo(x.dtype).eps * sizes[0]
     white = axes[kept].T * (len(x) ** 0.5 / sizes[kept])
     inputs = unit @ white

@@ -1,0 +1,63 @@
+"""What users pass in, and where warnings point."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn.exceptions import ConvergenceWarning
+
+_WITHIN = tuple(str(Path(file).parent.parent if up else Path(file).parent) for file, up in (
+    (__file__, True), (sklearn.__file__, False),
+))  # fmt: skip
+
+
+class DoubtfulFitWarning(ConvergenceWarning):
+    """A fit that something speaks against."""
+
+
+def warn_at_call(message: str) -> None:
+    """A ``DoubtfulFitWarning`` at the caller's line: the first outside moe and scikit-learn."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back and frame.f_code.co_filename.startswith(_WITHIN):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, DoubtfulFitWarning, stacklevel=level)
+
+
+def refuse_masked(**arrays: Any) -> None:
+    """Raise ValueError for a masked array with masked entries: scikit-learn drops the mask."""
+    for name, array in arrays.items():
+        if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+            count = int(np.ma.getmaskarray(array).sum())
+            raise ValueError(
+                f"{name}: expected no masked entries, got {count}: leave those samples out, or "
+                "fill them (numpy.ma.compress_rows, .filled)"
+            )
+
+
+def columns_named(wanted: Iterable[Any] | None, names: list[str], argument: str) -> list[int]:
+    """Places of columns given by name or place, in their order; all of them for None."""
+    if wanted is None:
+        return list(range(len(names)))
+    found = []
+    for each in list(wanted):
+        if isinstance(each, str):
+            if each not in names:
+                raise ValueError(f"{argument}: expected names out of {names}, got {each!r}")
+            found.append(names.index(each))
+        elif isinstance(each, (int, np.integer)) and not isinstance(each, bool):
+            if not -len(names) <= each < len(names):
+                raise ValueError(
+                    f"{argument}: expected places below {len(names)}, got {int(each)}"
+                )
+            found.append(int(each) % len(names))
+        else:
+            raise TypeError(f"{argument}: expected names or places of columns, got {each!r}")
+    if len(set(found)) < len(found):
+        raise ValueError(f"{argument}: expected columns that differ, got {list(wanted)}")
+    return found

@@ -1,0 +1,64 @@
+"""How many experts: the rule of ``moe.choose_k`` for mixtures with intercepts, gates, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sklearn.model_selection import KFold
+from torch import Tensor
+
+from moe.estimator.degenerate import calibration, noiseless
+from moe.estimator.search import Report
+from moe.randomness import child_seed
+from moe.recovery.selection import _against, _chosen, _enough, _Tried
+
+_FOLDS = 4
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The number of experts, and for every k tried the mean held-out log-density in nats."""
+
+    k: int
+    held_out: dict[int, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+
+def choose(
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    ks: list[int],
+    seed: int,
+    fit: Callable[[tuple[Tensor, ...], tuple[Tensor, ...], int], Any],
+    report: Report,
+) -> Chosen:
+    """The smallest of ``ks`` that is not behind the best by more than two standard errors of
+    held-out log-density, among those whose fits are calibrated (``moe.choose_k``).
+
+    fit: (samples to fit, samples held out, k) -> (log-density of the latter, law, task).
+    """
+    if len(ks) == 1:
+        return Chosen(ks[0])
+    folding = KFold(
+        min(_FOLDS, len(y)), shuffle=True, random_state=child_seed(seed, "split") % 2**32
+    )
+    split = list(folding.split(x))
+    tried: dict[int, _Tried] = {}
+    for done, k in enumerate(ks):
+        report(f"{k} experts", done, len(ks))
+        density, p_value = y.new_empty(len(y)), 1.0
+        for kept, left_out in split:
+            parts = ((x[rows], y[rows], weights[rows]) for rows in (kept, left_out))
+            density[left_out], law, task = fit(*parts, k)
+            if not noiseless(law, task):
+                p_value = min(p_value, calibration(law, task))
+        tried[k] = _Tried(density * weights / weights.mean(), min(1.0, len(split) * p_value))
+        if _enough(tried):
+            break
+    k = _chosen(tried)
+    held_out = {size: float(each.density.mean()) for size, each in tried.items()}
+    doubts = _against(tried, k, ks[-1]) if k - 1 in tried or k == 1 else ()
+    return Chosen(k, held_out, doubts)

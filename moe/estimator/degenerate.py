@@ -1,0 +1,179 @@
+"""What speaks against a fit, beyond the search: too few samples, experts alike, gates without end.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import torch
+from scipy.stats import chi2, kstest
+from torch import Tensor
+
+from moe.estimator.design import Block
+from moe.estimator.search import Task
+from moe.likelihood.diagnostics import dependence_p_value
+from moe.model.regressions import Regressions
+
+_LEVEL, _ALIKE, _RATIO = 1e-4, 0.01, 1.5
+_PER_PARAMETER = 3
+_TESTED, _EXACT = 100_000, 1e-6
+
+
+def pooled(task: Task) -> Regressions:
+    """All experts at the one least-squares regression (the shortest), gates zero: where there are
+    no more samples than parameters a mixture cannot be told from it. For other than linear experts
+    that of the linear predictor on y."""
+    root = task.weights.sqrt()[:, None]
+    line = torch.linalg.lstsq(root * task.x, root * task.y[:, None], driver="gelsd").solution[:, 0]
+    if not bool(torch.isfinite(line).all()):
+        line = torch.zeros_like(line)
+    rest = task.y - task.g(task.x @ line)
+    variance = float(task.weights @ rest.square() / task.weights.sum())
+    least = 1e-7 * float(task.y.square().mean().sqrt())
+    sigma = task.sigma or max(math.sqrt(variance), least) or 1.0
+    experts = line.expand(task.k, -1).clone()
+    gates = experts.new_zeros(task.k, task.z.shape[1])
+    return Regressions(experts, gates, experts.new_full((task.k,), sigma), task.g)
+
+
+def too_few(task: Task) -> str:
+    """Why no mixture is fitted at all; empty where one is."""
+    n, size = len(task.y), task.parameters
+    if float(task.y.max() - task.y.min()) <= 1e-12 * float(task.y.abs().max()) and task.k > 1:
+        return "the outputs do not vary: all experts are one constant"
+    if n > size or task.k == 1:
+        return ""
+    return (
+        f"{n} distinct samples for {size} parameters: no mixture can be told from one regression, "
+        "which all experts then are"
+    )
+
+
+def noiseless(law: Regressions, task: Task) -> bool:
+    """Whether every sample is fitted exactly, to a millionth of the median size of y."""
+    size = float((task.y + task.design.shift / task.design.scale).abs().median())
+    residual = (task.y[:, None] - law.expert_means(task.x)).abs()
+    r = law.responsibilities(task.x, task.z, task.y)
+    return float((r * residual).sum(1).max()) <= _EXACT * size
+
+
+def doubts(law: Regressions, task: Task, copies: int) -> list[str]:
+    """Why the fit should not be trusted, in words; empty when nothing speaks against it.
+
+    law: on the white designs, experts in their final order. copies: how often every row came.
+    """
+    found = []
+    n = float(task.weights.sum())
+    if copies > 1:
+        found.append(
+            f"every row comes {copies} times: copies are no samples, so errors are too small by "
+            f"the root of that; give each once, with sample_weight if it counts for more"
+        )
+    if n / max(copies, 1) < _PER_PARAMETER * task.parameters:
+        found.append(
+            f"{n / max(copies, 1):g} samples for {task.parameters} parameters: fewer than "
+            f"{_PER_PARAMETER} for each are too few to tell a wrong fit from a right one"
+        )
+    found += [*_experts(law, task), *_gates(law, task), *_one_is_enough(law, task)]
+    if not noiseless(law, task):
+        p_value = calibration(law, task)
+        if p_value < _LEVEL:
+            found.append(
+                "the fitted model does not describe the data: its predictive distribution is not "
+                f"calibrated, p = {p_value:.1e}"
+            )
+    return found
+
+
+def dependent(block: Block, who: str, names: list[str]) -> list[str]:
+    """Columns that are sums of others, or constant, leave coefficients open: which, in words."""
+    if not block.deficient:
+        return []
+    return [
+        f"the {who} columns ({', '.join(names)}) depend linearly on one another"
+        f"{' and on the intercept' if block.ones else ''}: rank {block.basis.shape[1]} of "
+        f"{block.basis.shape[0]}; their coefficients are the shortest of those that fit equally"
+    ]
+
+
+def _experts(law: Regressions, task: Task) -> list[str]:
+    found, p = [], task.x.shape[1]
+    load = task.weights @ law.responsibilities(task.x, task.z, task.y)
+    for i in (load < p).nonzero()[:, 0].tolist():
+        found.append(
+            f"expert {i} has collapsed: it answers for {float(load[i]):.1f} samples, fewer than "
+            f"its {p} coefficients"
+        )
+    means = law.expert_means(task.x)
+    for i, j in combinations(range(law.k), 2):
+        low, high = sorted((float(law.sigmas[i]), float(law.sigmas[j])))
+        if high > _RATIO * low:
+            continue
+        shared = 1.0 / float(load[[i, j]].clamp_min(1e-12).reciprocal().sum())
+        apart = float(task.weights @ (means[:, i] - means[:, j]).square() / task.weights.sum())
+        apart *= shared / high**2
+        if apart < chi2.isf(_ALIKE, p):
+            found.append(
+                f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
+                f"of one expert would, chi-squared {apart:.1f} with {p} coefficients"
+            )
+    return found
+
+
+def _gates(law: Regressions, task: Task) -> list[str]:
+    """A gate that is sure of every sample has no finite weights: longer ones fit better."""
+    if law.k == 1 or task.z.shape[1] == 1 or task.gate != "softmax":
+        return []
+    unsure = float(task.weights @ (1 - law.gate(task.z).amax(1)))
+    if unsure >= 1:
+        return []
+    return [
+        "the gates separate the samples: their weights grow without end, only their directions "
+        f"and where they change mean something (all samples together {unsure:.2g} unsure)"
+    ]
+
+
+def _one_is_enough(law: Regressions, task: Task) -> list[str]:
+    if law.k == 1 or not task.g.is_linear:
+        return []
+    one = pooled(task)
+    n = float(task.weights.sum())
+    size = task.x.shape[1] + (task.sigma is None)
+    gain = task.scores(law) - task.scores(one)
+    price = 0.5 * (task.parameters - size) * math.log(n)
+    if gain >= price:
+        return []
+    return [
+        f"one regression describes the data as well: {law.k} experts gain {gain:.1f} nats of "
+        f"log-likelihood, which by BIC their further parameters cost ({price:.1f})"
+    ]
+
+
+def calibration(law: Regressions, task: Task) -> float:
+    """p-value of the hypothesis that F(y | x) is uniform whatever x
+    (``moe.likelihood.diagnostics.calibration_p_value``); of unequal weights a sample is taken."""
+    rows = _fair_rows(task.weights)[:_TESTED]
+    x, z, y = task.x[rows], task.z[rows], task.y[rows]
+    uniform = law.cumulative(x, z, y)
+    together = float(kstest(uniform.numpy(), "uniform").pvalue)
+    return min(1.0, 2 * min(together, dependence_p_value(uniform, x)))
+
+
+def _fair_rows(weights: Tensor) -> Tensor:
+    """Rows in proportion to their weights, as many as these are worth, (sum w)^2 / sum w^2: at
+    even steps along the cumulated weights."""
+    if bool((weights == weights[0]).all()):
+        return torch.arange(len(weights))
+    count = max(1, int(weights.sum() ** 2 / weights.square().sum()))
+    steps = (torch.arange(count, dtype=weights.dtype) + 0.5) / count * weights.sum()
+    return torch.searchsorted(weights.cumsum(0), steps).clamp_max(len(weights) - 1)
+
+
+def copies_of(weights: np.ndarray) -> int:
+    """The greatest common divisor of the counts: how often every row came, at least."""
+    whole = np.round(weights).astype(np.int64)
+    if not np.array_equal(whole, weights):
+        return 1
+    return int(np.gcd.reduce(whole))

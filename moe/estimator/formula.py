@@ -1,0 +1,72 @@
+"""Formulas, by formulaic: "y ~ x1 + x2 | z1" and back to columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_CONSTANT = "Intercept"
+
+
+@dataclass(frozen=True, eq=False)
+class FormulaDesign:
+    """A formula whose terms have been read off a data frame (categories, centres of ``scale``, ...
+    are those of that frame)."""
+
+    formula: str
+    output: Any
+    experts: Any
+    gate: Any
+
+    @classmethod
+    def read(cls, formula: str, data: Any) -> FormulaDesign:
+        """Raises ImportError without formulaic, ValueError unless there is an output and an
+        intercept in both parts (``fit_intercept=False`` is for arrays)."""
+        try:
+            from formulaic import Formula
+        except ImportError as error:
+            raise ImportError(
+                'from_formula: needs formulaic; pip install "gated-experts[formula]"'
+            ) from error
+        parts = Formula(formula)
+        if not hasattr(parts, "rhs"):
+            raise ValueError(f'formula: expected "y ~ x | z", got {formula!r}')
+        right = parts.rhs if isinstance(parts.rhs, tuple) else (parts.rhs,)
+        if len(right) > 2:
+            raise ValueError(f"formula: expected at most one bar, got {formula!r}")
+        specs = [part.get_model_matrix(data).model_spec for part in (parts.lhs, *right)]
+        found = cls(formula, specs[0], specs[1], specs[-1])
+        for spec in specs[1:]:
+            if _CONSTANT not in spec.column_names:
+                raise ValueError(
+                    f"formula: expected an intercept in both parts, got {formula!r}; without "
+                    "intercepts fit arrays with fit_intercept=False"
+                )
+        return found
+
+    @property
+    def features(self) -> dict[str, list[str]]:
+        """Names of the experts' and the gate's columns among those of ``inputs``."""
+        experts, gate = (
+            [name for name in spec.column_names if name != _CONSTANT]
+            for spec in (self.experts, self.gate)
+        )
+        return {"expert_features": experts, "gate_features": gate}
+
+    def inputs(self, data: Any) -> Any:
+        """The columns of both parts as a data frame; what already has them passes."""
+        import pandas
+
+        wanted = [*dict.fromkeys([*self.features["expert_features"], *self.features["gate_features"]])]
+        matrices = [spec.get_model_matrix(data, na_action="raise") for spec in (self.experts, self.gate)]
+        joined = pandas.concat(matrices, axis=1)
+        return joined.loc[:, ~joined.columns.duplicated()][wanted].astype(np.float64)
+
+    def samples(self, data: Any) -> tuple[Any, Any]:
+        """Inputs and outputs."""
+        y = self.output.get_model_matrix(data, na_action="raise")
+        if y.shape[1] != 1:
+            raise ValueError(f"formula: expected one output, got {list(y.columns)}")
+        return self.inputs(data), np.asarray(y, dtype=np.float64)[:, 0]

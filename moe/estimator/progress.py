@@ -1,0 +1,50 @@
+"""What a long fit shows while it runs: one bar, or a line a stage in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from moe.estimator.search import Report
+
+LOGGER = logging.getLogger("moe")
+
+
+@contextmanager
+def progress(verbose: int | bool) -> Iterator[Report]:
+    """A report for ``searched``: of a bar where tqdm can be had, else of the logger "moe" (which
+    prints to stderr unless it is configured); of nothing unless ``verbose``."""
+    if not verbose:
+        yield lambda stage, done, of: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        with _heard():
+            yield lambda stage, done, of: LOGGER.info("stage %d of %d: %s", done + 1, of, stage)
+        return
+    with tqdm(unit="stage", leave=False) as bar:
+
+        def show(stage: str, done: int, of: int) -> None:
+            bar.total = of
+            bar.n = done
+            bar.set_description(stage)
+
+        yield show
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """The logger speaks, to stderr if nobody has told it where."""
+    if LOGGER.hasHandlers():
+        yield
+        return
+    handler, level = logging.StreamHandler(), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)

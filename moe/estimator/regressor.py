@@ -1,0 +1,247 @@
+"""MoERegressor: a mixture of experts behind scikit-learn's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from moe.estimator.answers import Answers
+from moe.estimator.arguments import columns_named, refuse_masked, warn_at_call
+from moe.estimator.fitting import Fit, Request, fitted
+from moe.estimator.formula import FormulaDesign
+from moe.estimator.progress import progress
+from moe.estimator.results import MixtureResults
+from moe.estimator.state import packed, unpacked
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import as_seed
+
+Array = NDArray[np.float64]
+_COUNT = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A mixture of regressions whose weights depend on the inputs (a mixture of experts).
+
+        P(y | x) = sum_i p_i(x) N(y ; g(b_i + <a_i, x>), sigma_i^2),
+        p_i(x) = exp(c_i + <w_i, x>) / sum_j exp(c_j + <w_j, x>)
+
+    Fitted by maximum likelihood: starts from moments where there are at least as many columns as
+    experts, from random searches where these cannot be trusted, then joint EM (``moe.recover``; the
+    book, chapters 7 and 8). X is centred and whitened inside; nothing depends on its units.
+
+    >>> import numpy as np
+    >>> from moe import MoERegressor
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.uniform(0, 10, size=(500, 1))  # two lines, the second the likelier the larger x
+    >>> second = rng.random(500) < 1 / (1 + np.exp(5 - x[:, 0]))
+    >>> y = np.where(second, 20 - x[:, 0], 1 + 2 * x[:, 0]) + rng.normal(size=500)
+    >>> model = MoERegressor(n_experts=2).fit(x, y)
+    >>> order = np.argsort(model.intercepts_)
+    >>> model.intercepts_[order].round(), model.experts_[order, 0].round()
+    (array([ 1., 20.]), array([ 2., -1.]))
+    >>> mean, deviation = model.predict([[5.0]], return_std=True)
+    >>> model.responsibilities([[5.0]], [15.0]).argmax() == order[1]
+    np.True_
+
+    Parameters
+    ----------
+    n_experts : int, range, sequence of int or "auto", default 2
+        k. "auto" (1 to 8) and several: the smallest whose held-out likelihood no other betters.
+    nonlinearity : str or callable, default "linear"
+        g: linear, relu, leaky_relu, sigmoid, tanh, softplus, gelu, or an elementwise torch
+        function.
+    gate : {"softmax", "constant", "equal"}, default "softmax"
+        "constant": p_i does not depend on x, and is learned; "equal": p_i = 1/k, held.
+    expert_features, gate_features : sequence of names or places of columns, default all
+        What the experts, and what the gate look at.
+    fit_intercept : bool, default True
+        b_i and c_i. Without, and with gate="softmax", the model of the paper.
+    noise : {"shared", "each"}, default "shared"
+        One sigma for all experts, or one each. "each" has a weak inverse-gamma prior against
+        collapse (0.3 samples a coefficient at a hundredth of y's variance).
+    sigma : float, default None
+        The noise's standard deviation if it is known (with noise="shared").
+    start : fitted MoERegressor, array (k, columns) or mapping, default None
+        Where EM begins, instead of the search: the experts, or a mapping of "experts" and any of
+        "intercepts", "gates", "gate_intercepts", "sigma".
+    n_init, l4_starts : int
+        At most so many random starts of EM; of L_4.
+    mu, lam : float, default None
+        Weights of L_4 (``moe.recover``).
+    max_iter, tol : int, float
+        Iterations of EM from one start; a start ends when an iteration gains less than tol nats.
+    random_state : int, None, RandomState, Generator, default 0
+        An integer gives the same fit every time, None another one.
+    warm_start : bool, default False
+        Begin at the previous fit's end instead of searching.
+    verbose : int or bool, default 0
+        A bar (tqdm) where there is tqdm; else a line a stage from the logger "moe".
+
+    Attributes
+    ----------
+    experts_ (k, e), intercepts_ (k,), gates_ (k, z), gate_intercepts_ (k,): experts by falling
+    share of the samples, equal ones by their first coefficient; the last gate is zero. sigma_, a
+    number or (k,); proportions_ (k,), shares of the samples; n_experts_, n_iter_,
+    log_likelihood_ (nats), converged_ (nothing speaks against the fit), doubts_ (what does),
+    origin_ (which start won), held_out_ (of every k tried: nats a sample), results_
+    (``MixtureResults``), n_features_in_, feature_names_in_, expert_names_, gate_names_.
+
+    ``fit`` warns with ``DoubtfulFitWarning`` where something speaks against the fit, and raises
+    ValueError or TypeError, naming the argument, where there is none. With fewer distinct samples
+    than parameters all experts are one least-squares regression.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_experts": [_COUNT, StrOptions({"auto"}), range, "array-like"],
+        "nonlinearity": [str, callable],
+        "gate": [StrOptions({"softmax", "constant", "equal"})],
+        "expert_features": [None, "array-like"],
+        "gate_features": [None, "array-like"],
+        "fit_intercept": ["boolean"],
+        "noise": [StrOptions({"shared", "each"})],
+        "sigma": [None, _POSITIVE],
+        "start": [None, "array-like", dict, Answers],
+        "n_init": [_COUNT],
+        "l4_starts": [_COUNT],
+        "mu": [None, _POSITIVE],
+        "lam": [None, _POSITIVE],
+        "max_iter": [_COUNT],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "random_state": [
+            "random_state",
+            Interval(Integral, 0, None, closed="left"),
+            np.random.Generator,
+            torch.Generator,
+        ],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_experts: int | str | Iterable[int] = 2,
+        *,
+        nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
+        gate: str = "softmax",
+        expert_features: Iterable[Any] | None = None,
+        gate_features: Iterable[Any] | None = None,
+        fit_intercept: bool = True,
+        noise: str = "shared",
+        sigma: float | None = None,
+        start: Any = None,
+        n_init: int = 300,
+        l4_starts: int = 32,
+        mu: float | None = None,
+        lam: float | None = None,
+        max_iter: int = 500,
+        tol: float = 1e-6,
+        random_state: Any = 0,
+        warm_start: bool = False,
+        verbose: int | bool = 0,
+    ) -> None:
+        self.n_experts = n_experts
+        self.nonlinearity = nonlinearity
+        self.gate = gate
+        self.expert_features = expert_features
+        self.gate_features = gate_features
+        self.fit_intercept = fit_intercept
+        self.noise = noise
+        self.sigma = sigma
+        self.start = start
+        self.n_init = n_init
+        self.l4_starts = l4_starts
+        self.mu = mu
+        self.lam = lam
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoERegressor:
+        """Fit to X (n, m), y (n,). A sample_weight (n,) of 2 is the sample twice, of 0 never."""
+        refuse_masked(X=X, y=y, sample_weight=sample_weight)
+        if self.noise == "each" and self.sigma is not None:
+            raise ValueError(f"sigma: expected None with noise='each', got {self.sigma!r}")
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        weights = np.ones(len(y))
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        names = [str(name) for name in getattr(self, "feature_names_in_", range(X.shape[1]))]
+        again = self.warm_start and hasattr(self, "results_")
+        request = Request(
+            self.get_params(deep=False),
+            names,
+            columns_named(self.expert_features, names, "expert_features"),
+            columns_named(self.gate_features, names, "gate_features"),
+            as_nonlinearity(self.nonlinearity),
+            self if again else self.start,
+            as_seed(self.random_state, "random_state"),
+            sample_weight is not None,
+        )
+        with progress(self.verbose) as report:
+            fit = fitted(np.asarray(X), np.asarray(y, dtype=np.float64), weights, request, report)
+        self.__dict__.pop("formula_", None)
+        self._take(fit, names)
+        if self.doubts_:
+            warn_at_call(f"MoERegressor: {'; '.join(self.doubts_)}")
+        return self
+
+    def _take(self, fit: Fit, names: list[str]) -> None:
+        """The attributes of a fit."""
+        law, found = fit.law, fit.found
+        experts, gates = law.experts.numpy(), law.gates.numpy()
+        self._places, self._ones = (fit.experts, fit.gate), fit.ones
+        self.experts_, self.intercepts_ = _opened(experts, fit.ones[0])
+        self.gates_, self.gate_intercepts_ = _opened(gates, fit.ones[1])
+        sigmas: Array = law.sigmas.numpy()
+        self.sigma_: float | Array = sigmas if self.noise == "each" else float(sigmas[0])
+        self.proportions_ = fit.proportions
+        self.n_experts_ = law.k
+        self.expert_names_ = [names[place] for place in fit.experts]
+        self.gate_names_ = [names[place] for place in fit.gate]
+        self.n_iter_ = found.iterations
+        self.log_likelihood_ = fit.results.llf
+        self.doubts_ = fit.results.doubts
+        self.converged_ = not fit.against
+        self.origin_ = found.origin
+        self.held_out_ = fit.chosen.held_out
+        self.results_: MixtureResults = fit.results
+        self._moments: Array = fit.moments.numpy()
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **parameters: Any) -> MoERegressor:
+        """Fitted to a data frame by a formula, "y ~ x1 + x2 | z1": the experts' terms, then those
+        of the gate (without a bar the same). ``predict`` and the like then take data frames.
+        ``sample_weight`` may be among the parameters. Needs the package formulaic (the extra
+        "formula"); raises ImportError without."""
+        read = FormulaDesign.read(formula, data)
+        weights = parameters.pop("sample_weight", None)
+        model = cls(**{**parameters, **read.features})
+        model.fit(*read.samples(data), sample_weight=weights)
+        model.formula_ = read
+        return model
+
+    def __getstate__(self) -> Any:
+        return packed(super().__getstate__())
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(unpacked(state))
+
+
+def _opened(rows: Array, ones: bool) -> tuple[Array, Array]:
+    """Coefficients and intercepts (zero where there are none)."""
+    return (rows[:, :-1].copy(), rows[:, -1].copy()) if ones else (rows, np.zeros(len(rows)))

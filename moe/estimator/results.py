@@ -1,0 +1,144 @@
+"""What a fit says about its parameters, as statsmodels has it: errors, tests, intervals, criteria."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from moe.estimator.summary import Summary, summary_of
+from moe.likelihood.sandwich import Curvature, covariance
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureResults:
+    """Estimates with their uncertainty, in one order: experts (each with its intercept last), gates
+    of all experts but the last (against which they are measured), log sigma of each expert.
+
+    param_names, params (P,); llf: the log-likelihood in nats; nobs: samples, that is the sum of
+    their weights; df_model: free parameters; proportions (k,); entropy: the classification
+    log-likelihood sum_n max_i log p_i N(y_n; ...); sigmas (k,); doubts; settings: what was fitted,
+    in words.
+
+    Standard errors are those of maximum likelihood at an interior maximum: the experts distinct,
+    the gates finite. ``robust`` ones (sandwich) do not take the model for true; in both, a weight
+    of 2 is the sample twice. Where the information is singular they raise ValueError (``bse`` and
+    all that rests on it), and ``summary`` leaves them out and says so.
+    """
+
+    param_names: tuple[str, ...]
+    params: Array
+    llf: float
+    classification: float
+    nobs: float
+    df_model: int
+    proportions: Array
+    sigmas: Array
+    n_experts: int
+    shared_noise: bool
+    doubts: tuple[str, ...]
+    settings: dict[str, str]
+    _curvature: Curvature | None
+    _free: torch.Tensor
+    _jacobian: torch.Tensor
+
+    def cov_params(self, *, robust: bool = False) -> Array:
+        """The covariance of ``params``, (P, P): T (T' I T)^-1 T', or its sandwich."""
+        if self._curvature is None:
+            raise ValueError("cov_params: this fit has no maximum of the likelihood to expand at")
+        white = covariance(self._curvature, self._free, robust=robust)
+        return (self._jacobian @ white @ self._jacobian.T).numpy()
+
+    @cached_property
+    def _errors(self) -> dict[bool, Array]:
+        return {}
+
+    def errors(self, *, robust: bool = False) -> Array:
+        """Standard errors, (P,); 0 for what is held."""
+        if robust not in self._errors:
+            variance = self.cov_params(robust=robust).diagonal()
+            self._errors[robust] = np.sqrt(np.maximum(variance, 0.0))
+        return self._errors[robust]
+
+    @property
+    def bse(self) -> Array:
+        """Standard errors from the observed information, (P,)."""
+        return self.errors()
+
+    @property
+    def tvalues(self) -> Array:
+        """params / bse, (P,); NaN for what is held. Standard normal where the truth is zero."""
+        return self.z_values()
+
+    def z_values(self, *, robust: bool = False) -> Array:
+        """``tvalues`` with either kind of standard error."""
+        errors = self.errors(robust=robust)
+        return np.divide(
+            self.params, errors, out=np.full_like(errors, np.nan), where=errors > 0
+        )
+
+    @property
+    def pvalues(self) -> Array:
+        """2 P(Z > |t|), (P,). For a log sigma zero is no hypothesis of interest."""
+        return self.p_values()
+
+    def p_values(self, *, robust: bool = False) -> Array:
+        """``pvalues`` with either kind of standard error."""
+        p: Array = 2 * norm.sf(np.abs(self.z_values(robust=robust)))
+        return p
+
+    def conf_int(self, alpha: float = 0.05, *, robust: bool = False) -> Array:
+        """Intervals of level 1 - alpha, (P, 2), from the normal law."""
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha: expected a number between 0 and 1, got {alpha!r}")
+        half = norm.isf(alpha / 2) * self.errors(robust=robust)
+        return np.stack([self.params - half, self.params + half], axis=1)
+
+    @property
+    def aic(self) -> float:
+        """2 P - 2 log L."""
+        return 2 * self.df_model - 2 * self.llf
+
+    @property
+    def bic(self) -> float:
+        """P log n - 2 log L."""
+        return self.df_model * float(np.log(self.nobs)) - 2 * self.llf
+
+    @property
+    def icl(self) -> float:
+        """P log n - 2 sum_n max_i log p_i N(y_n; ...): bic that pays for overlap (Biernacki,
+        Celeux, Govaert 2000)."""
+        return self.df_model * float(np.log(self.nobs)) - 2 * self.classification
+
+    def summary(self, alpha: float = 0.05, *, robust: bool = False) -> Summary:
+        """A table that prints as text and shows as HTML in a notebook."""
+        try:
+            errors = self.errors(robust=robust)
+            missing = ""
+        except ValueError as error:
+            errors, missing = np.full(len(self.params), np.nan), str(error)
+        return summary_of(self, errors, alpha, robust, missing)
+
+    def to_frame(self, alpha: float = 0.05, *, robust: bool = False) -> Any:
+        """The same numbers as a pandas DataFrame, one row a parameter. Needs pandas."""
+        import pandas
+
+        interval = self.conf_int(alpha, robust=robust)
+        return pandas.DataFrame(
+            {
+                "estimate": self.params,
+                "std err": self.errors(robust=robust),
+                "z": self.z_values(robust=robust),
+                "P>|z|": self.p_values(robust=robust),
+                f"[{alpha / 2:g}": interval[:, 0],
+                f"{1 - alpha / 2:g}]": interval[:, 1],
+            },
+            index=list(self.param_names),
+        )
