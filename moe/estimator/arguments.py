@@ -17,7 +17,7 @@ _WITHIN = tuple(str(Path(file).parent.parent if up else Path(file).parent) for f
 ))  # fmt: skip
 
 
-class DoubtfulFitWarning(ConvergenceWarning):
+class DoubtfulFitWarning(ConvergenceWarning):  # type: ignore[misc]
     """A fit that something speaks against."""
 
 
@@ -52,9 +52,7 @@ def columns_named(wanted: Iterable[Any] | None, names: list[str], argument: str)
             found.append(names.index(each))
         elif isinstance(each, (int, np.integer)) and not isinstance(each, bool):
             if not -len(names) <= each < len(names):
-                raise ValueError(
-                    f"{argument}: expected places below {len(names)}, got {int(each)}"
-                )
+                raise ValueError(f"{argument}: expected places below {len(names)}, got {int(each)}")
             found.append(int(each) % len(names))
         else:
             raise TypeError(f"{argument}: expected names or places of columns, got {each!r}")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from sklearn.model_selection import KFold
 from torch import Tensor
 
 from moe.estimator.degenerate import calibration, noiseless
 from moe.estimator.search import Report
+from moe.estimator.task import Task
+from moe.model.regressions import Regressions
 from moe.randomness import child_seed
 from moe.recovery.selection import _against, _chosen, _enough, _Tried
 
 _FOLDS = 4
+Data = tuple[Tensor, Tensor, Tensor]
+"""Inputs (n, m), outputs (n,), weights (n,)."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,10 @@ class Chosen:
 
 
 def choose(
-    x: Tensor,
-    y: Tensor,
-    weights: Tensor,
+    data: Data,
     ks: list[int],
     seed: int,
-    fit: Callable[[tuple[Tensor, ...], tuple[Tensor, ...], int], Any],
+    fit: Callable[[Data, Data, int], tuple[Tensor, Regressions, Task]],
     report: Report,
 ) -> Chosen:
     """The smallest of ``ks`` that is not behind the best by more than two standard errors of
@@ -40,6 +41,7 @@ def choose(
 
     fit: (samples to fit, samples held out, k) -> (log-density of the latter, law, task).
     """
+    x, y, weights = data
     if len(ks) == 1:
         return Chosen(ks[0])
     folding = KFold(
@@ -51,8 +53,8 @@ def choose(
         report(f"{k} experts", done, len(ks))
         density, p_value = y.new_empty(len(y)), 1.0
         for kept, left_out in split:
-            parts = ((x[rows], y[rows], weights[rows]) for rows in (kept, left_out))
-            density[left_out], law, task = fit(*parts, k)
+            fitted, others = ((x[rows], y[rows], weights[rows]) for rows in (kept, left_out))
+            density[left_out], law, task = fit(fitted, others, k)
             if not noiseless(law, task):
                 p_value = min(p_value, calibration(law, task))
         tried[k] = _Tried(density * weights / weights.mean(), min(1.0, len(split) * p_value))

@@ -1,5 +1,4 @@
-"""What speaks against a fit, beyond the search: too few samples, experts alike, gates without end.
-"""
+"""What speaks against a fit, beyond the search: few samples, experts alike, endless gates."""
 
 from __future__ import annotations
 
@@ -8,17 +7,19 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import chi2, kstest
 from torch import Tensor
 
 from moe.estimator.design import Block
-from moe.estimator.search import Task
+from moe.estimator.task import Task, fair_rows
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.model.regressions import Regressions
 
 _LEVEL, _ALIKE, _RATIO = 1e-4, 0.01, 1.5
 _PER_PARAMETER = 3
 _TESTED, _EXACT = 100_000, 1e-6
+_ONE_SAMPLE = 0.99
 
 
 def pooled(task: Task) -> Regressions:
@@ -41,7 +42,8 @@ def pooled(task: Task) -> Regressions:
 def too_few(task: Task) -> str:
     """Why no mixture is fitted at all; empty where one is."""
     n, size = len(task.y), task.parameters
-    if float(task.y.max() - task.y.min()) <= 1e-12 * float(task.y.abs().max()) and task.k > 1:
+    level = float(task.y.abs().max()) + abs(task.design.shift) / task.design.scale
+    if float(task.y.max() - task.y.min()) <= 1e-12 * level:
         return "the outputs do not vary: all experts are one constant"
     if n > size or task.k == 1:
         return ""
@@ -98,6 +100,19 @@ def dependent(block: Block, who: str, names: list[str]) -> list[str]:
     ]
 
 
+def lonely_rows(x: Tensor, names: list[str]) -> list[str]:
+    """Columns of x (n, m) whose variation is that of one sample, in words."""
+    size = x.abs().amax(0)
+    unit = x / torch.where(size > 0, size, 1.0)
+    squares = (unit - unit.median(0).values).square()
+    share = squares.amax(0) / squares.sum(0).clamp_min(torch.finfo(x.dtype).tiny)
+    return [
+        f"column {names[j]}: one sample holds {100 * float(share[j]):.4g} % of its squares about "
+        "the median, so its coefficients rest on that sample"
+        for j in (share > _ONE_SAMPLE).nonzero()[:, 0].tolist()
+    ]
+
+
 def _experts(law: Regressions, task: Task) -> list[str]:
     found, p = [], task.x.shape[1]
     load = task.weights @ law.responsibilities(task.x, task.z, task.y)
@@ -141,7 +156,7 @@ def _one_is_enough(law: Regressions, task: Task) -> list[str]:
     one = pooled(task)
     n = float(task.weights.sum())
     size = task.x.shape[1] + (task.sigma is None)
-    gain = task.scores(law) - task.scores(one)
+    gain = task.score(law) - task.score(one)
     price = 0.5 * (task.parameters - size) * math.log(n)
     if gain >= price:
         return []
@@ -154,24 +169,14 @@ def _one_is_enough(law: Regressions, task: Task) -> list[str]:
 def calibration(law: Regressions, task: Task) -> float:
     """p-value of the hypothesis that F(y | x) is uniform whatever x
     (``moe.likelihood.diagnostics.calibration_p_value``); of unequal weights a sample is taken."""
-    rows = _fair_rows(task.weights)[:_TESTED]
+    rows = fair_rows(task.weights)[:_TESTED]
     x, z, y = task.x[rows], task.z[rows], task.y[rows]
     uniform = law.cumulative(x, z, y)
     together = float(kstest(uniform.numpy(), "uniform").pvalue)
     return min(1.0, 2 * min(together, dependence_p_value(uniform, x)))
 
 
-def _fair_rows(weights: Tensor) -> Tensor:
-    """Rows in proportion to their weights, as many as these are worth, (sum w)^2 / sum w^2: at
-    even steps along the cumulated weights."""
-    if bool((weights == weights[0]).all()):
-        return torch.arange(len(weights))
-    count = max(1, int(weights.sum() ** 2 / weights.square().sum()))
-    steps = (torch.arange(count, dtype=weights.dtype) + 0.5) / count * weights.sum()
-    return torch.searchsorted(weights.cumsum(0), steps).clamp_max(len(weights) - 1)
-
-
-def copies_of(weights: np.ndarray) -> int:
+def copies_of(weights: NDArray[np.float64]) -> int:
     """The greatest common divisor of the counts: how often every row came, at least."""
     whole = np.round(weights).astype(np.int64)
     if not np.array_equal(whole, weights):

@@ -60,7 +60,7 @@ class Block:
         return self._closed((x[:, self.columns] - self.centre) @ self.basis)
 
     def _closed(self, x: Tensor) -> Tensor:
-        return torch.cat([x, torch.ones_like(x[:, :1])], 1) if self.ones else x
+        return torch.cat([x, x.new_ones(len(x), 1)], 1) if self.ones else x
 
     @property
     def back(self) -> Tensor:
@@ -173,7 +173,8 @@ def _block(
     kept = part[:, varies] * root[:, None]
     if kept.shape[1] == 0:
         kept = root[:, None]
-    found = coordinates_of(kept, y * root, g, sigma)
+    turn = y * root if bool(y.any()) else root
+    found = coordinates_of(kept, turn, g, sigma)
     basis = part.new_zeros(len(columns), found.basis.shape[1] if bool(varies.any()) else 0)
     if basis.shape[1]:
         basis[varies] = found.basis

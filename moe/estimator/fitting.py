@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.estimator.choosing import Chosen, choose
-from moe.estimator.degenerate import copies_of, dependent, doubts, pooled, too_few
+from moe.estimator.choosing import Chosen, Data, choose
+from moe.estimator.degenerate import (
+    copies_of,
+    dependent,
+    doubts,
+    lonely_rows,
+    pooled,
+    too_few,
+)
 from moe.estimator.design import design_of, distinct
 from moe.estimator.results import MixtureResults
-from moe.estimator.search import Effort, Found, Report, Task, climbed, searched
+from moe.estimator.search import Report, climbed, searched
 from moe.estimator.starting import start_of
+from moe.estimator.task import Effort, Found, Task
 from moe.likelihood.sandwich import curvature
 from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
@@ -44,9 +52,7 @@ class Request:
     def effort(self) -> Effort:
         """How hard to look."""
         of = self.parameters
-        return Effort(
-            of["mu"], of["lam"], of["l4_starts"], of["n_init"], of["max_iter"], of["tol"]
-        )
+        return Effort(of["mu"], of["lam"], of["l4_starts"], of["n_init"], of["max_iter"], of["tol"])
 
     @property
     def ks(self) -> list[int]:
@@ -83,23 +89,23 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
     """The mixture of the samples x (n, m), y (n,) with these weights (n,)."""
     x, y, weights = distinct(x, y, weights)
     copies = 1 if request.weighted else copies_of(weights)
-    data = tuple(torch.from_numpy(each) for each in (x, y, weights))
-    chosen = choose(*data, request.ks, request.seed, _held_out(request), report)
-    task = task_of(*data, request, chosen.k)
+    data = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weights)
+    chosen = choose(data, request.ks, request.seed, _held_out(request), report)
+    task = task_of(data, request, chosen.k)
     found = _found(task, request, report)
-    task, law = _ordered(task, found.law)
+    law = _ordered(task, found.law)
     against = list(found.doubts) + list(chosen.doubts)
     if few := too_few(task):
         against = [few]
     else:
         against += doubts(law, task, copies)
+    against += [] if few else lonely_rows(data[0], request.names)
     return _finished(law, task, replace(found, law=law), chosen, against, not few, request)
 
 
-def task_of(x: Tensor, y: Tensor, weights: Tensor, request: Request, k: int) -> Task:
+def task_of(data: Data, request: Request, k: int) -> Task:
     """The samples on white designs."""
-    of = request.parameters
-    softmax = of["gate"] == "softmax"
+    (x, y, weights), of = data, request.parameters
     design = design_of(
         x,
         y,
@@ -109,7 +115,7 @@ def task_of(x: Tensor, y: Tensor, weights: Tensor, request: Request, k: int) -> 
         experts=request.experts,
         gate=request.gate,
         intercept=bool(of["fit_intercept"]),
-        softmax=softmax,
+        softmax=of["gate"] == "softmax",
     )
     sigma = None if of["sigma"] is None else float(of["sigma"]) / design.scale
     return Task(
@@ -144,14 +150,16 @@ def _found(task: Task, request: Request, report: Report) -> Found:
     return climbed(task, design.forth(raw), request.effort)
 
 
-def _held_out(request: Request) -> Any:
-    """For ``choose``: what a fit of k experts to some samples says of others."""
+def _held_out(request: Request) -> Callable[[Data, Data, int], tuple[Tensor, Regressions, Task]]:
+    """For ``choose``: what a fit of k experts to some samples says of others. Fits with the wrong k
+    are not waited for: 60 random starts, 100 iterations."""
+    effort = {"n_init": min(60, request.parameters["n_init"])}
+    effort["max_iter"] = min(100, request.parameters["max_iter"])
+    quick = replace(request, parameters={**request.parameters, **effort}, start=None)
 
-    def fit(part: tuple[Tensor, ...], others: tuple[Tensor, ...], k: int) -> Any:
-        quick = {**request.parameters, "n_init": min(60, request.parameters["n_init"])}
-        quick["max_iter"] = min(100, quick["max_iter"])
-        task = task_of(*part, replace(request, parameters=quick, start=None), k)
-        law = _found(task, replace(request, parameters=quick, start=None), lambda *_: None).law
+    def fit(part: Data, others: Data, k: int) -> tuple[Tensor, Regressions, Task]:
+        task = task_of(part, quick, k)
+        law = _found(task, quick, lambda stage, done, of: None).law
         design, (x, y, _) = task.design, others
         density = law.log_density(design.experts.white(x), design.gate.white(x), design.output(y))
         return density - np.log(design.scale), law, task
@@ -159,12 +167,12 @@ def _held_out(request: Request) -> Any:
     return fit
 
 
-def _ordered(task: Task, law: Regressions) -> tuple[Task, Regressions]:
+def _ordered(task: Task, law: Regressions) -> Regressions:
     """Experts by falling share of the samples, equal shares by the first raw coefficient."""
     share = (task.weights @ law.responsibilities(task.x, task.z, task.y)).tolist()
     first = task.design.back(law).experts[:, 0].tolist()
     order = sorted(range(law.k), key=lambda i: (share[i], first[i]), reverse=True)
-    return task, law.reordered(torch.tensor(order))
+    return law.reordered(torch.tensor(order))
 
 
 def _finished(
@@ -186,7 +194,7 @@ def _finished(
         notes += dependent(design.gate, "gate's", gate)
     labels = _labels(law.k, _closed(experts, design.experts.ones), _closed(gate, design.gate.ones))
     classification = float(task.weights @ law.log_joint(task.x, task.z, task.y).amax(1)) - shift
-    likelihood = task.scores(law) - shift
+    likelihood = task.score(law) - shift
     results = MixtureResults(
         labels,
         torch.cat([raw.experts.flatten(), raw.gates[:-1].flatten(), raw.sigmas.log()]).numpy(),

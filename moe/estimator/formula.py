@@ -25,7 +25,7 @@ class FormulaDesign:
         """Raises ImportError without formulaic, ValueError unless there is an output and an
         intercept in both parts (``fit_intercept=False`` is for arrays)."""
         try:
-            from formulaic import Formula
+            from formulaic import Formula  # type: ignore[import-untyped]
         except ImportError as error:
             raise ImportError(
                 'from_formula: needs formulaic; pip install "gated-experts[formula]"'
@@ -57,10 +57,14 @@ class FormulaDesign:
 
     def inputs(self, data: Any) -> Any:
         """The columns of both parts as a data frame; what already has them passes."""
-        import pandas
+        import pandas  # type: ignore[import-untyped]
 
-        wanted = [*dict.fromkeys([*self.features["expert_features"], *self.features["gate_features"]])]
-        matrices = [spec.get_model_matrix(data, na_action="raise") for spec in (self.experts, self.gate)]
+        wanted = [
+            *dict.fromkeys([*self.features["expert_features"], *self.features["gate_features"]])
+        ]
+        matrices = [
+            spec.get_model_matrix(data, na_action="raise") for spec in (self.experts, self.gate)
+        ]
         joined = pandas.concat(matrices, axis=1)
         return joined.loc[:, ~joined.columns.duplicated()][wanted].astype(np.float64)
 

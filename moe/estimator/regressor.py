@@ -168,7 +168,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoERegressor:
         """Fit to X (n, m), y (n,). A sample_weight (n,) of 2 is the sample twice, of 0 never."""
         refuse_masked(X=X, y=y, sample_weight=sample_weight)

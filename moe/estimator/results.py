@@ -1,4 +1,4 @@
-"""What a fit says about its parameters, as statsmodels has it: errors, tests, intervals, criteria."""
+"""What a fit says of its parameters, as statsmodels has it: errors, tests, intervals, criteria."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class MixtureResults:
     of all experts but the last (against which they are measured), log sigma of each expert.
 
     param_names, params (P,); llf: the log-likelihood in nats; nobs: samples, that is the sum of
-    their weights; df_model: free parameters; proportions (k,); entropy: the classification
-    log-likelihood sum_n max_i log p_i N(y_n; ...); sigmas (k,); doubts; settings: what was fitted,
+    their weights; df_model: free parameters; proportions (k,); classification: the log-likelihood
+    with every sample at its likeliest expert, sum_n max_i log p_i N(y_n; ...); sigmas (k,); doubts; settings: what was fitted,
     in words.
 
     Standard errors are those of maximum likelihood at an interior maximum: the experts distinct,
@@ -80,9 +80,7 @@ class MixtureResults:
     def z_values(self, *, robust: bool = False) -> Array:
         """``tvalues`` with either kind of standard error."""
         errors = self.errors(robust=robust)
-        return np.divide(
-            self.params, errors, out=np.full_like(errors, np.nan), where=errors > 0
-        )
+        return np.divide(self.params, errors, out=np.full_like(errors, np.nan), where=errors > 0)
 
     @property
     def pvalues(self) -> Array:
@@ -128,7 +126,7 @@ class MixtureResults:
 
     def to_frame(self, alpha: float = 0.05, *, robust: bool = False) -> Any:
         """The same numbers as a pandas DataFrame, one row a parameter. Needs pandas."""
-        import pandas
+        import pandas  # type: ignore[import-untyped]
 
         interval = self.conf_int(alpha, robust=robust)
         return pandas.DataFrame(

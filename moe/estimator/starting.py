@@ -54,9 +54,7 @@ def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Tensor:
     except (TypeError, ValueError) as error:
         raise TypeError(f"start: expected numbers for {name}, got {value!r}") from error
     if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(
-            f"start: expected finite {name} of shape {shape}, got shape {array.shape}"
-        )
+        raise ValueError(f"start: expected finite {name} of shape {shape}, got shape {array.shape}")
     return torch.tensor(array)
 
 

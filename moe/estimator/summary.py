@@ -33,8 +33,7 @@ class Summary:
             self.facts[:half], (*self.facts[half:], ("", ""))[:half], strict=True
         ):
             lines.append(f"{_fact(left):<40}{_fact(right):<38}".rstrip())
-        rows = [row for _, rows in self.sections for row in rows]
-        wide = max([12, *(len(row[0]) for row in rows)]) + 2
+        wide = max([12, *(len(row[0]) for _, rows in self.sections for row in rows)]) + 2
         head = "".ljust(wide) + "".join(f"{column:>11}" for column in self.columns)
         lines += ["=" * _WIDTH, head]
         for title, rows in self.sections:
@@ -114,7 +113,7 @@ def _noise(
     results: MixtureResults, errors: NDArray[np.float64], half: NDArray[np.float64]
 ) -> list[tuple[str, ...]]:
     """Sigma with its error by the delta method and an interval that is one of log sigma."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     k = 1 if results.shared_noise else results.n_experts
     for i in range(k):
         j, sigma = len(errors) - results.n_experts + i, float(results.sigmas[i])
