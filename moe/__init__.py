@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
+    "DoubtfulFitWarning": "moe.estimator.arguments",
     "MoE": "moe.model.mixture",
-    "MoERegressor": "moe.estimator",
+    "MoERegressor": "moe.estimator.regressor",
     "Nonlinearity": "moe.model.nonlinearity",
     "Recovery": "moe.recovery.results",
     "align": "moe.metrics",

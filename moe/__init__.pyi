@@ -1,6 +1,7 @@
 """The types of the public names, which `__init__.py` loads on first use."""
 
-from moe.estimator import MoERegressor as MoERegressor
+from moe.estimator.arguments import DoubtfulFitWarning as DoubtfulFitWarning
+from moe.estimator.regressor import MoERegressor as MoERegressor
 from moe.likelihood.efficiency import cramer_rao as cramer_rao
 from moe.likelihood.efficiency import standard_errors as standard_errors
 from moe.metrics import align as align

@@ -37,14 +37,13 @@ def progress(verbose: int | bool) -> Iterator[Report]:
 @contextmanager
 def _heard() -> Iterator[None]:
     """The logger speaks, to stderr if nobody has told it where."""
-    if LOGGER.hasHandlers():
-        yield
-        return
-    handler, level = logging.StreamHandler(), LOGGER.level
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
+    level, handler = LOGGER.level, None if LOGGER.hasHandlers() else logging.StreamHandler()
+    LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
+    if handler:
+        LOGGER.addHandler(handler)
     try:
         yield
     finally:
-        LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
+        if handler:
+            LOGGER.removeHandler(handler)

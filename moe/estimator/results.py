@@ -24,7 +24,8 @@ class MixtureResults:
 
     param_names, params (P,); llf: the log-likelihood in nats; nobs: samples, that is the sum of
     their weights; df_model: free parameters; proportions (k,); classification: the log-likelihood
-    with every sample at its likeliest expert, sum_n max_i log p_i N(y_n; ...); sigmas (k,); doubts; settings: what was fitted,
+    with every sample at its likeliest expert, sum_n max_i log p_i N(y_n; ...); sigmas (k,);
+    doubts; settings: what was fitted,
     in words.
 
     Standard errors are those of maximum likelihood at an interior maximum: the experts distinct,

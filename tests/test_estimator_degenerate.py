@@ -1,0 +1,121 @@
+"""moe.MoERegressor: a fit that means little says so, and none raises."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import moe
+
+Array = NDArray[np.float64]
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(400, 2))
+FIRST = RNG.random(400) < 0.5
+NOISE = 0.2 * RNG.normal(size=400)
+Y = np.where(FIRST, 1 + X[:, 0], -2 + 3 * X[:, 1]) + NOISE
+
+
+def told(x: Any, y: Any, **options: Any) -> moe.MoERegressor:
+    """A fit that warns, and does not raise."""
+    with pytest.warns(moe.DoubtfulFitWarning):
+        return moe.MoERegressor(**{"n_experts": 2, **options}).fit(x, y)
+
+
+def with_one(x: Array, place: Any, value: float) -> Array:
+    x = x.copy()
+    x[place] = value
+    return x
+
+
+def test_a_sound_fit_says_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = moe.MoERegressor(2).fit(X, Y)
+    assert model.converged_ and not model.doubts_
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_two_experts_for_one_regression_are_doubted(n: int) -> None:
+    believed = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(n, 1))
+        model = told(x, 1 + 2 * x[:, 0] + 0.3 * rng.normal(size=n))
+        assert n < 300 or any("one regression describes" in doubt for doubt in model.doubts_)
+        believed += model.converged_
+    assert believed == 0
+
+
+def test_few_samples_are_doubted_and_fewer_than_parameters_are_one_regression() -> None:
+    model = told(X[:25], Y[:25])
+    assert any("25 samples for 10 parameters" in doubt for doubt in model.doubts_)
+    few = told(X[:9], Y[:9])
+    assert any("9 distinct samples for 10 parameters" in doubt for doubt in few.doubts_)
+    one = moe.MoERegressor(1).fit(X[:9], Y[:9])
+    np.testing.assert_allclose(few.predict(X), one.predict(X), atol=1e-6)
+    np.testing.assert_array_equal(few.experts_[0], few.experts_[1])
+    with pytest.raises(ValueError, match="no maximum"):
+        _ = few.results_.bse
+    assert "No standard errors" in str(few.summary())
+
+
+DEGENERATE: dict[str, tuple[Array, Array, str]] = {
+    "one output of 1e150": (X, with_one(Y, 7, 1e150), "has collapsed"),
+    "one input of 1e150": (with_one(X, (7, 0), 1e150), Y, "column 0: one sample holds"),
+    "one row of 1e150": (with_one(X, 7, 1e150), with_one(Y, 7, 1e150), "column 1: one sample"),
+    "five times the same": (np.repeat(X, 5, 0), np.repeat(Y, 5), "every row comes 5 times"),
+    "separated gates": (
+        X,
+        np.where(X[:, 0] > 0, 5 + X[:, 1], -5 - X[:, 1]) + NOISE,
+        "the gates separate the samples",
+    ),
+    "dummies that add to one": (
+        np.column_stack([X, np.eye(3)[RNG.integers(0, 3, 400)]]),
+        Y,
+        "rank 4 of 5",
+    ),
+    "a constant column": (np.column_stack([X, np.ones(400)]), Y, "rank 2 of 3"),
+    "constant outputs": (X, np.full(400, 3.0), "the outputs do not vary"),
+    "another model": (X, X[:, 0] ** 2 + NOISE, "not calibrated"),
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_a_degenerate_fit_says_what_is_wrong(case: str) -> None:
+    x, y, doubt = DEGENERATE[case]
+    model = told(x, y)
+    assert any(doubt in said for said in model.doubts_), model.doubts_
+    assert np.isfinite(model.predict(x)).all()
+    assert doubt in str(model.summary())
+
+
+def test_dependent_columns_change_no_prediction_and_are_no_reason_to_distrust_them() -> None:
+    x, y, _ = DEGENERATE["dummies that add to one"]
+    model, reduced = told(x, y), moe.MoERegressor(2).fit(x[:, :4], y)
+    assert model.converged_
+    np.testing.assert_allclose(model.predict(x), reduced.predict(x[:, :4]), atol=1e-5)
+    assert np.isfinite(model.results_.bse).all()
+
+
+def test_copies_of_rows_are_the_fit_of_the_rows_with_smaller_errors() -> None:
+    plain, copied = moe.MoERegressor(2).fit(X, Y), told(np.repeat(X, 5, 0), np.repeat(Y, 5))
+    np.testing.assert_allclose(copied.experts_, plain.experts_, atol=1e-4)
+    np.testing.assert_allclose(copied.results_.bse[:4], plain.results_.bse[:4] / 5**0.5, rtol=1e-3)
+
+
+def test_outputs_without_noise_give_the_lines_exactly() -> None:
+    model = moe.MoERegressor(2).fit(X, Y - NOISE)
+    order = np.argsort(model.intercepts_)
+    np.testing.assert_allclose(model.intercepts_[order], [-2, 1], atol=1e-6)
+    np.testing.assert_allclose(model.experts_[order], [[0, 3], [1, 0]], atol=1e-6)
+
+
+def test_calendar_years_beside_a_truth_value_are_fitted() -> None:
+    x = np.column_stack([1990 + np.arange(400) / 10, FIRST])
+    y = np.where(x[:, 0] < 2010, 5.0, -0.2 * (x[:, 0] - 2010)) + 0.3 * FIRST + NOISE
+    model = told(x, y)
+    assert len(model.doubts_) == 1 and "the gates separate" in model.doubts_[0]
+    late = int(np.argmin(model.experts_[:, 0]))
+    assert model.experts_[late, 0] == pytest.approx(-0.2, abs=0.02)

@@ -1,0 +1,318 @@
+"""moe.MoERegressor: the model it fits, what it answers, and that its intervals hold the truth."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+import moe
+from moe.estimator.design import design_of, distinct
+from moe.likelihood.sandwich import covariance, curvature
+from moe.model.nonlinearity import as_nonlinearity
+from moe.model.regressions import Regressions
+
+Array = NDArray[np.float64]
+TWO_LINES = {
+    "experts": np.array([[2.0], [-1.0]]),
+    "intercepts": np.array([1.0, 20.0]),
+    "gates": np.array([[-0.8], [0.0]]),
+    "gate_intercepts": np.array([4.0, 0.0]),
+}
+
+
+def law_of(truth: dict[str, Array], sigma: float | list[float]) -> Regressions:
+    experts = np.column_stack([truth["experts"], truth["intercepts"]])
+    gates = np.column_stack([truth["gates"], truth["gate_intercepts"]])
+    sigmas = torch.tensor(np.broadcast_to(sigma, (len(experts),)).copy())
+    return Regressions(
+        torch.tensor(experts), torch.tensor(gates), sigmas, as_nonlinearity("linear")
+    )
+
+
+def drawn(
+    law: Regressions, n: int, seed: int, *, low: float = 0, high: float = 10
+) -> tuple[Array, Array]:
+    """Uniform inputs and outputs of the law."""
+    d = law.experts.shape[1] - 1
+    inputs = torch.rand(n, d, generator=moe.stream("inputs", seed), dtype=torch.float64)
+    x = low + (high - low) * inputs
+    closed = torch.cat([x, torch.ones(n, 1, dtype=torch.float64)], 1)
+    y = law.sample(closed, closed, moe.stream("data", seed))
+    return x.numpy(), y.numpy()
+
+
+LINES = law_of(TWO_LINES, 1.0)
+X, Y = drawn(LINES, 500, 0)
+FITTED = moe.MoERegressor(2).fit(X, Y)
+
+
+def quietly(model: moe.MoERegressor, *arguments: Any, **options: Any) -> moe.MoERegressor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        return model.fit(*arguments, **options)
+
+
+def test_parameters_intercepts_and_gates_are_inside_their_intervals_at_the_stated_rate() -> None:
+    """One column and two lines, 60 data sets: 95 % intervals of every parameter."""
+    inside, believed = [], 0
+    for seed in range(60):
+        x, y = drawn(LINES, 250, seed)
+        model = moe.MoERegressor(2).fit(x, y)
+        believed += model.converged_
+        order = np.argsort(model.intercepts_)
+        truth = LINES.reordered(torch.tensor(np.argsort(order)))
+        theta = torch.cat([truth.experts.flatten(), truth.gates[:-1].flatten()]).numpy()
+        low, high = model.results_.conf_int().T[:, : len(theta)]
+        hit = (low <= theta) & (theta <= high)
+        inside.append([*hit, float(np.exp(model.results_.conf_int()[-1, 0])) <= 1.0])
+    rates = np.mean(inside, axis=0)
+    assert believed >= 58
+    assert rates[:6].min() >= 0.86 and 0.92 <= rates[:6].mean() <= 0.98
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh", "softplus"])
+def test_the_covariance_is_that_of_autograd(name: str) -> None:
+    """Two designs of different width, a sigma each, weights: the Hessian and scores by autograd."""
+    g = as_nonlinearity(name)
+    generator = moe.stream("covariance", 0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    x, z, k = draw(80, 3), draw(80, 2), 3
+    gates = draw(k, 2)
+    law = Regressions(draw(k, 3), gates - gates[-1], 0.5 + draw(k).abs(), g)
+    y, weights = law.sample(x, z, generator), draw(80).abs()
+
+    def density(theta: torch.Tensor) -> torch.Tensor:
+        parts = theta.split([9, 4, 3])
+        rows = torch.nn.functional.pad(parts[1].reshape(2, 2), (0, 0, 0, 1))
+        other = Regressions(parts[0].reshape(3, 3), rows, parts[2].exp(), g)
+        return other.log_density(x, z, y)
+
+    theta = torch.cat([law.experts.flatten(), law.gates[:-1].flatten(), law.sigmas.log()])
+    hessian = torch.autograd.functional.hessian(lambda t: weights @ density(t), theta)
+    scores = torch.autograd.functional.jacobian(density, theta)
+    found = curvature(law, x, z, y, weights)
+    torch.testing.assert_close(found.information, -hessian)
+    torch.testing.assert_close(found.gradient, weights @ scores)
+    torch.testing.assert_close(found.outer, (scores.T * weights.square()) @ scores)
+
+
+def test_robust_errors_of_one_regression_are_whites() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = 1 + x @ [2.0, -1.0] + (0.2 + np.abs(x[:, 0])) * rng.normal(size=300)
+    model = quietly(moe.MoERegressor(1), x, y)
+    closed = np.column_stack([x, np.ones(300)])
+    inverse = np.linalg.inv(closed.T @ closed)
+    line, *_ = np.linalg.lstsq(closed, y, rcond=None)
+    rest = y - closed @ line
+    white = inverse @ (closed.T * rest**2) @ closed @ inverse
+    np.testing.assert_allclose(model.results_.params[:3], line, rtol=1e-6)
+    np.testing.assert_allclose(model.results_.cov_params(robust=True)[:3, :3], white, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.results_.cov_params()[:3, :3], rest.var() * inverse, rtol=1e-5, atol=1e-12
+    )
+
+
+def test_singular_information_is_refused_by_name() -> None:
+    design = torch.ones(9, 1, dtype=torch.float64)
+    law = Regressions(
+        torch.zeros(2, 1).double(), torch.zeros(2, 1).double(), torch.ones(2).double(),
+        as_nonlinearity("linear"),
+    )  # fmt: skip
+    found = curvature(law, design, design, torch.zeros(9).double(), torch.ones(9).double())
+    with pytest.raises(ValueError, match="covariance: expected a positive definite"):
+        covariance(found, torch.eye(5).double())
+
+
+def test_designs_go_forth_and_back() -> None:
+    rng = np.random.default_rng(1)
+    x, y = (
+        torch.tensor(50 + rng.normal(size=(40, 3)) * [1, 30, 1e-3]),
+        torch.tensor(rng.normal(size=40)),
+    )
+    g = as_nonlinearity("linear")
+    design = design_of(
+        x, 1e4 + y, torch.ones(40).double(), g, None, experts=[0, 2], gate=[1], intercept=True,
+        softmax=True,
+    )  # fmt: skip
+    law = Regressions(
+        torch.tensor(rng.normal(size=(2, 3))), torch.tensor([[0.3, 1.0], [0.0, 0.0]]).double(),
+        torch.tensor([0.5, 0.7]).double(), g,
+    )  # fmt: skip
+    raw = design.back(law)
+    white = law.log_density(design.experts.white(x), design.gate.white(x), design.output(1e4 + y))
+    told = raw.log_density(design.experts.raw(x), design.gate.raw(x), 1e4 + y)
+    torch.testing.assert_close(told, white - np.log(design.scale), rtol=1e-6, atol=1e-6)
+    again = design.forth(raw)
+    torch.testing.assert_close(again.experts, law.experts, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again.gates, law.gates, rtol=1e-5, atol=1e-5)
+    inputs = design.experts.white(x)
+    torch.testing.assert_close(inputs.T @ inputs / 40, torch.eye(3).double(), atol=1e-8, rtol=0)
+
+
+def test_distinct_rows_add_up_their_weights() -> None:
+    x = np.array([[1.0, 2], [0, 1], [1, 2], [1, 2], [0, 0]])
+    y = np.array([1.0, 2, 1, 3, 5])
+    rows, outputs, weights = distinct(x, y, np.array([1.0, 2, 3, 1, 0]))
+    np.testing.assert_array_equal(rows, [[1, 2], [0, 1], [1, 2]])
+    np.testing.assert_array_equal(outputs, [1, 2, 3])
+    np.testing.assert_array_equal(weights, [4, 2, 1])
+
+
+def test_units_and_offsets_of_columns_and_outputs_change_nothing_but_the_units() -> None:
+    moved = moe.MoERegressor(2).fit(2000 + 1e-4 * X, 1e6 * Y - 5e7)
+    np.testing.assert_allclose(
+        moved.predict(2000 + 1e-4 * X), 1e6 * FITTED.predict(X) - 5e7, rtol=1e-6
+    )
+    assert moved.sigma_ == pytest.approx(1e6 * float(FITTED.sigma_), rel=1e-6)
+    np.testing.assert_allclose(moved.results_.tvalues[0], FITTED.results_.tvalues[0], rtol=1e-3)
+    order = np.random.default_rng(0).permutation(len(Y))
+    again = moe.MoERegressor(2).fit(X[order], Y[order])
+    np.testing.assert_array_equal(again.experts_, FITTED.experts_)
+
+
+def test_it_reaches_at_least_the_likelihood_of_em_from_the_truth() -> None:
+    behind = []
+    for seed in range(10):
+        x, y = drawn(LINES, 150, 100 + seed)
+        model = quietly(moe.MoERegressor(2), x, y)
+        oracle = quietly(moe.MoERegressor(2, start={**TWO_LINES, "sigma": 1.0}), x, y)
+        behind.append(oracle.log_likelihood_ - model.log_likelihood_)
+    assert max(behind) < 0.01
+
+
+def test_experts_come_by_falling_share_and_align_compares_two_fits() -> None:
+    assert FITTED.proportions_[0] >= FITTED.proportions_[1]
+    turned = moe.MoERegressor(2).fit(X[::2], Y[::2])
+    turned.experts_, turned.intercepts_ = FITTED.experts_[::-1], FITTED.intercepts_[::-1]
+    np.testing.assert_array_equal(turned.align(FITTED), [1, 0])
+    np.testing.assert_array_equal(FITTED.align(FITTED), [0, 1])
+
+
+def test_predictions_are_moments_and_quantiles_of_the_predictive_law() -> None:
+    at = np.array([[2.0], [5.0], [8.0]])
+    mean, deviation = FITTED.predict(at, return_std=True)
+    draws = np.stack([FITTED.sample(np.repeat(at, 4_000, 0), seed) for seed in range(5)])
+    draws = draws.reshape(5, 3, 4_000).transpose(1, 0, 2).reshape(3, -1)
+    np.testing.assert_allclose(draws.mean(1), mean, atol=5 * deviation.max() / 20_000**0.5)
+    np.testing.assert_allclose(draws.std(1), deviation, rtol=0.03)
+    low, high = FITTED.predict_interval(at, alpha=0.2).T
+    below, above = (draws < low[:, None]).mean(1), (draws > high[:, None]).mean(1)
+    np.testing.assert_allclose([below, above], 0.1, atol=0.012)
+    gate, experts = FITTED.predict_gate(at), FITTED.predict_experts(at)
+    np.testing.assert_allclose((gate * experts).sum(1), mean)
+
+
+def test_memberships_densities_and_criteria() -> None:
+    r = FITTED.responsibilities(X, Y)
+    joint = FITTED.predict_gate(X) * norm.pdf(Y[:, None], FITTED.predict_experts(X), FITTED.sigma_)
+    np.testing.assert_allclose(r, joint / joint.sum(1, keepdims=True), atol=1e-10)
+    np.testing.assert_allclose(FITTED.score_samples(X, Y), np.log(joint.sum(1)), rtol=1e-8)
+    total = FITTED.score_samples(X, Y).sum()
+    assert total == pytest.approx(FITTED.log_likelihood_, rel=1e-10)
+    results = FITTED.results_
+    assert results.df_model == 7 and results.nobs == 500
+    assert FITTED.aic(X, Y) == pytest.approx(results.aic) == 14 - 2 * total
+    assert FITTED.bic(X, Y) == pytest.approx(results.bic)
+    assert FITTED.icl(X, Y) == pytest.approx(results.icl) and results.icl > results.bic
+    np.testing.assert_array_equal(FITTED.assign(X, Y), r.argmax(1))
+    np.testing.assert_allclose(FITTED.proportions_, r.mean(0))
+
+
+def test_a_sigma_each_is_found_where_experts_differ_in_it() -> None:
+    x, y = drawn(law_of(TWO_LINES, [0.5, 2.0]), 600, 3)
+    model = moe.MoERegressor(2, noise="each").fit(x, y)
+    order = np.argsort(model.intercepts_)
+    np.testing.assert_allclose(np.asarray(model.sigma_)[order], [0.5, 2.0], rtol=0.12)
+    shared = quietly(moe.MoERegressor(2), x, y)
+    assert model.results_.bic < shared.results_.bic - 50
+    assert model.results_.df_model == 8
+
+
+def test_a_known_sigma_is_held() -> None:
+    model = moe.MoERegressor(2, sigma=1.0).fit(X, Y)
+    assert model.sigma_ == pytest.approx(1.0) and model.results_.df_model == 6
+    assert model.results_.bse[-1] == 0 and np.isnan(model.results_.tvalues[-1])
+
+
+def test_more_experts_than_columns_are_found() -> None:
+    truth = {
+        "experts": np.array([[3.0], [0.0], [-3.0]]),
+        "intercepts": np.array([0.0, 10.0, 40.0]),
+        "gates": np.zeros((3, 1)),
+        "gate_intercepts": np.zeros(3),
+    }
+    x, y = drawn(law_of(truth, 0.7), 600, 4)
+    model = moe.MoERegressor(3).fit(x, y)
+    order = np.argsort(model.intercepts_)
+    np.testing.assert_allclose(model.experts_[order, 0], [3, 0, -3], atol=0.1)
+
+
+def test_the_number_of_experts_is_chosen() -> None:
+    model = moe.MoERegressor(range(1, 4)).fit(X[:200], Y[:200])
+    assert model.n_experts_ == 2 and model.held_out_[2] > model.held_out_[1] + 0.5
+    rng = np.random.default_rng(7)
+    one = moe.MoERegressor("auto").fit(X[:150], 1 + 2 * X[:150, 0] + rng.normal(size=150))
+    assert one.n_experts_ == 1 and set(one.held_out_) >= {1, 2, 3}
+    with pytest.warns(moe.DoubtfulFitWarning, match="still rises at k = 2, the largest"):
+        assert moe.MoERegressor([1, 2]).fit(X[:200], Y[:200]).n_experts_ == 2
+
+
+def test_nonlinear_experts_have_intercepts_too() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(800, 2))
+    second = rng.random(800) < 1 / (1 + np.exp(-2 * x[:, 1]))
+    slope = np.where(second, 1.0 + 2 * x[:, 0], -0.5 - 2 * x[:, 0])
+    y = np.tanh(slope) + 0.1 * rng.normal(size=800)
+    model = moe.MoERegressor(2, nonlinearity="tanh").fit(x, y)
+    order = np.argsort(model.intercepts_)
+    np.testing.assert_allclose(model.intercepts_[order], [-0.5, 1.0], atol=0.1)
+    np.testing.assert_allclose(model.experts_[order, 0], [-2, 2], atol=0.2)
+
+
+def test_a_formula_names_the_terms_and_predictions_take_data_frames() -> None:
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({"x": rng.uniform(0, 10, 600), "c": rng.choice(list("uv"), 600)})
+    noise = rng.normal(size=600)
+    frame["y"] = (
+        np.where(rng.random(600) < 0.5, 5 * frame.x + 3 * (frame.c == "v"), 20 - frame.x) + noise
+    )
+    model = moe.MoERegressor.from_formula("y ~ x + c", frame, n_experts=2)
+    assert model.expert_names_ == ["x", "c[T.v]"] == list(model.feature_names_in_)
+    first = int(np.argmax(model.experts_[:, 0]))
+    assert model.experts_[first] == pytest.approx([5, 3], abs=0.3)
+    assert model.predict(frame.drop(columns="y")).shape == (600,)
+    np.testing.assert_allclose(model.responsibilities(frame, frame.y).sum(1), 1)
+    with pytest.raises(ValueError, match="at most one bar"):
+        moe.MoERegressor.from_formula("y ~ x | c | x", frame)
+    with pytest.raises(ValueError, match="an intercept in both parts"):
+        moe.MoERegressor.from_formula("y ~ 0 + x", frame)
+
+
+def test_a_formula_without_formulaic_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "formulaic", None)
+    with pytest.raises(ImportError, match=r"gated-experts\[formula\]"):
+        moe.MoERegressor.from_formula("y ~ x", pd.DataFrame({"x": [1.0], "y": [1.0]}))
+
+
+def test_the_summary_tells_all_of_it_as_text_and_as_html() -> None:
+    text, html = str(FITTED.summary()), FITTED.summary()._repr_html_()
+    results = FITTED.results_
+    for word in ("expert 0, share", "expert 1, share", "gate 0", "intercept", "sigma", "BIC"):
+        assert word in text and word in html
+    assert f"{results.params[0]:.4f}" in text and f"{results.bse[0]:.4f}" in text
+    assert "sandwich" in str(FITTED.summary(robust=True)) and "[0.05" in str(FITTED.summary(0.1))
+    assert max(map(len, text.splitlines())) <= 80
+    table = results.to_frame()
+    assert list(table.index) == list(results.param_names)
+    np.testing.assert_array_equal(table["std err"], results.bse)
+    np.testing.assert_allclose(
+        results.conf_int()[:, 1] - results.params, norm.isf(0.025) * results.bse
+    )
+    with pytest.raises(ValueError, match="alpha: expected a number between 0 and 1"):
+        results.conf_int(2.0)
