@@ -102,7 +102,7 @@ def test_a_failing_cell_is_located_and_the_last_good_book_stays(tiny: Path) -> N
 
 
 def test_a_kernel_that_dies_fails_its_chapter(tiny: Path) -> None:
-    edit(tiny, "book/two.md", "import moe", "import os\nos._exit(3)\nimport moe")
+    edit(tiny, "book/two.md", "from moe", "import os\nos._exit(3)\nfrom moe")
     with pytest.raises(BuildError, match=r"two failed: book/two\.md\nDeadKernelError"):
         build(tiny, "quick")
     assert "two 2" in page(tiny, "two")
