@@ -14,8 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from moe.experiments.common.figures_data import HEAD, LIMIT, data_of
-from moe.experiments.common.source import MIME
 from moe.experiments.common.style import COLOURS, drawing, subplots
+from moe.experiments.common.tables import MIME
 
 FIGURES = sorted((Path(__file__).parent.parent / "moe" / "experiments").rglob("figures*.py"))
 

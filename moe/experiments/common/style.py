@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from io import BytesIO
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -16,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from moe.experiments.common.figures_data import data_of
-from moe.experiments.common.source import MIME, source
+from moe.experiments.common.tables import MIME, Source
 
 # Okabe and Ito's colours, ordered so that neighbours differ in lightness too.
 COLOURS = {
@@ -56,7 +58,7 @@ P = ParamSpec("P")
 class BookFigure(Figure):
     """A figure that no registry holds, and that tells which function drew it, and its data."""
 
-    drawn_by: Callable[..., Any] | None = None
+    source: Source | None = None
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A PNG of twice the size it is shown at, and where it was made."""
@@ -66,8 +68,9 @@ class BookFigure(Figure):
         png = image.getvalue()
         width, height = (int.from_bytes(png[at : at + 4], "big") // 2 for at in (16, 20))
         shown: dict[str, Any] = {"image/png": base64.b64encode(png).decode()}
-        if self.drawn_by is not None:
-            shown[MIME] = source(self.drawn_by, *data_of(self))
+        if (place := self.source) is not None:
+            text, note = data_of(self)
+            shown[MIME] = {**asdict(place), "csv": text, "note": note}
         return shown, {"image/png": {"width": width, "height": height}}
 
 
@@ -79,10 +82,16 @@ def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with rc_context(_RULES):
             drawn = draw(*args, **kwargs)
         if isinstance(drawn, BookFigure):
-            drawn.drawn_by = draw
+            code = draw.__code__
+            drawn.source = Source(_from_root(code.co_filename), code.co_firstlineno, draw.__name__)
         return drawn
 
     return styled
+
+
+def _from_root(file: str) -> str:
+    path, root = Path(file).resolve(), Path(__file__).resolve().parents[3]
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def subplots(

@@ -74,12 +74,15 @@ def dependencies(code: str, roots: Mapping[str, Path]) -> dict[str, Path]:
 class _Finder(ModuleFinder):
     """Knows the modules under ``roots`` and no others."""
 
+    modules: Any
+
     def __init__(self, roots: Mapping[str, Path]) -> None:
         super().__init__(path=[])
         self.roots, self.bound = roots, set[str]()
         for top, root in roots.items():
             if (root / top).is_dir() and not (root / top / "__init__.py").is_file():
-                self.add_module(top).__path__ = [str(root / top)]
+                package: Any = self.add_module(top)
+                package.__path__ = [str(root / top)]
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         if path is None:
