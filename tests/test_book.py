@@ -150,6 +150,13 @@ def test_contents_that_name_a_missing_file_are_refused(tiny: Path) -> None:
         build(tiny, "quick")
 
 
+@pytest.mark.parametrize("contents", ["chapters: [", "format: jb-book\nchapters: []\n"])
+def test_contents_that_cannot_be_read_are_refused(contents: str, tmp_path: Path) -> None:
+    (tmp_path / "_toc.yml").write_text(contents)
+    with pytest.raises(BuildError, match=r"_toc\.yml: "):
+        read_contents(tmp_path)
+
+
 def test_a_warning_of_sphinx_fails_the_build_and_tells_the_place(tiny: Path) -> None:
     edit(tiny, "book/two.md", "# Two", "# Two\n\nSee {numref}`fig-nowhere`.")
     with pytest.raises(BuildError, match=r"book/two\.md \(line 4 of cell 1.*fig-nowhere"):

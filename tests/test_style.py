@@ -83,7 +83,7 @@ def test_the_data_are_those_drawn() -> None:
 def test_long_series_are_thinned_and_say_so() -> None:
     text, note = data_of(picture(10 * LIMIT))
     assert len(rows(text)) <= LIMIT + 20
-    assert note == "every 11th point of long series"
+    assert note == "1 in 11 points of long series"
     assert len([row for row in rows(text) if row["label"] == "measured"]) == 6
 
 

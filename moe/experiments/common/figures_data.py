@@ -44,7 +44,7 @@ def data_of(figure: Figure) -> tuple[str, str]:
     for name, points in artists:
         every = step if len(points) > _FEW else 1
         rows.writerows((*name, *map(_short, point)) for point in points[::every])
-    return written.getvalue(), "" if step == 1 else f"every {step}th point of long series"
+    return written.getvalue(), "" if step == 1 else f"1 in {step} points of long series"
 
 
 def _step(lengths: list[int]) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "numpy", "scipy")
+_PACKAGE = 5  # modulefinder's own number for a folder
 
 
 def code_digest(module: str, roots: Mapping[str, Path] | None = None) -> str:
@@ -79,17 +80,23 @@ class _Finder(ModuleFinder):
     def __init__(self, roots: Mapping[str, Path]) -> None:
         super().__init__(path=[])
         self.roots, self.bound = roots, set[str]()
-        for top, root in roots.items():
-            if (root / top).is_dir() and not (root / top / "__init__.py").is_file():
-                package: Any = self.add_module(top)
-                package.__path__ = [str(root / top)]
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         if path is None:
             if name not in self.roots:
                 raise ImportError(name)
             path = [str(self.roots[name])]
+        folder = Path(path[0], name)
+        if _is_namespace(folder):
+            return None, str(folder), ("", "", _PACKAGE)
         return super().find_module(name, path, parent)
+
+    def load_package(self, fqname: str, pathname: str) -> Any:
+        if not _is_namespace(Path(pathname)):
+            return super().load_package(fqname, pathname)
+        package: Any = self.add_module(fqname)
+        package.__path__ = [pathname]
+        return package
 
     def scan_opcodes(self, co: Any) -> Iterator[tuple[str, Any]]:
         for kind, told in super().scan_opcodes(co):
@@ -107,6 +114,15 @@ class _Finder(ModuleFinder):
         missing = [n for n in self.badmodules if n.rpartition(".")[0] == package]
         unknown = any(n.rpartition(".")[2] not in known for n in missing)
         return "__getattr__" in known and (unknown or package in self.bound)
+
+
+def _is_namespace(folder: Path) -> bool:
+    """Whether a folder is a package without an __init__.py, which modulefinder does not know."""
+    return (
+        folder.is_dir()
+        and not folder.with_suffix(".py").is_file()
+        and not (folder / "__init__.py").is_file()
+    )
 
 
 def _top(module: str) -> str:
