@@ -41,7 +41,7 @@ def test_everything_that_the_project_asks_for_is_locked() -> None:
 
 
 def test_the_library_needs_neither_matplotlib_nor_tqdm() -> None:
-    """Nor anything else that only the book needs: the core's own dependencies suffice."""
+    """Nor anything else that only the book needs; and `import moe` alone loads no torch."""
     asked = {Requirement(text).name for text in PROJECT["dependencies"]}
     assert asked == {"joblib", "numpy", "scikit-learn", "scipy", "torch"}
     program = """
@@ -49,6 +49,7 @@ import sys
 blocked = ("matplotlib", "tqdm", "dask", "IPython", "papermill", "yaml", "filelock")
 sys.modules.update(dict.fromkeys(blocked))
 import moe
+assert "torch" not in sys.modules, "public names load on first use"
 from moe import MoERegressor, random_moe, recover
 truth = random_moe(2, 3, generator=moe.stream("truth", 0), sigma=0.1)
 x, y = truth.sample(2_000, generator=moe.stream("samples", 0))
