@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -11,6 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
+from moe.exceptions import OutsideTheoryWarning, warn
 from moe.model.mixture import MoE
 
 
@@ -69,10 +68,10 @@ def _check_truth(truth: MoE) -> None:
         )
     rank = int(torch.linalg.matrix_rank(truth.regressors))
     if rank < truth.k:
-        warnings.warn(
+        warn(
             f"truth: expected k = {truth.k} linearly independent regressors, got rank {rank}: "
             "moments cannot tell them apart",
-            stacklevel=3,
+            OutsideTheoryWarning,
         )
 
 

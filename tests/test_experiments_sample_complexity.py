@@ -27,13 +27,14 @@ from moe.experiments.sample_complexity import figures as pictures
 from moe.experiments.sample_complexity import onset
 from moe.experiments.sample_complexity.errors import METHODS, Spec
 from moe.experiments.sample_complexity.first_order import scaled_down_angles
-from moe.experiments.sample_complexity.low_rank import low_rank_moment
 from moe.likelihood.efficiency import cramer_rao
 from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
-from moe.moments.estimate import Method, score_moment, whiten
+from moe.moments.estimate import Method, score_moment
 from moe.moments.hermite import feature_count
+from moe.moments.low_rank import low_rank_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import global_stream, stream
 from moe.recovery import recover
 from moe.solvers.quartic import minimise_quartic

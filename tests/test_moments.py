@@ -16,9 +16,10 @@ from torch import Tensor
 from moe.model.nonlinearity import as_nonlinearity
 from moe.moments import estimate as moments
 from moe.moments import least_squares
-from moe.moments.estimate import Moments, ScoreMoment, score_moment, whiten
+from moe.moments.estimate import Moments, ScoreMoment, score_moment
 from moe.moments.hermite import hermite_features, index_table, root_factorials, score_tensor
 from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 
 DEGREES = (2, 3, 4)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.problems import NoStartError, Problem
-from moe.moments.estimate import Whitening, score_moment
+from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import Whitening
 from moe.solvers.quartic import minimise_quartic, random_starts
 from moe.solvers.tensor_power import spectral_regressors
 
