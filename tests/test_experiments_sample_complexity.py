@@ -12,6 +12,7 @@ import torch
 from helpers import assert_shows, normal, rotation
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common import scaling
 from moe.experiments.common.error_law import (
     ErrorLaw,
@@ -307,7 +308,7 @@ def test_bisection_finds_what_trying_all_sizes_finds() -> None:
         x, y = truth.sample(SMALL.sizes[-1], stream("data", seed))
         for n in SMALL.sizes:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
+                warnings.simplefilter("ignore", DoubtfulFitWarning)
                 error = regressor_error(recover(x[:n], y[:n], 2, seed=seed).model, truth)
             assert (error < onset.GOAL) == (n >= found)
     assert SMALL.sizes == (19, 24, 32, 48)

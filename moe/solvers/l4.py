@@ -146,8 +146,11 @@ def minimise_l4(
     (derived). The minimiser's own norms give them too (``proportions_from_norms``), with about
     three times the error, since they rest on fourth moments.
 
+    Where the noise of the moments makes two rows of the lowest minimum share an expert, the next
+    lowest whose k rows are independent is taken.
+
     Warns where mu, lam given by the caller lie outside the benign region that the recovered
-    proportions imply. Raises NoMinimumError where no start converged.
+    proportions imply. Raises NoMinimumError where no start converged to such a minimum.
     """
     k = moments.tensor.shape[0]
     ceiling = float(torch.linalg.eigvalsh(moments.tensor.reshape(k * k, k * k))[-1])
@@ -169,15 +172,22 @@ def minimise_l4(
     solution = minimise_quartic(moments.tensor, mu, lam, points)
     if not bool(solution.converged.any()):
         raise NoMinimumError("no start converged: L_4 has no minimum that the starts could reach")
-    best = solution.points[solution.best]
-    regressors = best @ moments.whitening.dewhitener.T
-    norms = regressors.norm(dim=1, keepdim=True)
-    if float(norms.min()) < 1e-6 * float(norms.max()):
-        raise NoMinimumError("a row of the minimiser is zero")
-    regressors = regressors / norms
-    if float(torch.linalg.matrix_rank(regressors, rtol=1e-6)) < k:
-        raise NoMinimumError("two rows of the minimiser share an expert")
+    regressors = _lowest_independent(solution, moments.whitening)
     weight = torch.linalg.lstsq(regressors.T, first_moment[:, None]).solution[:, 0]
     regressors = regressors * torch.where(weight < 0, -1.0, 1.0).to(regressors.dtype)[:, None]
     proportions = 1.0 / (regressors @ moments.whitening.whitener).square().sum(1)
     return L4Fit(regressors, proportions, mu, lam, solution)
+
+
+def _lowest_independent(solution: QuarticSolution, whitening: Whitening) -> Tensor:
+    """Unit regressors (k, d) of the lowest minimum whose rows are independent."""
+    order = solution.values.argsort(stable=True)
+    for index in order[solution.converged[order]].tolist():
+        regressors = solution.points[index] @ whitening.dewhitener.T
+        norms = regressors.norm(dim=1, keepdim=True)
+        if float(norms.min()) < 1e-6 * float(norms.max()):
+            continue
+        regressors = regressors / norms
+        if int(torch.linalg.matrix_rank(regressors, rtol=1e-6)) == len(regressors):
+            return regressors
+    raise NoMinimumError("in every minimum two rows share an expert")

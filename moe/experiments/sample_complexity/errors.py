@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from moe.exceptions import DependentFeaturesError, TooFewEigenvaluesError
+from moe.exceptions import DependentFeaturesError, DoubtfulFitWarning, TooFewEigenvaluesError
 from moe.experiments.common.error_law import ErrorLaw, bound_law, reference_mixture
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.experiments.regressor_loss.law import MOST_EXPERTS, l4_law
@@ -142,7 +142,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
             out[f"{method} {n}"] = error
     for n in spec.recover_sizes:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # small n: fits that are not to be trusted
+            warnings.simplefilter("ignore", DoubtfulFitWarning)  # at small n
             fit = recover(x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed)
         out[f"recover {n}"] = regressor_error(fit.model, truth)
     return out
