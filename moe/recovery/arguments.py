@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import as_seed
 from moe.recovery.coordinates import Coordinates, coordinates_of, sample_order
-from moe.recovery.results import Origin
+from moe.recovery.results import Origin, Stage
 from moe.recovery.starts import Options, Problem, Starts
 
 _EXTREME = 1e100
@@ -32,6 +32,25 @@ class Task:
     coordinates: Coordinates
     options: Options
     seed: int
+
+    @property
+    def shift(self) -> float:
+        """How many nats a sample the likelihood is higher in ``coordinates``."""
+        return math.log(self.coordinates.scale)
+
+    def brought_back(self, stage: Stage) -> Stage:
+        """A stage for the samples as they came."""
+        own = self.coordinates
+        regressors = None if stage.regressors is None else own.regressors(stage.regressors)
+        if stage.name == "L4" and regressors is not None:
+            regressors = regressors / regressors.norm(dim=1, keepdim=True)
+        return replace(
+            stage,
+            regressors=regressors,
+            gating=None if stage.gating is None else own.gating(stage.gating),
+            sigma=None if stage.sigma is None else own.scale * stage.sigma,
+            trace=stage.trace - (0.0 if stage.name in ("moments", "L4") else self.shift),
+        )
 
 
 def task_of(
@@ -121,7 +140,7 @@ def _initial(initial: Any, d: int, problem: Problem, coordinates: Coordinates) -
                 f"initial: expected experts with nonlinearity {problem.g.name!r}, got "
                 f"{model.nonlinearity.name!r}"
             )
-        gates = (model.gating - model.gating[-1]).to("cpu", torch.float64)[None]
+        gates = model.gating.to("cpu", torch.float64)[None]
         if bool(gates.any()) and not problem.gated:
             raise ValueError("initial: expected equal gates, because gated is False")
         level = level.new_tensor(model.sigma / coordinates.scale)

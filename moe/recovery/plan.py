@@ -45,7 +45,7 @@ it wins by more than a nat, or the answer is the one without it."""
 @dataclass(frozen=True, eq=False)
 class Run:
     """What was done: the task, all ends, the leader's own fit to all samples, the stages on the
-    way, the weights (mu, lam) of L_4 (NaN without it), passes over the samples."""
+    way (for the samples as they came), the weights (mu, lam) of L_4 (NaN without it), passes over the samples."""
 
     task: Task
     field: Field
@@ -69,9 +69,9 @@ def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
             begun = way(full, part, options, generator)
         except NoStartError as refusal:
             logger.info("recover: %s", refusal)
-            field, stages = field.refused(str(refusal)), [*stages, *_told(refusal.stages)]
+            field, stages = field.refused(str(refusal)), [*stages, *_told(task, refusal.stages)]
             continue
-        stages += _told(begun.stages, begun.origin, len(begun.regressors))
+        stages += _told(task, begun.stages, begun.origin, len(begun.regressors))
         watch.lap()
         gates, ends = follow(part, begun, options.iterations, TIGHT if exact else LOOSE)
         field = field.joined_by(ends)
@@ -82,16 +82,18 @@ def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
             if part is not full:
                 runs, data = [gates, _gates_on_all(full, gates)], [part, full]
                 passes += runs[-1].passes
-            stages += _told([_stage("L_log", runs, data, watch.lap())], begun.origin)
+            stages += _told(task, [_stage("L_log", runs, data, watch.lap())], begun.origin)
         logger.info(
             "recover: joint EM from %s: %.6g nats a sample, starts %d",
-            *(begun.origin, max(end.value for end in ends) / len(part.y), len(ends)),
+            begun.origin,
+            max(end.value for end in ends) / len(part.y) - task.shift,
+            len(ends),
         )
     runs, data = [field.leader.run], [part]
     if not exact:
         runs, data = [*runs, _refined(full, field.leader, options.iterations)], [*data, full]
         passes += runs[-1].passes
-    stages += _told([_stage("likelihood", runs, data, watch.lap())], field.leader.origin)
+    stages += _told(task, [_stage("likelihood", runs, data, watch.lap())], field.leader.origin)
     return Run(task, field, runs[-1], tuple(stages), weights, passes)
 
 
@@ -141,12 +143,19 @@ def _stage(name: str, runs: Sequence[EMResult], data: Sequence[Problem], seconds
     )
 
 
-def _told(stages: Sequence[Stage], origin: Origin | None = None, starts: int = 1) -> list[Stage]:
-    """The stages, each a line of the log."""
-    for stage in stages:
+def _told(
+    task: Task, stages: Sequence[Stage], origin: Origin | None = None, starts: int = 1
+) -> list[Stage]:
+    """The stages for the samples as they came, each a line of the log."""
+    told = [task.brought_back(stage) for stage in stages]
+    for stage in told:
         logger.info(
             "recover: %s: %.3f s, value %.6g, origin %s, starts %d, iterations %d",
-            *(stage.name, stage.seconds, stage.value, origin or "none"),
-            *(len(stage.trace) if stage.name == "L4" else starts, stage.iterations),
+            stage.name,
+            stage.seconds,
+            stage.value,
+            origin or "none",
+            len(stage.trace) if stage.name == "L4" else starts,
+            stage.iterations,
         )
-    return list(stages)
+    return told

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -14,7 +11,7 @@ from moe.model.mixture import MoE
 from moe.recovery.arguments import Task
 from moe.recovery.judging import model_of
 from moe.recovery.plan import Run
-from moe.recovery.results import Recovery, Stage
+from moe.recovery.results import Recovery
 
 
 def verdict(run: Run) -> Recovery:
@@ -28,13 +25,12 @@ def verdict(run: Run) -> Recovery:
     if not bool(run.fit.converged):
         iterations = run.task.options.iterations
         against.insert(0, f"joint EM had not converged after {iterations} iterations")
-    shift = math.log(run.task.coordinates.scale)
     mu, lam = run.weights
     return Recovery(
         run.task.coordinates.model(model),
         leader.proportions[match(leader.regressors, model.regressors)],
-        tuple(_brought_back(stage, run.task) for stage in run.stages),
-        float(run.fit.log_likelihood) - len(full.y) * shift,
+        run.stages,
+        float(run.fit.log_likelihood) - len(full.y) * run.task.shift,
         mu,
         lam,
         passes=run.passes,
@@ -53,19 +49,3 @@ def _by_share(model: MoE, task: Task) -> Tensor:
     share = model.responsibilities(task.problem.x, task.problem.y).mean(0).tolist()
     first = task.coordinates.regressors(model.regressors)[:, 0].tolist()
     return torch.tensor(sorted(range(model.k), key=lambda i: (share[i], first[i]), reverse=True))
-
-
-def _brought_back(stage: Stage, task: Task) -> Stage:
-    """A stage for the samples as they came."""
-    coordinates = task.coordinates
-    regressors = None if stage.regressors is None else coordinates.regressors(stage.regressors)
-    if stage.name == "L4" and regressors is not None:
-        regressors = regressors / regressors.norm(dim=1, keepdim=True)
-    shift = 0.0 if stage.name in ("moments", "L4") else math.log(coordinates.scale)
-    return replace(
-        stage,
-        regressors=regressors,
-        gating=None if stage.gating is None else coordinates.gating(stage.gating),
-        sigma=None if stage.sigma is None else coordinates.scale * stage.sigma,
-        trace=stage.trace - shift,
-    )
