@@ -69,7 +69,8 @@ def test_a_stage_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     for stage, line in zip(fit.stages, staged, strict=True):
         assert line.startswith(f"recover: {stage.name}: {stage.seconds:.3f} s, value ")
         assert "origin " in line and "starts " in line
-    assert staged[-1].split("value ")[1].startswith(f"{fit.stages[-1].value:.6g}"[:4])
+        assert f"value {stage.value:.6g}, " in line
+    assert fit.stages[-1].value == pytest.approx(fit.log_likelihood / 400)
 
 
 def test_a_refusal_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -45,7 +45,8 @@ it wins by more than a nat, or the answer is the one without it."""
 @dataclass(frozen=True, eq=False)
 class Run:
     """What was done: the task, all ends, the leader's own fit to all samples, the stages on the
-    way (for the samples as they came), the weights (mu, lam) of L_4 (NaN without it), passes over the samples."""
+    way (for the samples as they came), the weights (mu, lam) of L_4 (NaN without it), and passes
+    over the samples."""
 
     task: Task
     field: Field
