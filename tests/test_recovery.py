@@ -12,6 +12,7 @@ import moe
 from moe.exceptions import (
     DoubtfulFitWarning,
     NonGaussianInputWarning,
+    NoTransformError,
     OutsideTheoryWarning,
     SignsLostWarning,
 )
@@ -176,7 +177,7 @@ def no_l4(*arguments: object, **options: object) -> None:
 
 
 def no_spectral(*arguments: object, **options: object) -> None:
-    raise ValueError("no transform")
+    raise NoTransformError("no transform")
 
 
 def test_third_moments_step_in_where_l4_has_no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:

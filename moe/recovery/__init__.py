@@ -105,8 +105,8 @@ def recover(
         initial=initial,
     )
     warn_unless_gaussian(task.x)
-    warn_if_even(task.problem.g)
     fit = verdict(carried_out(task))
+    warn_if_even(task.problem.g)
     if not fit.converged:
         warn(f"recover: converged is False: {fit.reason}", DoubtfulFitWarning)
     return fit
