@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.metrics import regressor_error_of
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import NONLINEARITIES
@@ -314,7 +315,7 @@ def test_bad_settings_speak() -> None:
 
 def test_conjugate_gradients_that_stop_early_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moe.moments.least_squares._MAX_ITERATIONS", 1)
-    with pytest.warns(UserWarning, match="stopped before they converged"):
+    with pytest.warns(DoubtfulFitWarning, match="stopped before they converged"):
         moments, _ = stream_l4_moments([samples(3000, 14)], 2)
     assert not moments.second.converged
     with warnings.catch_warnings():
