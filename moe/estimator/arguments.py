@@ -1,32 +1,11 @@
-"""What users pass in, and where warnings point."""
+"""What users pass in."""
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
-from sklearn.exceptions import ConvergenceWarning
-
-_WITHIN = tuple(str(Path(file).parent.parent if up else Path(file).parent) for file, up in (
-    (__file__, True), (sklearn.__file__, False),
-))  # fmt: skip
-
-
-class DoubtfulFitWarning(ConvergenceWarning):  # type: ignore[misc]
-    """A fit that something speaks against."""
-
-
-def warn_at_call(message: str) -> None:
-    """A ``DoubtfulFitWarning`` at the caller's line: the first outside moe and scikit-learn."""
-    level, frame = 1, sys._getframe(0)
-    while frame.f_back and frame.f_code.co_filename.startswith(_WITHIN):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, DoubtfulFitWarning, stacklevel=level)
 
 
 def refuse_masked(**arrays: Any) -> None:

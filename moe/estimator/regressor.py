@@ -15,12 +15,15 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from moe.estimator.answers import Answers
-from moe.estimator.arguments import columns_named, refuse_masked, warn_at_call
-from moe.estimator.fitting import Fit, Request, fitted
+from moe.estimator.arguments import columns_named, refuse_masked
+from moe.estimator.finishing import Fit
+from moe.estimator.fitting import fitted
 from moe.estimator.formula import FormulaDesign
 from moe.estimator.progress import progress
+from moe.estimator.request import Request
 from moe.estimator.results import MixtureResults
 from moe.estimator.state import packed, unpacked
+from moe.exceptions import DoubtfulFitWarning, warn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import as_seed
 
@@ -197,7 +200,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.__dict__.pop("formula_", None)
         self._take(fit, names)
         if self.doubts_:
-            warn_at_call(f"MoERegressor: {'; '.join(self.doubts_)}")
+            warn(f"MoERegressor: {'; '.join(self.doubts_)}", DoubtfulFitWarning)
         return self
 
     def _take(self, fit: Fit, names: list[str]) -> None:

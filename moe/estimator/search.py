@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from moe.estimator.task import Effort, Found, Task, fair_rows
+from moe.estimator.task import Found, Task, fair_rows
 from moe.model.regressions import Regressions
-from moe.randomness import stream
-from moe.recovery.coordinates import sample_order
-from moe.recovery.judging import LOOSE, Field, follow
+from moe.recovery.arguments import Task as Asked
+from moe.recovery.coordinates import Coordinates, sample_order
+from moe.recovery.plan import Run, Wanted, carried_out
 from moe.recovery.results import Origin
 from moe.recovery.starts import (
-    NoStartError,
+    Options,
     Problem,
     Starts,
     Way,
@@ -31,77 +31,96 @@ from moe.solvers.em import EMResult, expectation_maximisation
 Report = Callable[[str, int, int], None]
 """(what happens, how many stages are done, of how many)."""
 
-Step = tuple[str, Way, Callable[[Field], bool]]
+Step = tuple[str, Way, Wanted]
 """A way with its name, and when it is wanted."""
 
 
-def searched(task: Task, effort: Effort, seed: int, report: Report) -> Found:
-    """The best end of all ways that are wanted, refined on all samples."""
+def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
+    """The best end of all ways that are wanted, refined on all samples (``recovery.plan``)."""
     task = task.rows(sample_order(task.x, task.y, seed))
-    full = problem_of(task)
-    part, generator, field = full.part(), stream("recover", seed), Field(full)
-    plan = _plan(task, full, effort)
-    for done, (name, way, wanted) in enumerate(plan):
-        if not wanted(field):
-            continue
-        report(name, done, len(plan) + 1)
-        try:
-            begun = way(full, part, generator)
-        except NoStartError as refusal:
-            field = field.refused(str(refusal))
-            continue
-        tolerance = effort.tolerance if part is full else LOOSE
-        field = field.joined_by(follow(part, begun, effort.iterations, tolerance)[1])
+    full, plan = problem_of(task), _plan(task)
+    told = [
+        (partial(_told, report, at, len(plan) + 1, *step[:2]), step[2])
+        for at, step in enumerate(plan)
+    ]
+    axes = torch.eye(full.x.shape[1], dtype=full.x.dtype)
+    still = Coordinates(axes, axes, 1.0)
+    asked = Asked(full.x, full.y, full, still, options, seed)
+    run = carried_out(asked, told)
     report("likelihood", len(plan), len(plan) + 1)
-    leader = field.leader
-    run = _refined(task, full, [leader.run, *(end.run for end in field.ends)], effort)
     doubts = []
-    if field.lonely:
+    if run.field.lonely:
         doubts.append("of all starts only one reached the highest likelihood found")
-    found = _found(task, run, effort, str(leader.origin), field.supporters, doubts)
-    return replace(found, iterations=found.iterations + int(leader.run.iterations[0]))
+    fit = _each(task, full, run, options) if task.each else run.fit
+    found = _found(task, fit, options, str(run.field.leader.origin), run.field.supporters, doubts)
+    return replace(found, iterations=max(found.iterations, run.stages[-1].iterations))
 
 
-def climbed(task: Task, law: Regressions, effort: Effort) -> Found:
+def _told(
+    report: Report,
+    at: int,
+    of: int,
+    name: str,
+    way: Way,
+    full: Problem,
+    part: Problem,
+    options: Options,
+    generator: torch.Generator,
+) -> Starts:
+    report(name, at, of)
+    return way(full, part, options, generator)
+
+
+def climbed(task: Task, law: Regressions, options: Options) -> Found:
     """Joint EM from a start of the user's own, a law on the white designs, and nothing else."""
     experts, gates = task.layout.spread(law.experts, law.gates)
     sigma = law.sigmas[None] if task.each else law.sigmas.square().mean().sqrt()[None]
-    run = _joint(problem_of(task), experts[None], gates[None], sigma, task, effort)
-    return _found(task, run, effort, "start", 1, [])
+    run = _joint(problem_of(task), experts[None], gates[None], sigma, task, options)
+    return _found(task, run, options, "start", 1, [])
 
 
 def problem_of(task: Task) -> Problem:
     """Experts and gate on the one design."""
-    return Problem(task.inputs, task.y, task.k, task.g, task.sigma, task.gate != "equal")
+    layout = task.layout
+    columns = None
+    if layout.experts is not None and layout.gate is not None:
+        columns = layout.experts, layout.gate
+    counts = None if task.even and float(task.weights[0]) == 1 else task.weights
+    gated = task.gate != "equal"
+    return Problem(task.inputs, task.y, task.k, task.g, task.sigma, gated, counts, columns)
 
 
-def _plan(task: Task, full: Problem, effort: Effort) -> Sequence[Step]:
+def _plan(task: Task) -> Sequence[Step]:
     """The ways as ``moe.recover`` has them, each on the columns it can use and, where weights
     differ, on rows drawn in proportion to them."""
     if task.k == 1 and task.g.is_linear:
-        return [("least squares", _zero, lambda so_far: True)]
+        return [("least squares", _zero, lambda so_far, options: True)]
     fair = task if task.even else task.rows(fair_rows(task.weights))
-    fourth = partial(fourth_moments, mu=effort.mu, lam=effort.lam, starts=effort.starts)
+    whole = replace(problem_of(fair), counts=None, columns=None)
     width = task.x.shape[1] - task.design.experts.ones
-    moments = replace(problem_of(fair), x=fair.x[:, :width])
-    lines = replace(problem_of(fair), x=fair.x)
+    moments = replace(whole, x=fair.x[:, :width])
+    lines = replace(whole, x=fair.x)
     softmax = task.gate == "softmax"
     return [
-        ("fourth moments", partial(_on, moments, fourth, task), lambda so_far: task.k <= width),
+        (
+            "fourth moments",
+            partial(_on, moments, fourth_moments, task),
+            lambda so_far, options: task.k <= width,
+        ),
         (
             "third moments",
             partial(_on, moments, third_moments, task),
-            lambda so_far: task.k <= width and so_far.doubted,
+            lambda so_far, options: task.k <= width and so_far.doubted,
         ),
         (
             "random gates",
-            partial(_on, problem_of(fair), gates_too, task),
-            lambda so_far: softmax and full.gates_are_cheap,
+            partial(_on, whole, gates_too, task),
+            lambda so_far, options: softmax and whole.gates_are_cheap,
         ),
         (
             "random starts",
-            partial(_on, lines, partial(search, starts=effort.restarts), task),
-            lambda so_far: so_far.unsettled,
+            partial(_on, lines, search, task),
+            lambda so_far, options: so_far.unsettled,
         ),
     ]
 
@@ -112,22 +131,24 @@ def _on(
     task: Task,
     full: Problem,
     part: Problem,
+    options: Options,
     generator: torch.Generator,
 ) -> Starts:
     """Starts of a way that sees another design, on the one of ``task``: what it has not seen is
     zero, and so is what experts or gate may not look at."""
-    found = way(problem, problem.part(), generator)
+    found = way(problem, problem.part(), options, generator)
     experts, gates = found.regressors, found.gating
-    if problem.x.shape[1] == task.layout.width:
+    if way is gates_too:
         experts, gates = task.layout.gathered(experts, gates)
     else:
         experts = pad(experts, (0, task.x.shape[1] - experts.shape[-1]))
         gates = experts.new_zeros(*experts.shape[:-1], task.z.shape[1])
     experts, gates = task.layout.spread(experts, gates)
-    return replace(found, regressors=experts, gating=gates)
+    stages = tuple(replace(stage, regressors=None, gating=None) for stage in found.stages)
+    return replace(found, regressors=experts, gating=gates, stages=stages)
 
 
-def _zero(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
+def _zero(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
     """All coefficients zero: for one linear expert EM goes to the maximum in one step."""
     rows = full.x.new_zeros(1, full.k, full.x.shape[1])
     level = full.y.square().mean().sqrt()[None]
@@ -135,7 +156,7 @@ def _zero(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
 
 
 def _joint(
-    full: Problem, experts: Tensor, gates: Tensor, sigma: Tensor, task: Task, effort: Effort
+    full: Problem, experts: Tensor, gates: Tensor, sigma: Tensor, task: Task, options: Options
 ) -> EMResult:
     noise = ("sigmas",) if task.each else ("sigma",) if task.sigma is None else ()
     return expectation_maximisation(
@@ -146,31 +167,30 @@ def _joint(
         sigma if task.sigma is None else task.sigma,
         full.g,
         learn=("regressors", *noise, *(("gating",) if full.gated else ())),
-        iterations=effort.iterations,
-        tolerance=effort.tolerance,
+        iterations=options.iterations,
+        tolerance=options.tolerance,
+        **full.terms,
     )
 
 
-def _refined(task: Task, full: Problem, runs: Sequence[EMResult], effort: Effort) -> EMResult:
-    """Joint EM on all samples from the leader, the first of ``runs``; where each expert has its own
-    noise from all of them, for they have been compared with a common one."""
-    runs = runs if task.each else runs[:1]
-    sigma = torch.cat([run.sigma for run in runs])
-    if task.each:
-        sigma = sigma[:, None].expand(-1, task.k)
-    experts = torch.cat([run.regressors for run in runs])
-    gates = torch.cat([run.gating for run in runs])
-    return _joint(full, experts, gates, sigma, task, effort).best
+def _each(task: Task, full: Problem, run: Run, options: Options) -> EMResult:
+    """Joint EM with a noise level an expert, from all ends: they have been compared with a common
+    one."""
+    runs = [run.fit, *(end.run for end in run.field.ends)]
+    sigma = torch.cat([each.sigma for each in runs])[:, None].expand(-1, task.k)
+    experts = torch.cat([each.regressors for each in runs])
+    gates = torch.cat([each.gating for each in runs])
+    return _joint(full, experts, gates, sigma, task, options).best
 
 
 def _found(
-    task: Task, run: EMResult, effort: Effort, origin: str, supporters: int, doubts: list[str]
+    task: Task, run: EMResult, options: Options, origin: str, supporters: int, doubts: list[str]
 ) -> Found:
     experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
     sigmas = (run.sigma if task.each else run.sigma[:, None]).expand(1, task.k)[0].clone()
     converged = bool(run.converged[0])
     if not converged:
-        doubts.insert(0, f"joint EM had not converged after {effort.iterations} iterations")
+        doubts.insert(0, f"joint EM had not converged after {options.iterations} iterations")
     law = Regressions(experts, gates, sigmas, task.g)
     iterations = max(1, int(run.iterations[0]))
     return Found(law, iterations, converged, origin, supporters, tuple(doubts))

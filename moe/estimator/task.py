@@ -13,19 +13,6 @@ from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How hard to look: weights of L_4, its starts, random starts at most, iterations, and the gain
-    in nats below which EM stops."""
-
-    mu: float | None
-    lam: float | None
-    starts: int
-    restarts: int
-    iterations: int
-    tolerance: float
-
-
 @dataclass(frozen=True, eq=False)
 class Found:
     """The end of a search, on the white designs; the doubts are those of the search alone."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import EStep, Samples, expectation, sigma_floor
+from moe.solvers.expectation import Columns, EStep, Samples, expectation, sigma_floor
 
 _HALVINGS = 12
 _RIDGE = 1e-9
 _PARAMETERS = ("regressors", "gating", "sigma")
 
-__all__ = ["EMResult", "expectation_maximisation", "sigma_floor"]
+__all__ = ["Columns", "EMResult", "Terms", "expectation_maximisation", "sigma_floor"]
+
+
+class Terms(TypedDict):
+    """Of ``expectation_maximisation``: how samples count, and which columns are looked at."""
+
+    counts: Tensor | None
+    columns: Columns | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +157,8 @@ def expectation_maximisation(
     tolerance: float = 1e-6,
     record: bool = False,
     hard: bool = False,
+    counts: Tensor | None = None,
+    columns: Columns | None = None,
 ) -> EMResult:
     """EM from S starts at once: exact weighted least squares for linear experts, Gauss-Newton steps
     for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
@@ -169,6 +179,10 @@ def expectation_maximisation(
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
     what ``log_likelihood`` and ``trace`` hold.
 
+    ``counts`` (n,), how often each sample counts, as if it stood there so many times; any positive
+    numbers. ``columns``: the places of the columns of x that experts, and that gates look at; the
+    other coefficients are to be zero in the starts, and stay so.
+
     A common sigma that is learned does not fall below 1e-7 of the root mean square of y
     (``sigma_floor``): there the outputs have no noise. An expert that owns no sample stays where it
     is.
@@ -185,7 +199,7 @@ def expectation_maximisation(
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
-    data = Samples(x, y, starts, k, learn, hard)
+    data = Samples(x, y, starts, k, learn, hard, counts, columns)
     level = torch.as_tensor(sigma, dtype=x.dtype)
     level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
     state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)

@@ -19,6 +19,10 @@ _PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
 
 
+Columns = tuple[Tensor, Tensor]
+"""Places of the columns that experts, and that gates look at."""
+
+
 def sigma_floor(y: Tensor) -> float:
     """The smallest common sigma that EM learns: 1e-7 of the root mean square of y (n,)."""
     largest = float(y.abs().max())
@@ -58,23 +62,35 @@ class Samples:
     """Samples in chunks small enough to stay in the processor's cache, with room to work in."""
 
     def __init__(
-        self, x: Tensor, y: Tensor, starts: int, k: int, learn: Collection[str], hard: bool
+        self,
+        x: Tensor,
+        y: Tensor,
+        starts: int,
+        k: int,
+        learn: Collection[str],
+        hard: bool,
+        counts: Tensor | None = None,
+        columns: Columns | None = None,
     ) -> None:
-        self.n, self.learn, self.hard = len(x), learn, hard
+        self.n = len(x) if counts is None else float(counts.sum())
+        self.learn, self.hard = learn, hard
+        self.masks = None if columns is None else [_mask(x, places) for places in columns]
         self.own = "sigmas" in learn
         self.moved = k if "regressors" in learn else 0
         self.free = k - 1 if "gating" in learn else 0
-        self.prior_weight = _PRIOR_WEIGHT * x.shape[1]
+        self.prior_weight = _PRIOR_WEIGHT * (x.shape[1] if columns is None else len(columns[0]))
         self.prior_variance = _PRIOR_SHARE * float(y.var())
         self.least_variance = sigma_floor(y) ** 2
-        self.curvature = float(x.square().sum()) / x.shape[1]
-        rows = min(self.n, max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
-        self._chunks = list(zip(x.split(rows), y.split(rows), strict=True))
+        squares = x.square().sum(1)
+        self.curvature = float(squares.sum() if counts is None else squares @ counts) / x.shape[1]
+        rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
+        times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
+        self._chunks = list(zip(x.split(rows), y.split(rows), times, strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
         self._made = [_prepared(*chunk) for chunk in self._chunks] if keep else None
         self._room: dict[str, Tensor] = {}
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Grams]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Grams, Tensor | None]]:
         yield from self._made or (_prepared(*chunk) for chunk in self._chunks)
 
     def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
@@ -85,10 +101,15 @@ class Samples:
         return self._room[name][:size].view(starts, rows, like.shape[1])
 
 
-def _prepared(x: Tensor, y: Tensor) -> tuple[Tensor, Grams]:
-    """The columns of x and y as rows, (d + 1, n), and the Gram matrices of x."""
+def _prepared(x: Tensor, y: Tensor, counts: Tensor | None) -> tuple[Tensor, Grams, Tensor | None]:
+    """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
     columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
-    return columns, Grams(columns[:-1].T)
+    return columns, Grams(columns[:-1].T), counts
+
+
+def _mask(x: Tensor, places: Tensor) -> Tensor:
+    """One for the columns of x in ``places``, zero for others, (d,)."""
+    return x.new_zeros(x.shape[1]).index_fill_(0, places, 1.0)
 
 
 def expectation(
@@ -110,7 +131,7 @@ def expectation(
         regressors.new_zeros(starts, *shape) for shape in ((), (k,), (k,), (moved + free, d))
     )
     packed = regressors.new_zeros(starts * (moved + pairs), packed_size(d))
-    for z, grams in data:
+    for z, grams, counts in data:
         x = z[:d]
         weights = data.room("weights", z, starts, moved + pairs)
         pull = data.room("pull", z, starts, moved + free)
@@ -126,6 +147,10 @@ def expectation(
             log_density = _normalise(r, data.hard) - _normalise(gate)
             torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
             _gate_weights(gate[:, :free], weights[:, moved:])
+        if counts is not None:
+            log_density = log_density * counts
+            for part in (r, pull[:, moved:], weights[:, moved:]):
+                part.mul_(counts)
         log_likelihood += log_density.sum(-1)
         if data.own:
             load += r.sum(-1)
@@ -141,6 +166,8 @@ def expectation(
         penalty = (variance.log() + data.prior_variance / variance).sum(-1)
         log_likelihood -= 0.5 * data.prior_weight * penalty
     grids = unpacked(packed, d).view(starts, moved + pairs, d, d)
+    if data.masks is not None:
+        _hold(grids, pulls, data.masks, moved)
     return EStep(
         regressors,
         gating,
@@ -153,6 +180,13 @@ def expectation(
         -grids[:, moved:],
         pulls[:, moved:],
     )
+
+
+def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor], moved: int) -> None:
+    """No pull and no curvature where a coefficient is held at zero: its step is zero then."""
+    for mask, held in zip(masks, (slice(moved), slice(moved, None)), strict=True):
+        pulls[:, held] *= mask
+        grids[:, held] *= mask * mask[:, None]
 
 
 def _residuals(
