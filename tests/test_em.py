@@ -1,9 +1,11 @@
 """EM and its Gram matrices: against textbook loops, autograd and its own guarantees."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from helpers import samples
 from torch import Tensor
 
 from moe.likelihood.grams import Grams
@@ -280,3 +282,52 @@ def test_unknown_names_in_learn_are_refused() -> None:
     truth, x, y, starts = problem(n=50)
     with pytest.raises(ValueError, match=r"learn: .*\['experts'\]"):
         expectation_maximisation(x, y, starts, starts, 1.0, truth.nonlinearity, learn=("experts",))
+
+
+@pytest.mark.parametrize("learn", [("regressors", "gating", "sigma"), ("regressors", "sigmas")])
+@pytest.mark.parametrize("name", ["linear", "tanh"])
+def test_counts_are_samples_that_often(learn: tuple[str, ...], name: str) -> None:
+    _, x, y = samples(2, 3, 60, 0, nonlinearity=name)
+    counts = torch.randint(0, 4, (60,), generator=stream("counts"))
+    start = torch.randn(2, 2, 3, generator=stream("starts"), dtype=torch.float64)
+    gates = torch.zeros_like(start)
+    options: dict[str, Any] = {"learn": learn, "iterations": 8}
+    g = as_nonlinearity(name)
+    kept = counts > 0
+    own = counts[kept].double()
+    once = expectation_maximisation(
+        x[kept], y[kept], start, gates, 1.0, g, counts=own, **options
+    )  # fmt: skip
+    often = x.repeat_interleave(counts, 0), y.repeat_interleave(counts)
+    many = expectation_maximisation(*often, start, gates, 1.0, g, **options)
+    torch.testing.assert_close(once.trace, many.trace)
+    torch.testing.assert_close(once.regressors, many.regressors)
+    torch.testing.assert_close(once.sigma, many.sigma)
+    ones = torch.ones(60, dtype=torch.float64)
+    plain = expectation_maximisation(x, y, start, gates, 1.0, g, **options)
+    unit = expectation_maximisation(x, y, start, gates, 1.0, g, counts=ones, **options)
+    torch.testing.assert_close(plain.trace, unit.trace)
+
+
+def test_experts_and_gates_that_look_at_other_columns_are_fits_to_those_columns() -> None:
+    _, x, y = samples(2, 4, 400, 1)
+    start = torch.zeros(1, 2, 4, dtype=torch.float64)
+    start[..., :2] = torch.randn(1, 2, 2, generator=stream("starts"), dtype=torch.float64)
+    both = torch.tensor([0, 1]), torch.tensor([2, 3])
+    g = as_nonlinearity("linear")
+    fit = expectation_maximisation(x, y, start, torch.zeros_like(start), 1.0, g, columns=both)
+    assert not fit.regressors[..., 2:].any() and not fit.gating[..., :2].any()
+    assert bool(fit.converged) and float(fit.trace.diff(dim=0).min()) > -1e-8
+    model = MoE(fit.regressors[0], fit.gating[0], float(fit.sigma), g)
+    gradient = information(model, x, y)[1]
+    experts, gates = gradient[:8].reshape(2, 4), gradient[8:12]
+    assert float(experts[:, :2].abs().max()) < 0.1 and float(gates[2:].abs().max()) < 0.1
+    assert float(experts[:, 2:].abs().max()) > 1, "the others are held"
+    alone = expectation_maximisation(
+        x[:, :2], y, start[..., :2], torch.zeros(1, 2, 2).double(), 1.0, g,
+        learn=("regressors", "sigma"),
+    )  # fmt: skip
+    held = expectation_maximisation(
+        x, y, start, torch.zeros_like(start), 1.0, g, learn=("regressors", "sigma"), columns=both
+    )
+    torch.testing.assert_close(held.regressors[..., :2], alone.regressors)

@@ -161,6 +161,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a column too far": ({"gate_features": [4]}, ValueError, "^gate_features: expected places"),
     "a column twice": ({"expert_features": [1, 1]}, ValueError, "^expert_features: expected col"),
     "a column unknown": ({"gate_features": ["z"]}, ValueError, "^gate_features: expected names"),
+    "tol": ({"tol": -1.0}, ValueError, "'tol' parameter"),
     "a start of another size": ({"start": np.ones((3, 4))}, ValueError, "^start: expected finite"),
     "a start of other words": ({"start": {"a": 1}}, ValueError, "^start: expected keys"),
 }
@@ -171,6 +172,13 @@ def test_bad_parameters_are_refused_by_name(case: str) -> None:
     parameters, error, message = REFUSED[case]
     with pytest.raises(error, match=message):
         moe.MoERegressor(**parameters).fit(X, Y)
+
+
+def test_an_even_nonlinearity_and_weights_outside_the_theory_are_warned_of() -> None:
+    with pytest.warns(moe.SignsLostWarning), pytest.warns(moe.DoubtfulFitWarning):
+        moe.MoERegressor(2, nonlinearity=torch.square, max_iter=1).fit(X[:200], Y[:200])
+    with pytest.warns(moe.OutsideTheoryWarning, match="mu"):
+        moe.MoERegressor(2, mu=1.5).fit(X, Y)
 
 
 def test_masked_samples_are_refused_by_name() -> None:
@@ -188,7 +196,8 @@ def test_progress_is_one_bar_or_lines_of_the_log(
     assert "stage" in capsys.readouterr().err and not caplog.messages
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     moe.MoERegressor(2, verbose=1).fit(X, Y)
-    assert caplog.messages[0].startswith("stage 1 of") and "likelihood" in caplog.messages[-1]
+    assert all(line.startswith("recover: ") for line in caplog.messages)
+    assert "likelihood" in caplog.messages[-1]
     caplog.clear()
     moe.MoERegressor(2).fit(X, Y)
     assert not capsys.readouterr().err and not caplog.messages

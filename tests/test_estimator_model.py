@@ -316,3 +316,87 @@ def test_the_summary_tells_all_of_it_as_text_and_as_html() -> None:
     )
     with pytest.raises(ValueError, match="alpha: expected a number between 0 and 1"):
         results.conf_int(2.0)
+
+
+def test_weights_count_samples_to_the_bit() -> None:
+    counts = np.random.default_rng(8).integers(0, 4, len(Y))
+    weighted = moe.MoERegressor(2).fit(X, Y, sample_weight=counts)
+    repeated = quietly(moe.MoERegressor(2), np.repeat(X, counts, 0), np.repeat(Y, counts))
+    np.testing.assert_array_equal(weighted.experts_, repeated.experts_)
+    np.testing.assert_array_equal(weighted.results_.bse, repeated.results_.bse)
+    assert weighted.results_.nobs == counts.sum()
+    score = weighted.score_samples(X, Y) @ counts
+    assert weighted.log_likelihood_ == pytest.approx(score, rel=1e-9)
+
+
+def test_weights_undo_a_choice_of_samples_that_depends_on_the_output() -> None:
+    """Samples above the middle are kept with probability 0.3: their weights are 1 / 0.3."""
+    x, y = drawn(LINES, 3_000, 9)
+    chance = np.where(y > np.median(y), 0.3, 1.0)
+    kept = np.random.default_rng(9).random(len(y)) < chance
+    x, y, weights = x[kept], y[kept], 1 / chance[kept]
+    plain = quietly(moe.MoERegressor(2), x, y)
+    model = quietly(moe.MoERegressor(2), x, y, sample_weight=weights)
+    order = np.argsort(model.intercepts_)
+    truth = np.array([[2.0, 1.0], [-1.0, 20.0]])
+    errors = [
+        np.abs(np.column_stack([each.experts_, each.intercepts_])[order] - truth).max()
+        for each in (model, plain)
+    ]
+    assert errors[0] < 0.35 < errors[1]
+    robust = model.results_.errors(robust=True)[:4]
+    z = (model.results_.params[:4] - truth[order].ravel()) / robust
+    assert np.abs(z).max() < 3.5
+
+
+def test_the_gate_may_look_at_other_columns_than_the_experts() -> None:
+    rng = np.random.default_rng(10)
+    frame = pd.DataFrame({"x": rng.uniform(0, 10, 800), "z": rng.normal(size=800)})
+    second = rng.random(800) < 1 / (1 + np.exp(-1 - 2 * frame.z))
+    frame["y"] = np.where(second, 20 - frame.x, 1 + 2 * frame.x) + rng.normal(size=800)
+    model = moe.MoERegressor(2, expert_features=["x"], gate_features=["z"])
+    model.fit(frame[["x", "z"]], frame.y)
+    assert (model.expert_names_, model.gate_names_) == (["x"], ["z"])
+    sign = 1 if model.intercepts_[0] > 10 else -1
+    estimate = np.array([model.gates_[0, 0], model.gate_intercepts_[0]])
+    errors = model.results_.bse[4:6]
+    assert np.abs((sign * estimate - [2, 1]) / errors).max() < 3.5
+    formula = moe.MoERegressor.from_formula("y ~ x | z", frame, n_experts=2)
+    np.testing.assert_allclose(formula.results_.params, model.results_.params, atol=1e-6)
+    np.testing.assert_allclose(formula.predict(frame), model.predict(frame[["x", "z"]]), atol=1e-6)
+
+
+def test_a_constant_gate_is_the_experts_shares_and_an_equal_one_is_held() -> None:
+    rng = np.random.default_rng(11)
+    x = rng.uniform(0, 10, size=(600, 1))
+    y = np.where(rng.random(600) < 0.3, 20 - x[:, 0], 1 + 2 * x[:, 0]) + rng.normal(size=600)
+    model = moe.MoERegressor(2, gate="constant").fit(x, y)
+    assert model.results_.df_model == 6 and model.gates_.shape == (2, 0)
+    np.testing.assert_allclose(model.predict_gate(x[:2])[0], model.proportions_, atol=1e-5)
+    assert model.proportions_[1] == pytest.approx(0.3, abs=0.06)
+    equal = quietly(moe.MoERegressor(2, gate="equal"), x, y)
+    np.testing.assert_array_equal(equal.predict_gate(x[:2]), 0.5)
+    assert equal.results_.df_model == 5 and equal.results_.llf < model.results_.llf - 10
+
+
+def test_two_curves_as_in_flexmix_are_found() -> None:
+    """NPreg of flexmix (Leisch 2004), drawn anew: y = 5 x and y = 10 + 10 x - x^2, noise 3, half of
+    the samples each; never a likelihood below that of EM from the truth."""
+    hit = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(0, 10, 200)
+        means = np.where(np.arange(200) < 100, 5 * x, 10 + 10 * x - x**2)
+        frame = pd.DataFrame({"x": x, "y": means + 3 * rng.normal(size=200)})
+        options: dict[str, Any] = {"n_experts": 2, "gate": "constant", "noise": "each"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+            model = moe.MoERegressor.from_formula("y ~ x + I(x**2)", frame, **options)
+            truth = {"experts": [[5.0, 0], [10, -1]], "intercepts": [0.0, 10], "sigma": 3.0}
+            oracle = moe.MoERegressor.from_formula("y ~ x + I(x**2)", frame, start=truth, **options)
+        assert model.log_likelihood_ > oracle.log_likelihood_ - 0.01
+        order = np.argsort(model.experts_[:, 0])
+        interval = model.results_.conf_int(0.001)[:6].reshape(2, 3, 2)[order]
+        wanted = np.array([[5.0, 0, 0], [10, -1, 10]])
+        hit.append(((interval[..., 0] <= wanted) & (wanted <= interval[..., 1])).all())
+    assert sum(hit) >= 7

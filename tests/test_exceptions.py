@@ -42,7 +42,7 @@ def test_every_warning_points_at_the_line_of_the_caller() -> None:
         moe.recover(x, y, 2, mu=1.5)
         moe.output_transform(torch.square, 0.1, 2)
         moe.choose_k(x, y, torch.square, max_experts=1)
-        moe.MoERegressor(2, seed=1).fit(x.numpy() + 3.0, y.numpy())
+        moe.MoERegressor(2, random_state=1, max_iter=1).fit(x.numpy() + 3.0, y.numpy())
         moe.regressor_error(np.eye(3), [[1.0, 0, 0], [0, 1.0, 0], [1.0, 1.0, 0]])
     assert {c.category for c in caught} == {
         *(DoubtfulFitWarning, NonGaussianInputWarning, SignsLostWarning, OutsideTheoryWarning)

@@ -13,8 +13,8 @@ LOGGER = logging.getLogger("moe")
 
 @contextmanager
 def progress(verbose: int | bool) -> Iterator[Report]:
-    """A report for ``searched``: of a bar where tqdm can be had, else of the logger "moe" (which
-    prints to stderr unless it is configured); of nothing unless ``verbose``."""
+    """A report for ``searched`` that moves a bar where tqdm can be had; else the logger "moe" is
+    heard, which has a line a stage (``moe.recovery.plan``). Nothing unless ``verbose``."""
     if not verbose:
         yield lambda stage, done, of: None
         return
@@ -22,7 +22,7 @@ def progress(verbose: int | bool) -> Iterator[Report]:
         from tqdm.auto import tqdm
     except ImportError:
         with _heard():
-            yield lambda stage, done, of: LOGGER.info("stage %d of %d: %s", done + 1, of, stage)
+            yield lambda stage, done, of: None
         return
     with tqdm(unit="stage", leave=False) as bar:
 

@@ -22,9 +22,10 @@ from moe.estimator.formula import FormulaDesign
 from moe.estimator.progress import progress
 from moe.estimator.request import Request
 from moe.estimator.results import MixtureResults
-from moe.estimator.state import packed, unpacked
+from moe.estimator.state import packed
 from moe.exceptions import DoubtfulFitWarning, warn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.transforms import warn_if_even
 from moe.randomness import as_seed
 
 Array = NDArray[np.float64]
@@ -195,6 +196,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
             as_seed(self.random_state, "random_state"),
             sample_weight is not None,
         )
+        warn_if_even(request.g)
         with progress(self.verbose) as report:
             fit = fitted(np.asarray(X), np.asarray(y, dtype=np.float64), weights, request, report)
         self.__dict__.pop("formula_", None)
@@ -240,9 +242,6 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
 
     def __getstate__(self) -> Any:
         return packed(super().__getstate__())
-
-    def __setstate__(self, state: Any) -> None:
-        super().__setstate__(unpacked(state))
 
 
 def _opened(rows: Array, ones: bool) -> tuple[Array, Array]:

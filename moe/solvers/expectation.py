@@ -79,7 +79,7 @@ class Samples:
         self.moved = k if "regressors" in learn else 0
         self.free = k - 1 if "gating" in learn else 0
         self.prior_weight = _PRIOR_WEIGHT * (x.shape[1] if columns is None else len(columns[0]))
-        self.prior_variance = _PRIOR_SHARE * float(y.var())
+        self.prior_variance = _PRIOR_SHARE * _variance(y, counts)
         self.least_variance = sigma_floor(y) ** 2
         squares = x.square().sum(1)
         self.curvature = float(squares.sum() if counts is None else squares @ counts) / x.shape[1]
@@ -105,6 +105,14 @@ def _prepared(x: Tensor, y: Tensor, counts: Tensor | None) -> tuple[Tensor, Gram
     """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
     columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
     return columns, Grams(columns[:-1].T), counts
+
+
+def _variance(y: Tensor, counts: Tensor | None) -> float:
+    """Of y (n,), whose samples count so often."""
+    if counts is None:
+        return float(y.var())
+    n = counts.sum()
+    return float(counts @ (y - counts @ y / n).square() / (n - 1).clamp_min(1.0))
 
 
 def _mask(x: Tensor, places: Tensor) -> Tensor:
