@@ -1,7 +1,10 @@
 """moe.MoERegressor: scikit-learn's own checks, and its tools work on it."""
 
+import doctest
 import pickle
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,3 +204,16 @@ def test_progress_is_one_bar_or_lines_of_the_log(
     caplog.clear()
     moe.MoERegressor(2).fit(X, Y)
     assert not capsys.readouterr().err and not caplog.messages
+
+
+def test_the_examples_of_the_docstring_and_of_the_readme_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (example,) = doctest.DocTestFinder(recurse=False).find(moe.MoERegressor, "MoERegressor")
+    assert doctest.DocTestRunner().run(example) == (0, len(example.examples))
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert "expert 1, share" in capsys.readouterr().out
+    assert names["model"].converged_ and names["deviation"].shape == (500,)

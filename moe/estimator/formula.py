@@ -28,7 +28,7 @@ class FormulaDesign:
             from formulaic import Formula  # type: ignore[import-untyped]
         except ImportError as error:
             raise ImportError(
-                'from_formula: needs formulaic; pip install "gated-experts[formula]"'
+                "from_formula: expected formulaic to be installed (pip install formulaic)"
             ) from error
         parts = Formula(formula)
         if not hasattr(parts, "rhs"):
