@@ -35,7 +35,7 @@ VARIANTS: list[BaseEstimator] = [moe.MoERegressor()]
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS)  # type: ignore[untyped-decorator]
 def test_scikit_learns_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the array API is not checked
     check(estimator)
@@ -108,7 +108,7 @@ def test_a_lambda_as_nonlinearity_pickles() -> None:
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.predict(X), model.predict(X))
     generator = (z for z in [1])
-    stuck = moe.MoERegressor(2, nonlinearity=lambda z: generator)
+    stuck = moe.MoERegressor(2, nonlinearity=lambda z: generator)  # type: ignore
     with pytest.raises(pickle.PicklingError, match=r"^nonlinearity: expected a function"):
         pickle.dumps(stuck)
 

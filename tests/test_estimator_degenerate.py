@@ -53,7 +53,7 @@ def test_few_samples_are_doubted_and_fewer_than_parameters_are_one_regression() 
     assert any("25 samples for 10 parameters" in doubt for doubt in model.doubts_)
     few = told(X[:9], Y[:9])
     assert any("9 distinct samples for 10 parameters" in doubt for doubt in few.doubts_)
-    one = moe.MoERegressor(1).fit(X[:9], Y[:9])
+    one = told(X[:9], Y[:9], n_experts=1)
     np.testing.assert_allclose(few.predict(X), one.predict(X), atol=1e-6)
     np.testing.assert_array_equal(few.experts_[0], few.experts_[1])
     with pytest.raises(ValueError, match="no maximum"):

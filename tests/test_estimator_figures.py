@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import assert_shows
+from matplotlib.colors import to_rgb
 
 import moe
 from moe.estimator.figures import (
@@ -39,7 +40,7 @@ def test_gates_over_two_columns() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("a", "b") and len(axes.images) == 1
     colours = np.asarray(axes.images[0].get_array())
     surest = int(FITTED.predict_gate([[0.0, X[:, 1].max()]]).argmax())
-    np.testing.assert_allclose(colours[-1, 0, :3], plt.matplotlib.colors.to_rgb(f"C{surest}"))
+    np.testing.assert_allclose(colours[-1, 0, :3], to_rgb(f"C{surest}"))
     plt.close("all")
 
 

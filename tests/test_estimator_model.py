@@ -80,7 +80,10 @@ def test_the_covariance_is_that_of_autograd(name: str) -> None:
     """Two designs of different width, a sigma each, weights: the Hessian and scores by autograd."""
     g = as_nonlinearity(name)
     generator = moe.stream("covariance", 0)
-    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
     x, z, k = draw(80, 3), draw(80, 2), 3
     gates = draw(k, 2)
     law = Regressions(draw(k, 3), gates - gates[-1], 0.5 + draw(k).abs(), g)

@@ -74,8 +74,9 @@ def doubts(law: Regressions, task: Task, copies: int) -> list[str]:
             f"the root of that; give each once, with sample_weight if it counts for more"
         )
     if n / max(copies, 1) < _PER_PARAMETER * task.parameters:
+        counted = "" if task.even and copies == n / len(task.y) else ", as the weights count them,"
         found.append(
-            f"{n / max(copies, 1):g} samples for {task.parameters} parameters: fewer than "
+            f"{n / max(copies, 1):g} samples{counted} for {task.parameters} parameters: fewer than "
             f"{_PER_PARAMETER} for each are too few to tell a wrong fit from a right one"
         )
     found += [*_experts(law, task), *_gates(law, task), *_one_is_enough(law, task)]

@@ -39,7 +39,7 @@ def _framed(model: MoERegressor, rows: Array) -> Any:
     names = getattr(model, "feature_names_in_", None)
     if names is None:
         return rows
-    import pandas  # type: ignore[import-untyped]
+    import pandas
 
     return pandas.DataFrame(rows, columns=names)
 

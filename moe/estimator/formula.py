@@ -25,7 +25,7 @@ class FormulaDesign:
         """Raises ImportError without formulaic, ValueError unless there is an output and an
         intercept in both parts (``fit_intercept=False`` is for arrays)."""
         try:
-            from formulaic import Formula  # type: ignore[import-untyped]
+            from formulaic import Formula
         except ImportError as error:
             raise ImportError(
                 "from_formula: expected formulaic to be installed (pip install formulaic)"
@@ -57,7 +57,7 @@ class FormulaDesign:
 
     def inputs(self, data: Any) -> Any:
         """The columns of both parts as a data frame; what already has them passes."""
-        import pandas  # type: ignore[import-untyped]
+        import pandas
 
         wanted = [
             *dict.fromkeys([*self.features["expert_features"], *self.features["gate_features"]])

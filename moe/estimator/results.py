@@ -127,7 +127,7 @@ class MixtureResults:
 
     def to_frame(self, alpha: float = 0.05, *, robust: bool = False) -> Any:
         """The same numbers as a pandas DataFrame, one row a parameter. Needs pandas."""
-        import pandas  # type: ignore[import-untyped]
+        import pandas
 
         interval = self.conf_int(alpha, robust=robust)
         return pandas.DataFrame(

@@ -63,7 +63,8 @@ def curvature(law: Regressions, x: Tensor, z: Tensor, y: Tensor, weights: Tensor
     (n,). Cost O(n k^2 (p + q)^2); memory bounded by chunks."""
     k, p, q = law.k, x.shape[1], z.shape[1]
     size = k * p + (k - 1) * q + k
-    information, outer, gradient = x.new_zeros(size, size), x.new_zeros(size, size), 0.0
+    information, outer = x.new_zeros(size, size), x.new_zeros(size, size)
+    gradient = x.new_zeros(size)
     edges = [0, *torch.tensor([p] * k + [q] * (k - 1) + [1] * k).cumsum(0).tolist()]
     for rows in torch.arange(len(x)).split(_CHUNK):
         ones = torch.ones_like(y[rows, None])
@@ -79,8 +80,8 @@ def curvature(law: Regressions, x: Tensor, z: Tensor, y: Tensor, weights: Tensor
         scores = torch.cat([s[:, None] * each for s, each in zip(score, designs, strict=True)], 1)
         scores *= weights[rows, None]
         outer += scores.T @ scores
-        gradient = gradient + scores.sum(0)
-    return Curvature(information, outer, torch.as_tensor(gradient))
+        gradient += scores.sum(0)
+    return Curvature(information, outer, gradient)
 
 
 def covariance(of: Curvature, free: Tensor, *, robust: bool = False) -> Tensor:
