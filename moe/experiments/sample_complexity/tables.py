@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from moe.experiments.common.scaling import Estimate
-from moe.experiments.common.tables import Table, table
+from moe.experiments.common.tables import NONE, Table, show, table
 from moe.experiments.sample_complexity.claims import (
     powers,
     range_of_medians,
@@ -29,12 +29,17 @@ class _AtMost(tuple[float, float, float]):
 
 def _shown(digits: int) -> Callable[[Any], str]:
     def form(value: Any) -> str:
-        if value is None:
-            return "not run"
         text = Estimate(*value).show(digits)
         return f"at most {text}" if isinstance(value, _AtMost) else text
 
     return form
+
+
+def _counted(value: Any) -> str:
+    if value is None:
+        return "not run"
+    middle, low, high = (show(float(part), ",.0f") for part in value)
+    return f"{'at most ' * isinstance(value, _AtMost)}{middle} ({low} to {high})"
 
 
 def slopes(cells: Sequence[Cell]) -> Table:
@@ -103,7 +108,7 @@ def reaching(cells: Sequence[Cell], onsets: Sequence[Onset], name: str) -> Table
         value = getattr(cell.spec, name)
         rows.append((value, *[_reach(cell, method) for method in methods], found.get(value)))
     head = (f"${name}$", *[LABELS[method] for method in (*methods, "recover")])
-    return table(head, rows, (None, *[_shown(2)] * len(methods), _shown(3)))
+    return table(head, rows, (None, *[_shown(2)] * len(methods), _counted))
 
 
 def savings(cells: Sequence[Cell], name: str) -> Table:
@@ -138,7 +143,7 @@ def onsets(found: Sequence[Onset]) -> Table:
         r"$E_{\mathrm{reg}}$, smallest sufficient $n$",
         "failures with the oracle right and ahead",
     )
-    return table(head, rows, (None, None, ",", None, _shown(3), ".2g", ".2g", ".2g"))
+    return table(head, rows, (None, None, ",", None, _counted, ".2g", ".2g", ".2g"))
 
 
 def powers_of_k(cells: Sequence[Cell]) -> Table:
@@ -148,13 +153,13 @@ def powers_of_k(cells: Sequence[Cell]) -> Table:
     for method in (*known[0].spec.methods, "recover"):
         law, measured = powers(known, method)
         label = "Cramér–Rao" if method == "recover" else LABELS[method]
-        rows.append((label, law, measured and astuple(measured)))
+        rows.append((label, law, astuple(measured) if measured else NONE))
     head = (
         f"$k$ = {', '.join(str(cell.spec.k) for cell in known)}",
         "power of $k$, law",
         "power of $k$, measured at the largest $n$ (95 %)",
     )
-    return table(head, rows, (None, ".2f", _shown(3)))
+    return table(head, rows, (None, ".2f", lambda v: v if v == NONE else _shown(3)(v)))
 
 
 def efficiency(records: Sequence[Record]) -> Table:
@@ -168,7 +173,7 @@ def efficiency(records: Sequence[Record]) -> Table:
         *(r"$\sigma$", "$n$", "regressors, error / bound", "gates, error / bound"),
         *("coverage, regressors", "coverage, gates", "gates too long by"),
     )
-    forms = (_shown(3), _shown(3), *[lambda v: f"{v[0]:.1%}"] * 2, ".1%")
+    forms = (_shown(3), _shown(3), *[lambda v: f"{v[0]:.1%}"] * 2, "+.1%")
     return table(head, rows, ("g", ",", *forms))
 
 
