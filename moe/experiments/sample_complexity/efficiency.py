@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -94,11 +95,10 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         warnings.simplefilter("ignore", UserWarning)
         fit = recover(x, y, spec.k, truth.nonlinearity, known, seed)
     model = align(fit.model, truth)
-    try:
+    widths = None
+    with suppress(ValueError):
         errors = standard_errors(model, x, y, sigma_known=spec.sigma_known)
-        widths = (errors.regressors, errors.gating[:-1])
-    except ValueError:
-        widths = None
+        widths = errors.regressors, errors.gating[:-1]
     off = model.regressors - truth.regressors, (model.gating - truth.gating)[:-1]
     first = _first_order(spec, truth, x, y)
     out = _measures(spec, truth, *off, widths)

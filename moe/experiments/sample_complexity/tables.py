@@ -44,7 +44,7 @@ def _counted(value: Any) -> str:
 
 def slopes(cells: Sequence[Cell]) -> Table:
     """Of log median error on log n, and the last error beside the law, by cell and method."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for cell in cells:
         limits = predicted(cell.spec)
         for method in cell.spec.methods:
@@ -84,7 +84,7 @@ def least_squares_savings(cells: Sequence[Cell]) -> Table:
 
 def laws(specs: Sequence[Spec]) -> Table:
     """n E_reg in the typical data set by the limit laws, one row a nonlinearity."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for spec in specs:
         limits = predicted(spec)
         values = [limits[name] for name in ("average", "least_squares", "recover")]
@@ -103,7 +103,7 @@ def reaching(cells: Sequence[Cell], onsets: Sequence[Onset], name: str) -> Table
     """Samples to E_reg = 0.05 by method, one row a value of ``name``, "d" or "k"."""
     found = {getattr(one.spec, name): _half(one) for one in onsets}
     methods = cells[0].spec.methods
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for cell in cells:
         value = getattr(cell.spec, name)
         rows.append((value, *[_reach(cell, method) for method in methods], found.get(value)))
@@ -128,7 +128,7 @@ def savings(cells: Sequence[Cell], name: str) -> Table:
 
 def onsets(found: Sequence[Onset]) -> Table:
     """Where `recover` begins: one row a mixture and number of starts."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for one in found:
         spec, fails = one.spec, one.failures
         errors = [torch.tensor([t.error for t in tries]) for tries in (fails, one.successes)]
@@ -149,7 +149,7 @@ def onsets(found: Sequence[Onset]) -> Table:
 def powers_of_k(cells: Sequence[Cell]) -> Table:
     """The power of k in n E_reg by the laws, and as measured at the largest n."""
     known = [cell for cell in cells if "average" in predicted(cell.spec)]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for method in (*known[0].spec.methods, "recover"):
         law, measured = powers(known, method)
         label = "Cramér–Rao" if method == "recover" else LABELS[method]
@@ -185,9 +185,10 @@ def _saved(spec: Spec) -> float | None:
 def _reach(cell: Cell, method: str) -> tuple[float, float, float]:
     found = reach(cell, method)
     least = found.value == float(cell.sizes(method)[0])
-    return (_AtMost if least else tuple)(astuple(found))
+    return _AtMost(astuple(found)) if least else astuple(found)
 
 
 def _half(one: Onset) -> tuple[float, float, float]:
     value, interval = one.half()
-    return (_AtMost if value == one.spec.sizes[0] else tuple)((value, *interval))
+    found = (value, *interval)
+    return _AtMost(found) if value == one.spec.sizes[0] else found
