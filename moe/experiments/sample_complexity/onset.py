@@ -16,6 +16,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common.error_law import reference_mixture
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.experiments.sample_complexity.errors import GOAL
@@ -147,7 +148,7 @@ def _attempt(
 ) -> tuple[float, float, float]:
     """E_reg of `recover` and of EM from the truth, and by how many nats the latter is ahead."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # fits that are not to be trusted
+        warnings.simplefilter("ignore", DoubtfulFitWarning)  # fits that are not to be trusted
         fit = recover(x, y, truth.k, truth.nonlinearity, seed=seed, restarts=restarts)
     oracle = expectation_maximisation(
         x,
