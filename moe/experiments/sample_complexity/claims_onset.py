@@ -9,7 +9,8 @@ import torch
 
 from moe.experiments.common.claims import Finding, over_clusters
 from moe.experiments.common.scaling import bootstrap
-from moe.experiments.sample_complexity.onset import GOAL, Onset
+from moe.experiments.sample_complexity.errors import GOAL
+from moe.experiments.sample_complexity.onset import Onset
 
 
 def jump(onsets: Sequence[Onset]) -> Finding:

@@ -131,7 +131,10 @@ def onsets(found: Sequence[Onset]) -> Table:
     rows: list[tuple[Any, ...]] = []
     for one in found:
         spec, fails = one.spec, one.failures
-        errors = [torch.tensor([t.error for t in tries]) for tries in (fails, one.successes)]
+        errors = [
+            torch.tensor([t.error for t in tries], dtype=torch.float64)
+            for tries in (fails, one.successes)
+        ]
         lost, wins = (float(part.median()) if len(part) else None for part in errors)
         ahead = sum(t.oracle < GOAL and t.ahead > 1 for t in fails)
         per = one.half()[0] / spec.parameters
@@ -173,8 +176,11 @@ def efficiency(records: Sequence[Record]) -> Table:
         *(r"$\sigma$", "$n$", "regressors, error / bound", "gates, error / bound"),
         *("coverage, regressors", "coverage, gates", "gates too long by"),
     )
-    forms = (_shown(3), _shown(3), *[lambda v: f"{v[0]:.1%}"] * 2, "+.1%")
-    return table(head, rows, ("g", ",", *forms))
+
+    def alone(value: Any) -> str:
+        return f"{value[0]:.1%}"
+
+    return table(head, rows, ("g", ",", _shown(3), _shown(3), alone, alone, "+.1%"))
 
 
 def _saved(spec: Spec) -> float | None:
