@@ -218,7 +218,9 @@ def test_prefixes_of_one_sample_have_the_moments_of_separate_samples() -> None:
     x, y = reference_mixture(2, 20, nonlinearity="tanh").sample(900, stream("data", 0))
     few, many = samples.second_moments(x, y, wide)["least_squares"]  # F = 231: 600 are too few
     torch.testing.assert_close(few, score_moment(x[:600], y[:600], quadratic, "average").tensor)
-    torch.testing.assert_close(many, score_moment(x, y, quadratic, "least_squares").tensor)
+    exact = score_moment(x, y, quadratic, "least_squares", tolerance=1e-6).tensor
+    true = 0.5 * torch.eye(20).double() * (torch.arange(20) < 2)
+    assert float((many - exact).norm()) < 0.05 * float((exact - true).norm())
     with pytest.raises(ValueError, match="methods: expected names out of"):
         samples.second_moments(x, y, replace(wide, methods=("median",)))
 

@@ -38,7 +38,7 @@ LABELS = {
     "recover": "recover",
 }
 GOAL = 0.05
-_TOLERANCE = 0.02  # of conjugate gradients, as a share of the sampling error
+CG_TOLERANCE = 0.02  # of conjugate gradients, as a share of the sampling error
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def second_moments(x: Tensor, y: Tensor, spec: Spec) -> dict[str, list[Tensor]]:
             elif direct:
                 moments.append(running.tensor())
             else:
-                fit = score_moment(x[:n], y[:n], quadratic, "least_squares", tolerance=_TOLERANCE)
+                fit = score_moment(x[:n], y[:n], quadratic, "least_squares", tolerance=CG_TOLERANCE)
                 moments.append(fit.tensor)
     return found
 
@@ -214,7 +214,7 @@ def l4_regressors(
     try:
         whitening = whiten(second, spec.k)
         way: Literal["average", "auto"] = "average" if method == "average" else "auto"
-        fourth = score_moment(x, y, quartic, way, whitening.basis, _TOLERANCE)
+        fourth = score_moment(x, y, quartic, way, whitening.basis, CG_TOLERANCE)
         tensor = whitening.apply(fourth.tensor)
         moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
         fit = minimise_l4(moments, y @ x / len(y), generator, starts=spec.starts)
