@@ -137,7 +137,7 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
 @drawing
 def transition_figure(cells: Sequence[Cell]) -> Figure:
     """Share of data sets with E_reg < 0.05 over (n, d), one map a method, and the law's contour;
-    grey where a cell has no such size."""
+    blank where a cell has no such size."""
     methods = list(cells[0].errors)
     figure, axes = subplots(1, len(methods), height=3.6, sharey=True)
     dims = [cell.spec.d for cell in cells]
@@ -148,7 +148,7 @@ def transition_figure(cells: Sequence[Cell]) -> Figure:
         for row, cell in zip(shares, cells, strict=True):
             places = torch.searchsorted(sizes, cell.sizes(method).to(sizes))
             row[places.numpy()] = cell.success(method).numpy()
-        panel.set_facecolor(COLOURS["grey"])
+        panel.set_facecolor("white")
         image = panel.imshow(
             shares, origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0.0, vmax=1.0
         )
