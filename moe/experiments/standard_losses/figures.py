@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, subplots
-from moe.experiments.standard_losses.random_starts import Annealing, EMShares, StuckPaths
+from moe.experiments.standard_losses.annealing import Annealing, StuckPaths
+from moe.experiments.standard_losses.random_starts import EMShares
 from moe.experiments.standard_losses.sigma_held import Record as HeldRecord
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase
 from moe.landscape.slices import Path
