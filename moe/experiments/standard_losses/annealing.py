@@ -88,17 +88,15 @@ def stuck_paths(cell: Cell, sigmas: tuple[float, ...], large: int) -> StuckPaths
     if lowest < 0.01:
         raise ValueError(f"cell: expected one with a stuck run, got {cell}")
     _, order = linear_sum_assignment(torch.cdist(stuck.regressors[0], best.regressors[0]))
-    end = best.gating[0, order] - best.gating[0, order[-1]]
-    ways = [
-        torch.cat([a, w[:-1]]).flatten()
-        for a, w in ((stuck.regressors[0], stuck.gating[0]), (best.regressors[0, order], end))
-    ]
+    gating = best.gating[0, order] - best.gating[0, order[-1]]
+    start = torch.cat([stuck.regressors[0], stuck.gating[0, :-1]]).flatten()
+    end = torch.cat([best.regressors[0, order], gating[:-1]]).flatten()
     fresh = truth.sample(large, stream("fresh", cell.seed))
     curves: dict[str, tuple[Tensor, ...]] = {}
     for name, (xs, ys) in (("data", (x, y)), ("large sample", fresh)):
         each = torch.full_like(ys, 1 / len(ys))
         paths = [
-            path_values(Population(truth, xs, ys, each, sigma).values, *ways, 81, margin=0.15)
+            path_values(Population(truth, xs, ys, each, sigma).values, start, end, 81, margin=0.15)
             for sigma in sigmas
         ]
         curves[name] = tuple(path.values for path in paths)

@@ -63,10 +63,9 @@ def lifts(truth: MoE, point: Enclosure) -> Finding:
     """With two inputs more, the Hessian at the padded point is block diagonal: the old one, and
     E l'' for each new input. The value is the least eigenvalue of E l''."""
     q, d = 2 * truth.k - 1, truth.d
-    wide = MoE(
-        *(torch.nn.functional.pad(w, (0, 2)) for w in (truth.regressors, truth.gating)), truth.sigma
-    )
-    padded = torch.nn.functional.pad(point.theta.view(q, d), (0, 2)).flatten()
+    pad = torch.nn.functional.pad
+    wide = MoE(pad(truth.regressors, (0, 2)), pad(truth.gating, (0, 2)), truth.sigma)
+    padded = pad(point.theta.view(q, d), (0, 2)).flatten()
     _, _, lifted, extra = squared_population(wide, 24).derivatives(padded)
     own = squared_population(truth, 24).derivatives(point.theta)[2].view(q, d, q, d)
     lifted = lifted.view(q, d + 2, q, d + 2)
