@@ -46,12 +46,9 @@ def gate_profiles(
                 *zip(*spurious, strict=True), "X", color=COLOURS["vermilion"], mec="white", ms=9
             )
         else:
-            axes_.annotate(
-                "", (0, 0), (1.7, 0), arrowprops=dict(arrowstyle="->", color="white", lw=1.8)
-            )
-            axes_.annotate(
-                "", (0, 0), (-1.7, 0), arrowprops=dict(arrowstyle="->", color="white", lw=1.8)
-            )
+            for side in (1.7, -1.7):
+                arrow = dict(arrowstyle="->", color="white", lw=1.8)
+                axes_.annotate("", (0, 0), (side, 0), arrowprops=arrow)
         axes_.set(title=title, xlabel=r"$w$ along $\delta^*$ (1)", aspect="equal")
         axes_.grid(visible=False)
     axes[0, 0].set_ylabel(r"$w$ across $\delta^*$ (1)")
