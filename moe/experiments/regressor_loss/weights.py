@@ -94,7 +94,7 @@ def run(spec: Spec) -> Record:
         minimum = _ridge_minimum(truth, p, spec, delta)
         value = float(l4_population(minimum, truth, p, spec.delta_mu, spec.lam, delta))
         ridge.append((regressor_error_of(dual_basis(minimum), truth), value))
-    shared, lowest = _with_delta(whitened, back, spec, generator)
+    turned, values = torch.tensor(ridge, dtype=torch.float64).T
     return Record(
         spec,
         truth,
@@ -102,9 +102,9 @@ def run(spec: Spec) -> Record:
         solutions[0].values[~_at_truth(solutions[0].points)],
         torch.tensor(norm_penalty, dtype=torch.float64),
         torch.tensor(general, dtype=torch.float64),
-        *torch.tensor(ridge, dtype=torch.float64).unbind(-1),
-        shared,
-        lowest,
+        turned,
+        values,
+        *_with_delta(whitened, back, spec, generator),
     )
 
 
