@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,57 @@ from functools import partial
 
 import torch
 
-from moe.experiments.baselines.contestants import METHODS, Contest, measured, trial
+from moe.experiments.baselines.contestants import METHODS
 from moe.experiments.baselines.gradient import descend, descend_all
-from moe.experiments.common.problems import SUCCESS, Setting, draw
+from moe.experiments.common.problems import (
+    SUCCESS,
+    Fit,
+    NoStartError,
+    Problem,
+    Setting,
+    draw,
+    errors,
+)
 from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import by_spec, sweep
+from moe.losses import log_loss
 from moe.randomness import child_seed
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One contestant on one kind of problem: a cell of every table of this chapter."""
+
+    method: str
+    setting: Setting
+
+
+def trial(contest: Contest, seed: int) -> dict[str, float]:
+    """See ``measured``; where no start was found error is 1, no_start 1, and the rest NaN or 0."""
+    problem = draw(contest.setting, seed)
+    try:
+        return measured(METHODS[contest.method](problem), problem)
+    except NoStartError:
+        none = dict.fromkeys(("gate_error", "log_likelihood", "converged"), math.nan)
+        return {"error": 1.0, **none, "passes": 0.0, "no_start": 1.0}
+
+
+def measured(fit: Fit, problem: Problem) -> dict[str, float]:
+    """E_reg and E_gate (NaN without gates), passes over the samples, the log-likelihood per sample
+    in nats at the fit's own sigma, converged (NaN for methods that do not say)."""
+    error, gate_error = errors(fit, problem.truth)
+    return {
+        "error": error,
+        "gate_error": gate_error if problem.gated else math.nan,
+        "passes": float(fit.passes),
+        "log_likelihood": -float(
+            log_loss(
+                fit.gating, fit.regressors, fit.sigma, problem.x, problem.y, problem.nonlinearity
+            )
+        ),
+        "converged": math.nan if fit.converged is None else float(fit.converged),
+        "no_start": 0.0,
+    }
 
 
 @dataclass(frozen=True)
@@ -40,7 +86,7 @@ class Together:
 
 
 def together(spec: Together, seed: int) -> dict[str, float]:
-    """{"name run": value}, names and values those of ``baselines.trial`` on that data set."""
+    """{"name run": value}, names and values those of ``trial`` on that data set."""
     problems = [draw(spec.setting, child_seed(seed, run)) for run in range(spec.runs)]
     method = METHODS[spec.method]
     assert isinstance(method, partial)

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from moe.experiments.baselines.annealing import Record as Watched
-from moe.experiments.baselines.effort import Record
+from moe.experiments.baselines.climbs import Curve
+from moe.experiments.baselines.searches import Effort
 from moe.experiments.baselines.spectral import SLIDES, Cell
-from moe.experiments.baselines.transition import Curve
+from moe.experiments.baselines.stuck import Watched
 from moe.experiments.common.shares import Share
 from moe.experiments.common.style import COLOURS, band, subplots
 
@@ -110,7 +110,7 @@ def _threshold_line(axis: Axes, curves: Sequence[Curve], shift: float, over: str
 _ERRORS: Style = {"capsize": 2, "markersize": 5, "linewidth": 1.4, "elinewidth": 0.8}
 
 
-def effort(records: Sequence[Record]) -> Figure:
+def effort(records: Sequence[Effort]) -> Figure:
     """Success against mean passes: the best of m random starts, and ``recover``."""
     figure, axes = subplots(1, len(records), height=3.2, sharey=True)
     for axis, record in zip(axes[0], records, strict=True):
@@ -157,7 +157,7 @@ _WAYS: dict[str, Style] = {
 def annealing(record: Watched) -> Figure:
     """sigma, the largest responsibility, E_reg, and the spread of the experts' own sigmas."""
     figure, axes = subplots(2, 2, height=2.7, sharex=True)
-    iterations = 1 + np.arange(len(record.sigma["held"]))
+    iterations = 1 + record.times.numpy()
     for axis, runs, text in (
         (axes[0, 0], record.sigma, r"$\sigma$ of the model ($y$)"),
         (axes[0, 1], record.sharp, "largest responsibility (1)"),
@@ -190,7 +190,7 @@ def annealing(record: Watched) -> Figure:
     for axis in (axes[0, 0], axes[1, 1]):
         axis.set_yscale("log")
     for axis in axes[1]:
-        axis.set(xlabel="iteration", xscale="log", xlim=(1, len(iterations)))
+        axis.set(xlabel="iteration", xscale="log", xlim=(1, iterations[-1]))
     axes[0, 0].legend(fontsize=9)
     axes[1, 1].legend(fontsize=9)
     plt.close(figure)
@@ -231,8 +231,7 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
                 mine = [
                     cell
                     for cell in cells
-                    if cell.spec.setting.k == k
-                    and (cell.spec.start, cell.spec.noise) == (start, noise)
+                    if cell.spec.setting.k == k and (cell.start, cell.spec.noise) == (start, noise)
                 ]
                 axis.plot(
                     [cell.spec.setting.n / (k * cell.spec.setting.d) for cell in mine],
