@@ -153,12 +153,15 @@ class Curve:
         return largest, self.shares[largest]
 
 
-def curves(panels: dict[str, list[Climb]], seed: int = 0) -> dict[str, list[Curve]]:
+def curves(
+    panels: dict[str, list[Climb]], seed: int = 0, workers: int | None = None
+) -> dict[str, list[Curve]]:
     """By title. All climbs are jobs of one sweep, those that take longest first; a climb that two
     panels name is made once."""
     climbs = [climb for several in panels.values() for climb in several]
     first = sorted(dict.fromkeys(climbs), key=_cost, reverse=True)
-    ends = {one.spec: _curve(one.spec, one.result) for one in sweep(trial, first, [seed])}
+    trials = sweep(trial, first, [seed], workers=workers)
+    ends = {one.spec: _curve(one.spec, one.result) for one in trials}
     return {title: [ends[climb] for climb in several] for title, several in panels.items()}
 
 
@@ -174,9 +177,13 @@ def _curve(climb: Climb, result: dict[str, float]) -> Curve:
     return Curve(climb, tuple(outcomes), tuple(ahead))
 
 
+EACH, HELD, ONE = "EM, a sigma each", "EM, sigma held", "EM, sigma learned"
+L4, T3 = "L_4, then EM", "T_3, then EM"
+
+
 def climb(method: str, setting: Setting, **options: Any) -> Climb:
     """With the smallest size that the method takes, a first one that suits it, and fewer runs where
-    they take long."""
+    they take long or where few tell that the method fails."""
     k, d, gated = setting.k, setting.d, setting.gate_norm > 0
     runs = 32 if k > 8 else 40 if k > 6 else 48 if k > 4 else 60
     least, begin = k, min(8.0 * max(1.0, k / 4), 16.0)
@@ -186,18 +193,17 @@ def climb(method: str, setting: Setting, **options: Any) -> Climb:
     elif method == "oracle":  # with fewer it cannot leave the truth, and succeeds again
         least, begin = (k * d + 1) // 2, 2.0
     elif method == HELD and k > 8:
-        runs, begin = 16, 64.0
-    return Climb(method, setting, begin, least, **{"runs": runs, **options})
-
-
-EACH, HELD, ONE = "EM, a sigma each", "EM, sigma held", "EM, sigma learned"
-L4, T3 = "L_4, then EM", "T_3, then EM"
+        runs, begin = 12, 64.0
+    elif method == L4 and k > 4 and not setting.orthonormal:
+        runs = 12
+    compare = method == EACH and d == k
+    return Climb(method, setting, begin, least, **{"runs": runs, "compare": compare, **options})
 
 
 def panels(large: bool) -> dict[str, list[Climb]]:
     """The chapter's: no gates with k = d, random unit or orthonormal experts; gates of norm 1 in
     twelve dimensions; three experts with gates in several. What is slow runs at fewer k."""
-    options: dict[str, Any] = {} if large else {"cap": 300, "runs": 12}
+    options: dict[str, Any] = {} if large else {"cap": 150, "runs": 8}
 
     def several(most: dict[str, int], *settings: Setting) -> list[Climb]:
         return [
@@ -208,21 +214,26 @@ def panels(large: bool) -> dict[str, list[Climb]]:
         ]
 
     plain = {"oracle": 12, HELD: 12, "EM, sigma lowered by hand": 4, ONE: 12, EACH: 12, L4: 6}
-    plain |= {T3: 12, "recover": 12}
+    plain |= {T3: 8, "recover": 12}
+    if not large:
+        few = {"oracle": 3, HELD: 3, EACH: 3, "recover": 3}
+        return {
+            "no gates, random experts": several(plain, Setting(3, 3, 0)),
+            "three experts, gates of norm 1": several(few, Setting(3, 4, 0, gate_norm=1.0)),
+        }
     square = {name: 6 for name in plain if "by hand" not in name}
-    gated = square if large else dict.fromkeys(("oracle", HELD, EACH), 6)
     grown = {"oracle": 3, HELD: 3, ONE: 3, EACH: 3, "recover": 3}
     return {
         "no gates, random experts": several(
-            plain, *(Setting(k, k, 0) for k in ((2, 3, 4, 6, 8, 12) if large else (2, 4)))
+            plain, *(Setting(k, k, 0) for k in (2, 3, 4, 6, 8, 12))
         ),
         "no gates, orthonormal experts": several(
-            gated, *(Setting(k, k, 0, orthonormal=True) for k in ((3, 6) if large else (3,)))
+            square, *(Setting(k, k, 0, orthonormal=True) for k in (3, 6))
         ),
         "gates of norm 1, $d = 12$": several(
-            gated, *(Setting(k, 12, 0, gate_norm=1.0) for k in ((2, 3, 4, 6) if large else (2,)))
+            square, *(Setting(k, 12, 0, gate_norm=1.0) for k in (2, 3, 6))
         ),
         "three experts, gates of norm 1": several(
-            grown, *(Setting(3, d, 0, gate_norm=1.0) for d in ((6, 12, 24) if large else (4, 6)))
+            grown, *(Setting(3, d, 0, gate_norm=1.0) for d in (6, 12, 24))
         ),
     }

@@ -96,7 +96,11 @@ def together(spec: Together, seed: int) -> dict[str, float]:
 
 
 def board(
-    methods: Sequence[str], settings: Sequence[Setting], runs: int, seed: int = 0
+    methods: Sequence[str],
+    settings: Sequence[Setting],
+    runs: int,
+    seed: int = 0,
+    workers: int | None = None,
 ) -> list[Row]:
     """Every method on every setting, the same data for all: methods outer, settings inner."""
     contests = [Contest(method, setting) for method in methods for setting in settings]
@@ -105,9 +109,11 @@ def board(
     numbers = [child_seed(seed, run) for run in range(runs)]
     found: dict[Contest, list[dict[str, float]]] = {
         c: [one.result for one in mine]
-        for c, mine in zip(rest, by_spec(sweep(trial, rest, numbers), runs), strict=True)
+        for c, mine in zip(
+            rest, by_spec(sweep(trial, rest, numbers, workers=workers), runs), strict=True
+        )
     }
-    for one in sweep(together, slow, [seed]):
+    for one in sweep(together, slow, [seed], workers=workers):
         parts: list[dict[str, float]] = [{} for _ in range(runs)]
         for name, value in one.result.items():
             word, run = name.split()
@@ -162,11 +168,13 @@ class Trust:
         return Share(self.wrong, self.called)
 
 
-def trust(settings: Sequence[Setting], runs: int, seed: int = 0) -> list[Trust]:
+def trust(
+    settings: Sequence[Setting], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Trust]:
     """How far ``converged`` can be relied on, at every setting."""
     numbers = [child_seed(seed, run) for run in range(runs)]
     pairs = [Contest(name, setting) for setting in settings for name in ("recover", "oracle")]
-    cells = by_spec(sweep(trial, pairs, numbers), runs)
+    cells = by_spec(sweep(trial, pairs, numbers, workers=workers), runs)
     ends = []
     for setting, mine, best in zip(settings, cells[::2], cells[1::2], strict=True):
         ahead = [

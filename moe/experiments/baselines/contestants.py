@@ -22,7 +22,7 @@ from moe.solvers.em import EMResult, expectation_maximisation
 
 MANY = 20
 ITERATIONS = 500
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 ROUND = 15
 COOLING, COOLING_STEPS = 0.9, 10
 SHORT = 0.1

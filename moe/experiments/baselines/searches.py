@@ -75,9 +75,12 @@ def ends_trial(spec: EndsSpec, seed: int) -> dict[str, float]:
     }
 
 
-def wrong_ends(specs: Sequence[EndsSpec], runs: int, seed: int = 0) -> list[Ends]:
+def wrong_ends(
+    specs: Sequence[EndsSpec], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Ends]:
     """Every spec on ``runs`` data sets."""
-    trials = sweep(ends_trial, specs, [child_seed(seed, run) for run in range(runs)])
+    numbers = [child_seed(seed, run) for run in range(runs)]
+    trials = sweep(ends_trial, specs, numbers, workers=workers)
     names = ("experts", "right", "shared", "right_of_shared")
     return [
         Ends(spec, *(tuple(one.result[name] for one in mine) for name in names))
@@ -167,7 +170,9 @@ class Effort:
         return next(p for p in self.points if (p.searcher, p.starts) == (searcher, starts))
 
 
-def effort(specs: Sequence[EffortSpec], runs: int, seed: int = 0) -> list[Effort]:
+def effort(
+    specs: Sequence[EffortSpec], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Effort]:
     """Every spec on ``runs`` data sets, those of all tables."""
     cells = by_spec(
         sweep(effort_trial, specs, [child_seed(seed, run) for run in range(runs)]), runs

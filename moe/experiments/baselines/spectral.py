@@ -63,9 +63,12 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     return found
 
 
-def table(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Cell]:
+def table(
+    specs: Sequence[Spec], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Cell]:
     """Means over ``runs`` of both starts at every spec."""
-    trials = sweep(trial, specs, [child_seed(seed, run) for run in range(runs)])
+    numbers = [child_seed(seed, run) for run in range(runs)]
+    trials = sweep(trial, specs, numbers, workers=workers)
     return [
         Cell(spec, start, *(fmean(one.result[f"{start} {name}"] for one in mine) for name in NAMES))
         for spec, mine in zip(specs, by_spec(trials, runs), strict=True)

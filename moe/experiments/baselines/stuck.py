@@ -22,6 +22,7 @@ from moe.experiments.baselines.contestants import (
     random,
 )
 from moe.experiments.common.problems import SUCCESS, Fit, Problem, Setting, draw, errors
+from moe.experiments.engine.sweep import sweep
 from moe.landscape.slices import Path, path_values
 from moe.losses import log_loss
 from moe.metrics import regressor_error_of
@@ -34,7 +35,7 @@ WAYS: dict[str, Noise] = {
     "learned": "one",
     "one each": "each",
 }
-_TIMES, _POINTS = 40, 41
+_TIMES, _POINTS = 30, 41
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,15 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         problem, best.regressors, problem.sigma
     )
     return {"stuck": 1.0, "lost": float(lost), "found": float(found), **arrived, **barriers}
+
+
+def stuck_runs(
+    spec: Spec, runs: int, seed: int = 0, workers: int | None = None
+) -> list[dict[str, float]]:
+    """What ``trial`` finds on those of ``runs`` data sets where the run is stuck."""
+    numbers = [child_seed(seed, run) for run in range(runs)]
+    found = [one.result for one in sweep(trial, [spec], numbers, workers=workers)]
+    return [end for end in found if end["stuck"]]
 
 
 def way_out(problem: Problem, stuck: Fit, best: Fit, sigma: float) -> Path:

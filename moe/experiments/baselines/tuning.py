@@ -94,9 +94,11 @@ class Outcome:
         return f"{sum(self.won)} of {len(self.won)} ({median(self.errors):.1g})"
 
 
-def outcomes(choices: Sequence[Descent | Starts], seed: int = 0) -> list[list[Outcome]]:
+def outcomes(
+    choices: Sequence[Descent | Starts], seed: int = 0, workers: int | None = None
+) -> list[list[Outcome]]:
     """What each choice comes to, pair by pair, on data that no table of the chapter uses."""
-    trials = sweep(trial, choices, [child_seed(seed, "tuning")])
+    trials = sweep(trial, choices, [child_seed(seed, "tuning")], workers=workers)
     return [
         [
             Outcome(tuple(one.result[f"{pair} {run}"] for run in range(one.spec.runs)))
