@@ -57,7 +57,10 @@ def _size(curve: Curve | None, level: float) -> tuple[float, float, float] | str
 
 
 def _sized(value: Any) -> str:
-    return show(value, _digits) if isinstance(value, tuple) else show(value)
+    if not isinstance(value, tuple):
+        return show(value)
+    size, low, high = map(_digits, value)
+    return f"{size} ({low} to {high})"
 
 
 def _digits(value: float) -> str:
