@@ -216,9 +216,9 @@ def panels(large: bool) -> dict[str, list[Climb]]:
     plain = {"oracle": 12, HELD: 12, "EM, sigma lowered by hand": 4, ONE: 12, EACH: 12, L4: 6}
     plain |= {T3: 8, "recover": 12}
     if not large:
-        few = {"oracle": 3, HELD: 3, EACH: 3, "recover": 3}
+        few = {"oracle": 3, HELD: 3, ONE: 3, EACH: 3}
         return {
-            "no gates, random experts": several(plain, Setting(3, 3, 0)),
+            "no gates, random experts": several(few | {T3: 3, "recover": 3}, Setting(3, 3, 0)),
             "three experts, gates of norm 1": several(few, Setting(3, 4, 0, gate_norm=1.0)),
         }
     square = {name: 6 for name in plain if "by hand" not in name}
