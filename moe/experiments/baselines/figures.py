@@ -164,28 +164,15 @@ def annealing(record: Watched) -> Figure:
         (axes[1, 0], record.error, r"regressor error $E_{\rm reg}$ (1)"),
     ):
         for way, values in runs.items():
-            style = _WAYS[way]
-            band(
-                axis,
-                iterations,
-                values,
-                colour=style["color"],
-                linestyle=style["linestyle"],
-                label=way,
-            )
+            colour, dashes = _WAYS[way]["color"], _WAYS[way]["linestyle"]
+            band(axis, iterations, values, colour=colour, linestyle=dashes, label=way)
         axis.set_ylabel(text)
     for extreme, text, dashes in (
         (record.most["one each"], "largest", "-"),
         (record.least["one each"], "smallest", "--"),
     ):
-        band(
-            axes[1, 1],
-            iterations,
-            extreme,
-            colour=COLOURS["green"],
-            linestyle=dashes,
-            label=text,
-        )
+        colour = COLOURS["green"]
+        band(axes[1, 1], iterations, extreme, colour=colour, linestyle=dashes, label=text)
     axes[1, 1].set_ylabel(r"$\sigma_i$, one each ($y$)")
     for axis in (axes[0, 0], axes[1, 1]):
         axis.set_yscale("log")
@@ -228,11 +215,8 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
         for start, colour in (("EM", "vermilion"), ("spectral + EM", "blue")):
             axis.axhline(SLIDES[start][k], color=COLOURS[colour], linewidth=5, alpha=0.25)
             for noise, marker, dashes in (("held", "s", "--"), ("one", "o", "-")):
-                mine = [
-                    cell
-                    for cell in cells
-                    if cell.spec.setting.k == k and (cell.start, cell.spec.noise) == (start, noise)
-                ]
+                one = (k, start, noise)
+                mine = [c for c in cells if (c.spec.setting.k, c.start, c.spec.noise) == one]
                 axis.plot(
                     [cell.spec.setting.n / (k * cell.spec.setting.d) for cell in mine],
                     [cell.regressors for cell in mine],
