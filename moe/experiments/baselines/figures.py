@@ -53,7 +53,7 @@ def success(curves: Sequence[Curve]) -> Figure:
         x = np.geomspace(min(sizes) / 2, max(sizes) * 2, 80)
         y = [curve.posterior.success(float(n)) for n in x]
         axis.plot(x / curve.unit, y, color=style["color"], linestyle=style["linestyle"])
-    _legend(axis, names, loc="lower right")
+    axis.legend(handles=_handles(names), loc="lower right", fontsize=9)
     axis.set(xscale="log", ylim=(-0.04, 1.04))
     axis.set(xlabel="samples per weight $n/(kd)$", ylabel="share that recovers (1)")
     plt.close(figure)
@@ -248,7 +248,3 @@ def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
 
 def _handles(names: Sequence[str]) -> list[Line2D]:
     return [Line2D([], [], label=label(name), **STYLES[name]) for name in names]
-
-
-def _legend(axis: Axes, names: Sequence[str], loc: Any) -> None:
-    axis.legend(handles=_handles(names), loc=loc, fontsize=9)
