@@ -4,11 +4,12 @@ them, and where that crosses 1/2 and 95 %."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from moe.experiments.baselines.contest import Contest
+from moe.experiments.baselines.contest import Contest, Trust
 from moe.experiments.baselines.contest import trial as one_run
 from moe.experiments.baselines.success_curves import Draws, Posterior
 from moe.experiments.common.problems import SUCCESS, Setting
@@ -16,7 +17,7 @@ from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import sweep
 from moe.randomness import child_seed
 
-VISIT = 4
+VISIT, POOL = 4, 40
 _TARGETS = (0.5, 0.9)
 _NARROW = {0.5: 1.5, 0.95: 2.25}
 
@@ -30,7 +31,8 @@ class Climb:
     others go to where success is about 1/2 and 0.9, in turn, as the runs so far have it, and never
     more than a factor of two beyond what they have seen. A climb ends after ``runs`` runs, or when
     the 95 % intervals of n50 and n95 span no more than factors of 1.5 and 1.5^2; one that lies
-    beyond ``least`` or ``cap`` is known well enough. compare: failed runs with the oracle.
+    beyond ``least`` or ``cap`` is known well enough. before: runs that have been made, (n, data
+    set, E_reg); compare: failed runs with the oracle.
     """
 
     method: str
@@ -39,7 +41,8 @@ class Climb:
     least: int = 2
     cap: int = 20_000
     runs: int = 40
-    pool: int = 40
+    pool: int = POOL
+    before: tuple[tuple[int, int, float], ...] = ()
     compare: bool = False
 
     def known(self, posterior: Posterior) -> bool:
@@ -64,10 +67,17 @@ def trial(climb: Climb, seed: int) -> dict[str, float]:
     """{"n run": E_reg} for every run, and, to compare, {"ahead n run": 1 or 0} for every failed one
     that found a start: whether it ended at a higher likelihood than EM from the truth on the same
     samples, each at its own sigma, which both learn."""
-    found: dict[str, float] = {}
-    outcomes: list[tuple[int, int, bool]] = []
+    found = {f"{n} {run}": error for n, run, error in climb.before}
+    outcomes = [(n, run, error < SUCCESS) for n, run, error in climb.before]
     n = climb.size(climb.begin * climb.setting.k * climb.setting.d)
     for first in range(0, climb.runs, VISIT):
+        if outcomes:
+            posterior = Posterior(*zip(*outcomes, strict=True))
+            if climb.known(posterior):
+                break
+            (aim,) = posterior.quantiles(_TARGETS[(first // VISIT - 1) % 2], (0.5,))
+            visited = [size for size, *_ in outcomes]
+            n = climb.size(min(max(aim, min(visited) / 2), 2 * max(visited)))
         setting = replace(climb.setting, n=n)
         for run in (number % climb.pool for number in range(first, first + VISIT)):
             number = child_seed(seed, run)
@@ -77,12 +87,6 @@ def trial(climb: Climb, seed: int) -> dict[str, float]:
             if climb.compare and end["error"] >= SUCCESS and not end["no_start"]:
                 best = one_run(Contest("oracle", setting), number)["log_likelihood"]
                 found[f"ahead {n} {run}"] = float(end["log_likelihood"] > best)
-        posterior = Posterior(*zip(*outcomes, strict=True))
-        if climb.known(posterior):
-            break
-        (aim,) = posterior.quantiles(_TARGETS[first // VISIT % 2], (0.5,))
-        visited = [size for size, *_ in outcomes]
-        n = climb.size(min(max(aim, min(visited) / 2), 2 * max(visited)))
     return found
 
 
@@ -188,29 +192,34 @@ def climb(method: str, setting: Setting, **options: Any) -> Climb:
     runs = 32 if k > 8 else 40 if k > 6 else 48 if k > 4 else 60
     least, begin = k, min(8.0 * max(1.0, k / 4), 16.0)
     if method == "recover":
-        runs = 20 if k > 8 else 24
+        runs = 20 if k > 8 else 12 if d > 12 else 24
         least, begin = ((2 * k - 1) * d if gated else k * d) + 2, 4.0
     elif method == "oracle":  # with fewer it cannot leave the truth, and succeeds again
         least, begin = (k * d + 1) // 2, 2.0
     elif method == HELD and k > 8:
-        runs, begin = 12, 64.0
+        runs, begin = 16, 64.0
     elif method == L4 and k > 4 and not setting.orthonormal:
         runs = 12
     compare = method == EACH and d == k
     return Climb(method, setting, begin, least, **{"runs": runs, "compare": compare, **options})
 
 
-def panels(large: bool) -> dict[str, list[Climb]]:
+def panels(large: bool, answers: Sequence[Trust] = ()) -> dict[str, list[Climb]]:
     """The chapter's: no gates with k = d, random unit or orthonormal experts; gates of norm 1 in
-    twelve dimensions; three experts with gates in several. What is slow runs at fewer k."""
+    twelve dimensions; three experts with gates in several. What is slow runs at fewer k. answers:
+    of ``recover``, as ``contest.trust`` has them, whose runs need not be made again."""
     options: dict[str, Any] = {} if large else {"cap": 150, "runs": 8}
+    made: dict[Setting, list[tuple[int, int, float]]] = {}
+    for answer in answers:
+        runs = [(answer.setting.n, run, error) for run, error in enumerate(answer.errors[:POOL])]
+        made.setdefault(replace(answer.setting, n=0), []).extend(runs)
 
     def several(most: dict[str, int], *settings: Setting) -> list[Climb]:
+        wanted = [(name, one) for name, crowd in most.items() for one in settings if one.k <= crowd]
+        climbs = [climb(name, one, **options) for name, one in wanted]
         return [
-            climb(method, setting, **options)
-            for method, crowd in most.items()
-            for setting in settings
-            if setting.k <= crowd
+            replace(c, before=tuple(made.get(c.setting, ()))) if c.method == "recover" else c
+            for c in climbs
         ]
 
     plain = {"oracle": 12, HELD: 12, "EM, sigma lowered by hand": 4, ONE: 12, EACH: 12, L4: 6}
@@ -222,18 +231,17 @@ def panels(large: bool) -> dict[str, list[Climb]]:
             "three experts, gates of norm 1": several(few, Setting(3, 4, 0, gate_norm=1.0)),
         }
     square = {name: 6 for name in plain if "by hand" not in name}
-    grown = {"oracle": 3, HELD: 3, ONE: 3, EACH: 3, "recover": 3}
+    grown = {"oracle": 3, HELD: 3, ONE: 3, EACH: 3}
+    gated = [Setting(k, 12, 0, gate_norm=1.0) for k in (2, 3, 6)]
+    thick = [Setting(3, d, 0, gate_norm=1.0) for d in (6, 12, 24)]
+    searched = {"recover": square.pop("recover")}  # with less it succeeds wherever it can be called
     return {
         "no gates, random experts": several(
             plain, *(Setting(k, k, 0) for k in (2, 3, 4, 6, 8, 12))
         ),
         "no gates, orthonormal experts": several(
-            square, *(Setting(k, k, 0, orthonormal=True) for k in (3, 6))
+            square | searched, *(Setting(k, k, 0, orthonormal=True) for k in (3, 6))
         ),
-        "gates of norm 1, $d = 12$": several(
-            square, *(Setting(k, 12, 0, gate_norm=1.0) for k in (2, 3, 6))
-        ),
-        "three experts, gates of norm 1": several(
-            grown, *(Setting(3, d, 0, gate_norm=1.0) for d in (6, 12, 24))
-        ),
+        "gates of norm 1, $d = 12$": several(square, *gated) + several(searched, *gated[1:]),
+        "three experts, gates of norm 1": several(grown, *thick) + several(searched, *thick[1:]),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -147,7 +147,7 @@ class Trust:
     """What ``recover`` says of its answers: ``converged`` or not, by outcome.
 
     ahead: wrong ones called converged whose likelihood is higher than the oracle's on the same
-    samples, each with its own sigma: no test of the fit could tell.
+    samples, each with its own sigma: no test of the fit could tell; errors: E_reg by data set.
     """
 
     setting: Setting
@@ -156,6 +156,7 @@ class Trust:
     wrong_doubted: int
     wrong: int
     ahead: int
+    errors: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def called(self) -> int:
@@ -181,8 +182,10 @@ def trust(
             t.result["log_likelihood"] > o.result["log_likelihood"]
             for t, o in zip(mine, best, strict=True)
         ]
-        right = [t.result["error"] < SUCCESS for t in mine]
-        ends.append(tally(setting, right, [t.result["converged"] == 1 for t in mine], ahead))
+        found = tuple(t.result["error"] for t in mine)
+        right = [error < SUCCESS for error in found]
+        called = [t.result["converged"] == 1 for t in mine]
+        ends.append(replace(tally(setting, right, called, ahead), errors=found))
     return ends
 
 
