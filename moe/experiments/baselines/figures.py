@@ -15,6 +15,7 @@ from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.searches import Effort
 from moe.experiments.baselines.spectral import SLIDES, Cell
 from moe.experiments.baselines.stuck import Watched
+from moe.experiments.baselines.success_curves import over_of
 from moe.experiments.common.shares import Share
 from moe.experiments.common.style import COLOURS, band, drawing, subplots
 
@@ -68,7 +69,7 @@ def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
     used: dict[str, Style] = {}
     for axis, (title, curves) in zip(axes, records.items(), strict=False):
         names = [name for name in STYLES if any(curve.method == name for curve in curves)]
-        over = "k" if len({curve.setting.k for curve in curves}) > 1 else "d"
+        over = over_of([curve.setting for curve in curves])
         for shift, name in enumerate(names):
             mine = [curve for curve in curves if curve.method == name]
             _threshold_line(axis, mine, 1.03 ** (shift - len(names) / 2), over)

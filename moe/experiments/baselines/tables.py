@@ -10,6 +10,7 @@ from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.contest import Row, Trust
 from moe.experiments.baselines.figures import label
 from moe.experiments.baselines.searches import Effort, Ends
+from moe.experiments.baselines.success_curves import over_of
 from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.common.shares import Share
 from moe.experiments.common.tables import Table, show, table
@@ -34,7 +35,7 @@ def board(rows: Sequence[Row]) -> Table:
 def sizes(curves: Sequence[Curve], level: float) -> Table:
     """Samples per weight at which success has probability ``level``, with 95 % intervals; methods
     down, k (or d, where k is one) across. Where the largest size does not do: successes there."""
-    over = "k" if len({curve.setting.k for curve in curves}) > 1 else "d"
+    over = over_of([curve.setting for curve in curves])
     across = sorted({getattr(curve.setting, over) for curve in curves})
     methods = list(dict.fromkeys(curve.method for curve in curves))
     by_cell = {(curve.method, getattr(curve.setting, over)): curve for curve in curves}
