@@ -176,6 +176,23 @@ def test_a_climb_ends_at_its_cap_and_starts_at_its_least(monkeypatch: pytest.Mon
     assert len(hopeless.outcomes) < climb.runs, "what lies out of range is soon known to"
 
 
+def test_runs_that_were_made_before_count_and_are_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(150.0, 3.0, monkeypatch)
+    climb = Climb("recover", Setting(4, 4, 0), runs=20)
+    first = climbs._curve(climb, climbs.trial(climb, 0))
+    more = replace(climb, before=first.outcomes, runs=8)
+    both = climbs._curve(more, climbs.trial(more, 0))
+    assert both.outcomes[: len(first.outcomes)] == first.outcomes
+    assert len(first.outcomes) < len(both.outcomes) <= len(first.outcomes) + 8
+    answer = contest.Trust(Setting(4, 4, 48), 1, 0, 1, 0, 0, errors=(0.01, 0.5))
+    panel = climbs.panels(True, [answer])["no gates, random experts"]
+    (asked,) = (c for c in panel if c.method == "recover" and c.setting.k == 4)
+    assert asked.before == ((48, 0, 0.01), (48, 1, 0.5))
+    assert not any(c.before for c in panel if c is not asked)
+
+
 def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
     climb = Climb("EM, sigma learned", Setting(4, 4, 0), begin=2.0, runs=4, compare=True)
     curve = climbs._curve(climb, climbs.trial(climb, 0))

@@ -70,10 +70,8 @@ def _digits(value: float) -> str:
 
 def arrivals(head: str, name: str, shares: Mapping[str, Share]) -> Table:
     """Shares across, with their intervals below."""
-    lines = [
-        [name, *shares.values()],
-        [INTERVAL, *(share.interval() for share in shares.values())],
-    ]
+    ends = [share.interval() for share in shares.values()]
+    lines: list[list[Any]] = [[name, *shares.values()], [INTERVAL, *ends]]
     return table([head, *shares], lines, [None, *[_shared] * len(shares)])
 
 
