@@ -24,7 +24,7 @@ from moe.experiments.baselines.climbs import Climb
 from moe.experiments.baselines.contestants import METHODS, Contest, random, trial
 from moe.experiments.baselines.gradient import descend, descend_all
 from moe.experiments.common.problems import Fit, Problem, Setting, draw, errors
-from moe.experiments.standard_losses.random_starts import Share
+from moe.experiments.common.shares import Share
 from moe.losses import squared_loss
 from moe.randomness import child_seed, stream
 
@@ -230,8 +230,8 @@ def test_the_best_of_more_starts_costs_more_and_recover_stands_beside_it() -> No
     best = [record.point("best", m) for m in spec.best]
     assert best[0].passes < best[1].passes < best[2].passes
     assert best[0].share.successes <= best[2].share.successes
-    assert all(0 <= hits <= 1 for hits in record.hits)
     one = effort.trial(spec, child_seed(0, 0))
+    assert record.hits[0] == one["hits"] / 30
     assert record.point("recover", 30).won[0] == (one["recover 30"] < 0.05)
     assert record.trust.right + record.trust.right_doubted == sum(record.point("recover", 30).won)
     assert_shows(figures.effort([record]), "best of $m$ starts", "recover")

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
+from moe.experiments.common.shares import Share
 from moe.randomness import stream
 
 MIME = "application/vnd.moe.claim+json"
@@ -75,11 +75,15 @@ class Claim:
     finding: str
 
     @property
-    def sentence(self) -> str:
-        """The claim as Markdown: statement, source, verdict, value."""
-        found = "; ".join(filter(None, [self.value, self.finding]))
-        end = f": {found}" if found else ""
-        return f"{self.statement} ({self.source}) **{self.verdict.capitalize()}**{end}."
+    def came(self) -> str:
+        """Value and finding, as far as there are any."""
+        return "; ".join(filter(None, [self.value, self.finding]))
+
+
+def sentence(statement: str, source: str, outcome: str, came: str) -> str:
+    """A claim as Markdown."""
+    end = f": {came}" if came else ""
+    return f"{statement} ({source}). **{outcome.capitalize()}**{end}."
 
 
 def claim(
@@ -139,8 +143,8 @@ def all_of(*findings: Finding | bool | None) -> Finding:
 
 def share(successes: int, trials: int) -> tuple[float, tuple[float, float]]:
     """A share of independent trials, with Wilson's 95 % interval."""
-    interval = binomtest(int(successes), int(trials)).proportion_ci(method="wilson")
-    return successes / trials, (float(interval.low), float(interval.high))
+    of = Share(int(successes), int(trials))
+    return of.value, of.interval()
 
 
 def over_clusters(
@@ -204,4 +208,6 @@ def _publish(record: Claim, tried: bool) -> None:
     from IPython.display import publish_display_data
 
     data = asdict(record) | {"tried": tried}
-    publish_display_data({MIME: data, "text/markdown": record.sentence})
+    outcome = record.verdict if tried else UNTRIED
+    text = sentence(record.statement, record.source, outcome, record.came)
+    publish_display_data({MIME: data, "text/markdown": text})
