@@ -130,7 +130,7 @@ def test_breeding_finds_what_as_many_random_starts_do_not() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "tanh"])
 def test_annealing_in_single_precision_gives_the_numbers_of_double(name: str) -> None:
-    """Within a hundredth of a nat over 20 iterations, and monotone but for rounding."""
+    """Within a twentieth of a nat over 20 iterations, and monotone but for rounding."""
     truth, x, y = samples(3, 5, 2000, 1, sigma=0.05, nonlinearity=name)
     rows = random_rows(4, 3, 5, stream("starts", 0), torch.float64)
     level = y.std().expand(4, 3)

@@ -12,7 +12,7 @@ from torch import Tensor
 from moe.likelihood.grams import Grams, packed_size, unpacked
 from moe.model.nonlinearity import Nonlinearity
 
-_CHUNK_ENTRIES, _LEAST_ROWS = 64_000, 500
+_CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
 _CACHED_ENTRIES = 20_000_000
 _LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
 _PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
