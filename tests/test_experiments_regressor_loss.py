@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -189,6 +190,17 @@ def test_projection_is_necessary(ambient: l4_ambient.Record) -> None:
     assert bool((ambient.projected.median(1).values < ambient.ambient.median(1).values / 3).all())
     assert bool((ambient.escape[0] < 0).all())
     assert bool((ambient.outside > 0.5).all())
+
+
+def test_losses_of_many_data_sets_are_those_of_each() -> None:
+    second, fourth = normal(2, 3, 3, purpose="second"), normal(2, 3, 3, 3, 3, purpose="fourth")
+    second = second + second.mT
+    fourth = torch.stack([sum(part.permute(p) for p in permutations(range(4))) for part in fourth])
+    rows, deltas = normal(2, 4, 2, 3, purpose="rows"), torch.tensor([0.0, 0.7]).double()
+    values = l4_ambient.losses_in_space(rows, second, fourth, 0.5, 10.0, deltas)
+    for i, delta in enumerate(deltas.tolist()):
+        own = l4_moments(rows[i], second[i], fourth[i], 0.5, 10.0, delta)
+        torch.testing.assert_close(values[i], own, rtol=1e-12, atol=1e-10)
 
 
 def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
@@ -387,8 +399,10 @@ def test_with_samples_l4_is_in_the_limit_unbounded_below() -> None:
     assert bool((falls[:, 1].double().mean(1) > 0.25).all())
     escape = -torch.ones(3, 3, 3, 3, dtype=torch.float64)  # T = -(e1 + e2 + e3)^(4)
     zero = torch.zeros(3, 3, dtype=torch.float64)
-    lowest, e = l4_ambient.steepest_escape(zero, escape, 0.5, 10.0, stream("directions", 0))
-    assert lowest == pytest.approx(-2 * 0.5 * 9, rel=1e-3)  # two rows fall, one does not
+    both = torch.stack([escape, -escape])  # two rows fall, one does not; the other way round
+    starts = normal(2, 2, 32, 3, purpose="directions")
+    lowest, e = l4_ambient.steepest_escape(zero.expand(2, 3, 3), both, 0.5, 10.0, starts)
+    assert lowest.tolist() == pytest.approx([-2 * 0.5 * 9, -0.5 * 9], rel=1e-3)
     assert float(e.abs().min()) == pytest.approx(3**-0.5, abs=0.01)
 
 

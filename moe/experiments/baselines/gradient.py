@@ -55,12 +55,13 @@ def descend_all(
     x, y = (torch.stack(parts) for parts in zip(*((p.x, p.y) for p in problems), strict=True))
     first = FIRST_STEPS[loss, optimiser] if step is None else step
     rows = torch.cat([problem.starts(1) for problem in problems])
-    generators = [problem.generator() for problem in problems]
     n, index = y.shape[1], torch.arange(len(problems))[:, None]
+    draws = [torch.randint(n, (steps + 1, BATCH), generator=p.generator()) for p in problems]
+    chosen = iter(torch.stack(draws, 1))
 
     def batch() -> tuple[Tensor, Tensor]:
-        chosen = torch.stack([torch.randint(n, (BATCH,), generator=one) for one in generators])
-        return x[index, chosen], y[index, chosen]
+        several = next(chosen)
+        return x[index, several], y[index, several]
 
     def pad(free: Tensor) -> Tensor:
         return torch.nn.functional.pad(free if gated else 0 * free, (0, 0, 0, 1))

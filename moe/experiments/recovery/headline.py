@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.experiments.common.mixtures import mixtures_of
 from moe.experiments.recovery.headline_stream import (
     Spec,
     Streams,
     dual_rows,
     gate_errors,
     l4_loss_of,
-    mixtures_of,
     regressor_errors,
     schedule,
     squared_loss_of,

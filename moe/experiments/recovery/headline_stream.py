@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.common.mixtures import random_mixtures
 from moe.losses import l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
 from moe.model.mixture import MoE, log_gate
@@ -81,20 +80,6 @@ def dual_rows(rows: Tensor) -> Tensor:
 
 def with_zero_row(free: Tensor) -> Tensor:
     return torch.nn.functional.pad(free, (0, 0, 0, 1))
-
-
-def mixtures_of(spec: Spec) -> list[MoE]:
-    """The mixtures of a spec."""
-    return random_mixtures(
-        spec.seeds,
-        spec.seed,
-        k=spec.k,
-        d=spec.d,
-        sigma=spec.sigma,
-        gate_norm=spec.gate_norm,
-        orthonormal=spec.orthonormal,
-        nonlinearity=spec.nonlinearity,
-    )
 
 
 def starts_of(spec: Spec) -> Tensor:

@@ -119,7 +119,7 @@ def descend(
     )
 
 
-def _whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """V of the second moment, and the fourth moment in the coordinates that it defines."""
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     whitening = whiten(score_moment(x, y, quadratic, spec.method).tensor, spec.k)
@@ -131,7 +131,7 @@ def _whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def run(spec: Spec) -> Record:
     """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
     truth, x, y = draw(spec)
-    whitener, tensor = _whitened(spec, x, y)
+    whitener, tensor = whitened(spec, x, y)
     eye = torch.eye(spec.k, dtype=x.dtype)
     descent = descend(spec, eye, tensor, whitener.T, truth)
     ends = descent.parameters[0]
@@ -154,7 +154,7 @@ def proportion_errors(spec: Spec, trials: int) -> Tensor:
     for trial in range(trials):
         one = replace(spec, seed=child_seed(spec.seed, "proportions", trial))
         truth, x, y = draw(one)
-        whitener, tensor = _whitened(one, x, y)
+        whitener, tensor = whitened(one, x, y)
         starts = random_starts(one.starts, one.k, stream("starts", one.seed))
         end = minimise_quartic(tensor, one.mu, one.lam, starts)
         rows = dual_basis(end.points[end.best] @ whitener.T)
