@@ -15,9 +15,10 @@ from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import expectation as expectation_module
+from moe.solvers import samples as samples_module
 from moe.solvers.em import expectation_maximisation
-from moe.solvers.expectation import Samples, expectation
+from moe.solvers.expectation import expectation
+from moe.solvers.samples import Samples
 
 
 def problem(
@@ -65,7 +66,7 @@ def test_the_e_step_in_place_equals_the_plain_one(
     nonlinearity: str, sigma: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small sigmas too, where most responsibilities are too small to be normal numbers."""
-    monkeypatch.setattr(expectation_module, "_CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(samples_module, "_CHUNK_ENTRIES", chunk)
     truth, x, y, starts = problem(nonlinearity)
     gating = 30 * torch.randn(4, 3, 6, generator=stream("gates", 0), dtype=torch.float64)
     gating -= gating[:, -1:]
@@ -213,8 +214,8 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     truth, x, y, starts = problem(n=5000)
     zero = torch.zeros_like(starts)
     whole = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
-    monkeypatch.setattr(expectation_module, "_CHUNK_ENTRIES", 1)
-    monkeypatch.setattr(expectation_module, "_CACHED_ENTRIES", 0)
+    monkeypatch.setattr(samples_module, "_CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(samples_module, "_CACHED_ENTRIES", 0)
     parts = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
     torch.testing.assert_close(parts.trace, whole.trace)
     torch.testing.assert_close(parts.regressors, whole.regressors)

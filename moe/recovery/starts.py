@@ -15,8 +15,9 @@ from moe.exceptions import NoTransformError
 from moe.model.nonlinearity import Nonlinearity
 from moe.recovery.restarts import race, race_gates
 from moe.recovery.results import Origin, Stage
-from moe.solvers.em import Columns, EMResult, Terms
+from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.samples import Columns, Terms
 from moe.solvers.tensor_power import spectral_start
 
 LOOSE, TIGHT = 1.0, 1e-6

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import Columns, EStep, Samples, expectation, sigma_floor
+from moe.solvers.expectation import EStep, expectation
+from moe.solvers.samples import Columns, Samples, sigma_floor
 
 _HALVINGS = 12
 _RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
 _SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 _PARAMETERS = ("regressors", "gating", "sigma")
 
-__all__ = ["Columns", "EMResult", "Terms", "expectation_maximisation", "sigma_floor"]
-
-
-class Terms(TypedDict):
-    """Of ``expectation_maximisation``: how samples count, and which columns are looked at."""
-
-    counts: Tensor | None
-    columns: Columns | None
+__all__ = ["EMResult", "expectation_maximisation", "sigma_floor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,13 +190,11 @@ def expectation_maximisation(
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
     what ``log_likelihood`` and ``trace`` hold.
 
-    ``counts`` (n,), how often each sample counts, as if it stood there so many times; any positive
-    numbers. ``columns``: the places of the columns of x that experts, and that gates look at; the
-    other coefficients are to be zero in the starts, and stay so.
+    ``counts`` (n,) > 0, how often each sample counts. ``columns``: places of the columns of x that
+    experts, and that gates look at; other coefficients, zero in the starts, stay so.
 
     A common sigma that is learned does not fall below 1e-7 of the root mean square of y
-    (``sigma_floor``): there the outputs have no noise. An expert that owns no sample stays where it
-    is.
+    (``sigma_floor``): there the outputs have no noise. An expert without samples stays put.
 
     Memory does not grow with n beyond the data. Raises ValueError for an unknown name in ``learn``.
     """

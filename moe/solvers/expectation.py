@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from moe.likelihood.grams import Grams, packed_size, unpacked
+from moe.likelihood.grams import packed_size, unpacked
 from moe.model.nonlinearity import Nonlinearity
+from moe.solvers.samples import Samples
 
-_CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
-_CACHED_ENTRIES = 20_000_000
 _LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
-_PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
-_FLOOR = 1e-7
-
-
-Columns = tuple[Tensor, Tensor]
-"""Places of the columns that experts, and that gates look at."""
-
-
-def sigma_floor(y: Tensor) -> float:
-    """The smallest common sigma that EM learns: 1e-7 of the root mean square of y (n,)."""
-    largest = float(y.abs().max())
-    return _FLOOR * largest * float((y / largest).square().mean().sqrt()) if largest else 0.0
 
 
 @dataclass
@@ -58,79 +44,15 @@ class EStep:
             mine[index] = theirs
 
 
-class Samples:
-    """Samples in chunks small enough to stay in the processor's cache, with room to work in."""
-
-    def __init__(
-        self,
-        x: Tensor,
-        y: Tensor,
-        starts: int,
-        k: int,
-        learn: Collection[str],
-        hard: bool,
-        counts: Tensor | None = None,
-        columns: Columns | None = None,
-    ) -> None:
-        self.n = len(x) if counts is None else float(counts.sum())
-        self.learn, self.hard = learn, hard
-        self.masks = None if columns is None else [_mask(x, places) for places in columns]
-        self.own = "sigmas" in learn
-        self.moved = k if "regressors" in learn else 0
-        self.free = k - 1 if "gating" in learn else 0
-        self.prior_weight = _PRIOR_WEIGHT * (x.shape[1] if columns is None else len(columns[0]))
-        self.prior_variance = _PRIOR_SHARE * _variance(y, counts)
-        self.least_variance = sigma_floor(y) ** 2
-        squares = x.square().sum(1)
-        self.curvature = float(squares.sum() if counts is None else squares @ counts) / x.shape[1]
-        rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
-        times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
-        self._chunks = list(zip(x.split(rows), y.split(rows), times, strict=True))
-        keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
-        self._made = [_prepared(*chunk) for chunk in self._chunks] if keep else None
-        self._room: dict[str, Tensor] = {}
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Grams, Tensor | None]]:
-        yield from self._made or (_prepared(*chunk) for chunk in self._chunks)
-
-    def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
-        """(starts, rows, n) to write to, ``like`` (..., n); the same place every time."""
-        size = starts * rows * like.shape[1]
-        if name not in self._room or len(self._room[name]) < size:
-            self._room[name] = like.new_empty(size)
-        return self._room[name][:size].view(starts, rows, like.shape[1])
-
-
-def _prepared(x: Tensor, y: Tensor, counts: Tensor | None) -> tuple[Tensor, Grams, Tensor | None]:
-    """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
-    columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
-    return columns, Grams(columns[:-1].T), counts
-
-
-def _variance(y: Tensor, counts: Tensor | None) -> float:
-    """Of y (n,), whose samples count so often."""
-    if counts is None:
-        return float(y.var())
-    n = counts.sum()
-    return float(counts @ (y - counts @ y / n).square() / (n - 1).clamp_min(1.0))
-
-
-def _mask(x: Tensor, places: Tensor) -> Tensor:
-    """One for the columns of x in ``places``, zero for others, (d,)."""
-    return x.new_zeros(x.shape[1]).index_fill_(0, places, 1.0)
-
-
 def expectation(
     data: Samples, g: Nonlinearity, regressors: Tensor, gating: Tensor, sigma: Tensor
 ) -> EStep:
     """The E-step and all the sums an M-step needs, in one pass over the samples.
 
-    All of it happens in place, in room that is used again. Residuals are u = e / (sqrt(2) sigma),
-    so the exponents of the responsibilities are <w, x> - u^2 - log sigma. The second derivatives in
-    the gates have weights gate_a gate_b, less gate_a where a = b, and change sign at the end.
-    """
-    starts, k, d = regressors.shape
-    free, moved = data.free, data.moved
+    In place, in room that is used again. Residuals are u = e / (sqrt(2) sigma), the exponents of
+    the responsibilities <w, x> - u^2 - log sigma. Second derivatives in the gates have weights
+    gate_a gate_b, less gate_a where a = b, and change sign at the end."""
+    (starts, k, d), free, moved = regressors.shape, data.free, data.moved
     flat = not free and not bool(gating.any())
     pairs = free * (free + 1) // 2
     scale = math.sqrt(2) * sigma
@@ -155,10 +77,7 @@ def expectation(
             log_density = _normalise(r, data.hard) - _normalise(gate)
             torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
             _gate_weights(gate[:, :free], weights[:, moved:])
-        if counts is not None:
-            log_density = log_density * counts
-            for part in (r, pull[:, moved:], weights[:, moved:]):
-                part.mul_(counts)
+        _count(counts, log_density, r, pull[:, moved:], weights[:, moved:])
         log_likelihood += log_density.sum(-1)
         if data.own:
             load += r.sum(-1)
@@ -170,12 +89,9 @@ def expectation(
         pulls += (pull.flatten(0, 1) @ x.T).view_as(pulls)
         packed += grams.packed(weights.flatten(0, 1))
     if data.own:
-        variance = sigma.square()
-        penalty = (variance.log() + data.prior_variance / variance).sum(-1)
-        log_likelihood -= 0.5 * data.prior_weight * penalty
+        log_likelihood += data.log_prior(sigma)
     grids = unpacked(packed, d).view(starts, moved + pairs, d, d)
-    if data.masks is not None:
-        _hold(grids, pulls, data.masks, moved)
+    _hold(grids, pulls, data.masks, moved)
     return EStep(
         regressors,
         gating,
@@ -190,9 +106,16 @@ def expectation(
     )
 
 
-def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor], moved: int) -> None:
+def _count(counts: Tensor | None, *parts: Tensor) -> None:
+    """Samples count so often, in place: (n,), (..., n). None: once."""
+    if counts is not None:
+        for part in parts:
+            part.mul_(counts)
+
+
+def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor] | None, moved: int) -> None:
     """No pull and no curvature where a coefficient is held at zero: its step is zero then."""
-    for mask, held in zip(masks, (slice(moved), slice(moved, None)), strict=True):
+    for mask, held in zip(masks or (), (slice(moved), slice(moved, None)), strict=False):
         pulls[:, held] *= mask
         grids[:, held] *= mask * mask[:, None]
 

@@ -1,0 +1,100 @@
+"""Samples as EM reads them: in chunks, with what does not change from pass to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from moe.likelihood.grams import Grams
+
+_CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
+_CACHED_ENTRIES = 20_000_000
+_PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
+_FLOOR = 1e-7
+
+Columns = tuple[Tensor, Tensor]
+"""Places of the columns that experts, and that gates look at."""
+
+
+class Terms(TypedDict):
+    """How samples count, and which columns are looked at."""
+
+    counts: Tensor | None
+    columns: Columns | None
+
+
+def sigma_floor(y: Tensor) -> float:
+    """The smallest common sigma that EM learns: 1e-7 of the root mean square of y (n,)."""
+    largest = float(y.abs().max())
+    return _FLOOR * largest * float((y / largest).square().mean().sqrt()) if largest else 0.0
+
+
+class Samples:
+    """Samples in chunks small enough to stay in the processor's cache, with room to work in."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        starts: int,
+        k: int,
+        learn: Collection[str],
+        hard: bool,
+        counts: Tensor | None = None,
+        columns: Columns | None = None,
+    ) -> None:
+        self.n = len(x) if counts is None else float(counts.sum())
+        self.learn, self.hard = learn, hard
+        self.masks = None if columns is None else [_mask(x, places) for places in columns]
+        self.own = "sigmas" in learn
+        self.moved = k if "regressors" in learn else 0
+        self.free = k - 1 if "gating" in learn else 0
+        self.prior_weight = _PRIOR_WEIGHT * (x.shape[1] if columns is None else len(columns[0]))
+        self.prior_variance = _PRIOR_SHARE * _variance(y, counts)
+        self.least_variance = sigma_floor(y) ** 2
+        squares = x.square() if counts is None else x.square() * counts[:, None]
+        self.curvature = float(squares.sum()) / x.shape[1]
+        rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
+        times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
+        self._chunks = list(zip(x.split(rows), y.split(rows), times, strict=True))
+        keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
+        self._made = [_prepared(*chunk) for chunk in self._chunks] if keep else None
+        self._room: dict[str, Tensor] = {}
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Grams, Tensor | None]]:
+        yield from self._made or (_prepared(*chunk) for chunk in self._chunks)
+
+    def log_prior(self, sigma: Tensor) -> Tensor:
+        """Of noise levels (S, k), inverse gamma in the variance, up to a constant: (S,)."""
+        variance = sigma.square()
+        penalty = (variance.log() + self.prior_variance / variance).sum(-1)
+        return -0.5 * self.prior_weight * penalty
+
+    def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
+        """(starts, rows, n) to write to, ``like`` (..., n); the same place every time."""
+        size = starts * rows * like.shape[1]
+        if name not in self._room or len(self._room[name]) < size:
+            self._room[name] = like.new_empty(size)
+        return self._room[name][:size].view(starts, rows, like.shape[1])
+
+
+def _prepared(x: Tensor, y: Tensor, counts: Tensor | None) -> tuple[Tensor, Grams, Tensor | None]:
+    """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
+    columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
+    return columns, Grams(columns[:-1].T), counts
+
+
+def _variance(y: Tensor, counts: Tensor | None) -> float:
+    """Of y (n,), whose samples count so often."""
+    if counts is None:
+        return float(y.var())
+    n = counts.sum()
+    return float(counts @ (y - counts @ y / n).square() / (n - 1).clamp_min(1.0))
+
+
+def _mask(x: Tensor, places: Tensor) -> Tensor:
+    """One for the columns of x in ``places``, zero for others, (d,)."""
+    return x.new_zeros(x.shape[1]).index_fill_(0, places, 1.0)
