@@ -5,11 +5,15 @@ import ast
 from pathlib import Path
 from typing import assert_type
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import moe
+from moe.estimator.regressor import MoERegressor
+from moe.estimator.results import MixtureResults
 from moe.model.mixture import MoE
 from moe.recovery.results import Recovery
 
@@ -38,6 +42,11 @@ def test_public_names_have_their_own_types() -> None:
     assert_type(fit, Recovery)
     assert_type(fit.model.regressors, Tensor)
     assert isinstance(fit.model.regressors, torch.Tensor)
+    model = moe.MoERegressor(2).fit(x, y)
+    assert_type(model, MoERegressor)
+    assert_type(model.predict(x), NDArray[np.float64])
+    assert_type(model.predict(x, return_std=True), tuple[NDArray[np.float64], NDArray[np.float64]])
+    assert_type(model.results_, MixtureResults)
 
 
 def test_a_wrong_call_is_a_type_error_and_says_so_at_run_time() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -72,7 +72,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         b_i and c_i. Without, and with gate="softmax", the model of the paper.
     noise : {"shared", "each"}, default "shared"
         One sigma for all experts, or one each. "each" has a weak inverse-gamma prior against
-        collapse (0.3 samples a coefficient at a hundredth of y's variance).
+        collapse (0.3 samples a coefficient at a hundredth of y's variance); log_likelihood_ and
+        standard errors are without it.
     sigma : float, default None
         The noise's standard deviation if it is known (with noise="shared").
     start : fitted MoERegressor, array (k, columns) or mapping, default None
@@ -172,7 +173,6 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoERegressor:
         """Fit to X (n, m), y (n,). A sample_weight (n,) of 2 is the sample twice, of 0 never."""
         refuse_masked(X=X, y=y, sample_weight=sample_weight)
@@ -204,6 +204,9 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         if self.doubts_:
             warn(f"MoERegressor: {'; '.join(self.doubts_)}", DoubtfulFitWarning)
         return self
+
+    if not TYPE_CHECKING:  # the decorator would hide fit's types
+        fit = _fit_context(prefer_skip_nested_validation=True)(fit)
 
     def _take(self, fit: Fit, names: list[str]) -> None:
         """The attributes of a fit."""
