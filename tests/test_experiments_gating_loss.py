@@ -23,7 +23,7 @@ from moe.experiments.gating_loss import rates as gating_rates
 from moe.experiments.gating_loss import transfer as gating_transfer
 from moe.likelihood.information import information
 from moe.losses import log_loss
-from moe.model.mixture import MoE, log_gate, random_moe
+from moe.model.mixture import MoE, full_gating, log_gate, random_moe
 from moe.randomness import stream
 
 
@@ -129,7 +129,7 @@ def test_the_slowest_direction_has_the_rate_and_is_slowest() -> None:
     assert max(rate(v) for v in normal(200, 8, purpose="ways")) < own.em_rate
     axes = torch.linalg.eigh(own.observed).eigenvectors
     ways = torch.stack([own.slowest, axes[:, 0], axes[:, -1]]).view(3, 2, 4)
-    padded = torch.nn.functional.pad(ways, (0, 0, 0, 1))
+    padded = full_gating(ways)
     missing, complete = gating_dimension.in_directions(padded, model, x, y)
     flat, steep = (complete - missing)[1:].tolist()
     assert float(missing[0] / complete[0]) == pytest.approx(own.em_rate)
@@ -140,7 +140,7 @@ def test_fresh_rates_of_coordinates_in_the_span_are_those_of_whole_inputs() -> N
     wide = gating_dimension._embed(random_moe(3, 5, sigma=0.3, generator=stream("truth", 1)), 30)
     fitted = gating_information.gate_information(wide, *wide.sample(2_000, stream("data", 1)))
     em, _ = gating_dimension.fresh_rates(fitted, wide, 200_000, stream("fresh", 1))
-    way = torch.nn.functional.pad(fitted.slowest.view(1, 2, 30), (0, 0, 0, 1))
+    way = full_gating(fitted.slowest.view(1, 2, 30))
     missing, complete = gating_dimension.in_directions(
         way, wide, *wide.sample(100_000, stream("fresh", 2))
     )
@@ -251,7 +251,7 @@ def test_for_two_experts_l_log_falls_along_the_segment_to_the_true_gates(
     away = [float((gating - truth.gating).norm())]
     for _ in range(50):
         move = 7.9 / spread * exact.gradient(gating)
-        gating = gating - torch.nn.functional.pad(move, (0, 0, 0, 1))
+        gating = gating - full_gating(move)
         away.append(float((gating - truth.gating).norm()))
     assert bool((torch.tensor(away).diff() < 1e-5).all())
     assert away[-1] < 0.9 * away[0]
@@ -308,14 +308,14 @@ def test_em_on_a_sample_stays_in_the_spurious_minimum() -> None:
 def test_population_agrees_with_a_sample_and_its_derivatives_with_autograd() -> None:
     truth = random_moe(3, 4, sigma=0.4, generator=stream("truth", 1))
     exact = gating_population.population(truth, 1_024, 10)
-    gating = torch.nn.functional.pad(normal(2, 4, purpose="gates"), (0, 0, 0, 1))
+    gating = full_gating(normal(2, 4, purpose="gates"))
     x, y = truth.sample(100_000, stream("data", 1))
     values = -MoE(truth.regressors, gating, 0.4).log_density(x, y)
     error = float(values.std()) / len(y) ** 0.5
     assert exact.loss(gating) == pytest.approx(float(values.mean()), abs=5 * error)
 
     def loss(free: torch.Tensor) -> torch.Tensor:
-        belief = log_gate(torch.nn.functional.pad(free, (0, 0, 0, 1)), exact.x)
+        belief = log_gate(full_gating(free), exact.x)
         return -(exact.weight * torch.logsumexp(belief.T + exact.bumps, 1)).sum()
 
     free = gating[:2].clone().requires_grad_()
@@ -337,7 +337,7 @@ def test_l_log_need_not_be_convex_at_the_origin() -> None:
 def test_l_log_is_not_constant_far_out() -> None:
     """The mean of its limits over all relabellings of far gates is above its value at W = 0."""
     truth, x, y = samples(3, 5, 500, sigma=0.3)
-    far = 1e6 * torch.nn.functional.pad(normal(2, 5, purpose="gates"), (0, 0, 0, 1))
+    far = 1e6 * full_gating(normal(2, 5, purpose="gates"))
     losses = [
         log_loss(far[list(order)], truth.regressors, 0.3, x, y, truth.nonlinearity)
         for order in permutations(range(3))

@@ -25,7 +25,7 @@ from moe.experiments.regressor_loss import three_forms
 from moe.experiments.regressor_loss import weights as l4_weights
 from moe.landscape import critical_points, largest_delta
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
-from moe.losses import l4_moments, l4_population
+from moe.losses import dual_basis, l4_moments, l4_population
 from moe.metrics import regressor_error_of
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import as_nonlinearity
@@ -174,9 +174,9 @@ def test_skewed_regressors_have_the_cosine() -> None:
     rows = l4_descent.skewed_regressors(4, 6, 0.3, stream("truth", 0))
     expected = torch.full((4, 4), 0.3, dtype=torch.float64).fill_diagonal_(1.0)
     torch.testing.assert_close(rows @ rows.T, expected)
-    dual = l4_descent.dual_basis(rows)
+    dual = dual_basis(rows)
     torch.testing.assert_close(dual @ rows.T, torch.eye(4, dtype=torch.float64))
-    torch.testing.assert_close(l4_descent.dual_basis(dual), rows)
+    torch.testing.assert_close(dual_basis(dual), rows)
 
 
 @pytest.fixture(scope="module")
@@ -336,14 +336,14 @@ def test_the_ridge_of_a_stream_turns_the_directions_of_experts_that_are_not_orth
     for cosine in (0.0, 0.5):
         truth = l4_descent.skewed_regressors(3, 3, cosine, stream("truth", 0))
         q = quadratic((x @ truth.T).gather(1, expert[:, None])) / quadratic.normaliser
-        rows = l4_descent.dual_basis(truth) / thirds.sqrt()[:, None]
+        rows = dual_basis(truth) / thirds.sqrt()[:, None]
         for _ in range(60):
             a = rows.requires_grad_()
             variance = (q * ((x @ a.T).square() - a.square().sum(-1))).var(0).sum()
             value = l4_population(a, truth, thirds, mu, lam) + lam / batch * variance
             (slope,) = torch.autograd.grad(value, a)
             rows = a.detach() - 0.004 * slope
-        errors.append(regressor_error_of(l4_descent.dual_basis(rows), truth))
+        errors.append(regressor_error_of(dual_basis(rows), truth))
     assert errors[0] < 1e-3
     assert errors[1] > 0.01
 

@@ -21,7 +21,7 @@ from moe.experiments.common.error_law import (
     reference_mixture,
     span_of,
 )
-from moe.experiments.regressor_loss.descent import dual_basis, skewed_regressors
+from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.experiments.regressor_loss.law import l4_law
 from moe.experiments.sample_complexity import errors as samples
 from moe.experiments.sample_complexity import figures as pictures
@@ -29,6 +29,7 @@ from moe.experiments.sample_complexity import onset, tables
 from moe.experiments.sample_complexity.errors import METHODS, Spec
 from moe.experiments.sample_complexity.first_order import scaled_down_angles
 from moe.likelihood.efficiency import cramer_rao
+from moe.losses import dual_basis
 from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
 from moe.moments.estimate import Method, score_moment

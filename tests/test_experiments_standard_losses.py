@@ -34,7 +34,7 @@ from moe.experiments.standard_losses.population_losses import (
 )
 from moe.landscape.slices import path_values
 from moe.losses import log_loss, squared_loss
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 
 
@@ -142,7 +142,7 @@ def test_the_gradients_that_adam_follows_are_those_of_the_losses() -> None:
     x, y = truth.sample(300, stream("data", 0))
     rows = normal(4, 5, 3).requires_grad_()
     level = normal(4, 1, 1, seed=1).requires_grad_()
-    regressors, gating = rows[:, :3], torch.nn.functional.pad(rows[:, 3:], (0, 0, 0, 1))
+    regressors, gating = rows[:, :3], full_gating(rows[:, 3:])
     for slopes, others, values in (
         (
             random_starts._squared_slopes,

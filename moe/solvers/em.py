@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.model.mixture import MoE, full_gating
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, expectation
 from moe.solvers.samples import Columns, Samples, sigma_floor
@@ -69,6 +70,11 @@ class EMResult:
             self.passes,
         )
 
+    def model(self, start: int, nonlinearity: Nonlinearity) -> MoE:
+        """Where one start ended, as a mixture with one sigma."""
+        sigma = float(self.sigma[start])
+        return MoE(self.regressors[start], self.gating[start], sigma, nonlinearity)
+
     @property
     def best(self) -> EMResult:
         """The start with the highest log-likelihood alone."""
@@ -103,7 +109,7 @@ def _gating_step(state: EStep, scale: float) -> Tensor:
         state.pull_w.flatten(1),
         scale,
     )
-    return torch.nn.functional.pad(step.view(starts, free, d), (0, 0, 0, 1))
+    return full_gating(step.view(starts, free, d))
 
 
 def _maximisation(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.baselines.gradient import descend
-from moe.experiments.baselines.moment_starts import l4_regressors, t3_regressors
+from moe.experiments.common.moment_starts import l4_regressors, t3_regressors
 from moe.experiments.common.problems import Fit, NoStartError, Problem
 from moe.recovery import recover
 from moe.solvers.em import EMResult, expectation_maximisation

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.experiments.common.problems import Fit, Problem
 from moe.losses import log_loss, squared_loss
+from moe.model.mixture import full_gating
 from moe.solvers.gradient import gradient_descent
 
 Loss = Literal["squared", "likelihood"]
@@ -64,7 +65,7 @@ def descend_all(
         return x[index, several], y[index, several]
 
     def pad(free: Tensor) -> Tensor:
-        return torch.nn.functional.pad(free if gated else 0 * free, (0, 0, 0, 1))
+        return full_gating(free if gated else 0 * free)
 
     def squared(a: Tensor, w: Tensor) -> Tensor:
         return squared_loss(a, pad(w), *batch(), g)

@@ -10,11 +10,10 @@ from statistics import fmean
 import torch
 
 from moe.experiments.baselines.contestants import Noise, em
-from moe.experiments.baselines.moment_starts import t3_regressors
+from moe.experiments.common.moment_starts import t3_regressors
 from moe.experiments.common.problems import NoStartError, Setting, draw
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.metrics import align
-from moe.model.mixture import MoE
 from moe.randomness import child_seed
 
 ITERATIONS = 100
@@ -54,8 +53,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     end = em(problem, torch.stack([*rows.values()]), sigma, spec.noise, iterations=ITERATIONS)
     found = {}
     for i, start in enumerate(rows):
-        fit = MoE(end.regressors[i], end.gating[i], float(end.sigma[i]), problem.nonlinearity)
-        fit = align(fit, problem.truth)
+        fit = align(end.model(i, problem.nonlinearity), problem.truth)
         regressors = float((fit.regressors - problem.truth.regressors).square().sum())
         gates = float((fit.gating - problem.truth.gating).square().sum())
         found[f"{start} regressors"] = regressors**0.5

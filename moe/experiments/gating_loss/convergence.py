@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gating_loss.information import (
     GateInformation,
@@ -15,7 +14,7 @@ from moe.experiments.gating_loss.information import (
     gate_information,
 )
 from moe.losses import log_loss
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, full_gating, random_moe
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.gradient import gradient_descent
@@ -46,7 +45,7 @@ def descent_path(
     """The gating after 0, 1, ... steps of gradient descent on L_log, (T, k, d)."""
 
     def loss(free: Tensor) -> Tensor:
-        gating = pad(free, (0, 0, 0, 1))
+        gating = full_gating(free)
         return log_loss(gating, model.regressors, model.sigma, x, y, model.nonlinearity)
 
     run = gradient_descent(
@@ -56,7 +55,7 @@ def descent_path(
         iterations=iterations,
         observe=lambda free: free[0].clone(),
     )
-    return pad(run.observed, (0, 0, 0, 1))
+    return full_gating(run.observed)
 
 
 def distances(path: Tensor, end: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from moe.experiments.gating_loss.information import GateInformation, gate_information
 from moe.experiments.gating_loss.rates import run_em
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, full_gating, random_moe
 from moe.randomness import stream
 
 
@@ -29,7 +29,7 @@ def fresh_rates(
     basis = torch.linalg.qr(rows.T).Q
     inside = MoE(model.regressors @ basis, model.gating @ basis, model.sigma, model.nonlinearity)
     x, y = inside.sample(n, generator)
-    missing, complete = in_directions(pad(ways @ basis, (0, 0, 0, 1)), inside, x, y)
+    missing, complete = in_directions(full_gating(ways @ basis), inside, x, y)
     flat, steep = (complete - missing)[1:].tolist()
     return float(missing[0] / complete[0]), (steep - flat) / (steep + flat)
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.likelihood.information import em_rate
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.solvers.em import expectation_maximisation
 
 
@@ -96,5 +95,5 @@ def best_gates(model: MoE, x: Tensor, y: Tensor) -> MoE:
         change = (here.responsibilities(x, y) - here.gate(x))[:, :-1]
         ascent = (change.T @ x / len(x)).flatten()
         step = torch.linalg.solve(gate_information(here, x, y).observed, ascent)
-        gating = gating + pad(step.view(model.k - 1, model.d), (0, 0, 0, 1))
+        gating = gating + full_gating(step.view(model.k - 1, model.d))
     return MoE(model.regressors, gating, model.sigma, model.nonlinearity)

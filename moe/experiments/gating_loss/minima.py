@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gated_networks.twins import two_experts
 from moe.experiments.gating_loss.population import descend, exchanged, near_twins, population
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 
 
@@ -124,7 +123,7 @@ def run_plane(spec: PlaneSpec) -> PlaneRecord:
         path, down = [at(*start)], [at(*start)]
         for _ in range(spec.iterations):
             free = down[-1][:1] - spec.step * exact.gradient(down[-1])
-            down.append(pad(free, (0, 0, 0, 1)))
+            down.append(full_gating(free))
         for _ in range(spec.iterations // 15):
             path.append(exact.em_step(path[-1]))
         em.append(torch.stack(path)[:, 0, 1:])
@@ -165,7 +164,7 @@ def em_contraction(
     ways = ways / ways.norm(dim=1, keepdim=True)
     factors = [
         [
-            float((exact.em_step(best + pad(size * way[None], (0, 0, 0, 1))) - best).norm()) / size
+            float((exact.em_step(best + full_gating(size * way[None])) - best).norm()) / size
             for way in ways
         ]
         for size in (radius * gate_norm for radius in radii)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gating_loss.information import (
     GateInformation,
     curvature_of,
     shared_curvature,
 )
-from moe.model.mixture import MoE, gaussian_log_density
+from moe.model.mixture import MoE, full_gating, gaussian_log_density
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +105,7 @@ def halved(loss: Callable[[Tensor], float], gating: Tensor, move: Tensor) -> Ten
     itself if none does."""
     before = loss(gating)
     for halving in range(20):
-        trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
+        trial = gating + full_gating(move / 2**halving)
         if loss(trial) < before:
             return trial
     return gating

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gated_networks.twins import two_experts
 from moe.experiments.gating_loss.convergence import distances, em_path, measured_rate
@@ -18,7 +17,7 @@ from moe.experiments.gating_loss.information import (
     gate_information,
 )
 from moe.experiments.gating_loss.population import descend, population
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 
 
@@ -76,7 +75,7 @@ def em_slope(model: MoE, points: int, nodes: int) -> tuple[float, float]:
     best = descend(exact, model.gating)
     columns = []
     for direction in 1e-4 * torch.eye(best[:-1].numel(), dtype=torch.float64):
-        move = pad(direction.view_as(best[:-1]), (0, 0, 0, 1))
+        move = full_gating(direction.view_as(best[:-1]))
         ends = [exact.em_step(best + sign * move)[:-1].flatten() for sign in (1, -1)]
         columns.append((ends[0] - ends[1]) / 2e-4)
     slope = torch.linalg.eigvals(torch.stack(columns, dim=1)).real.max()

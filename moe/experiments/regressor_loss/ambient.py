@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from moe.experiments.regressor_loss import descent as l4_descent
-from moe.experiments.regressor_loss.descent import draw, dual_basis, whitened
+from moe.experiments.regressor_loss.descent import draw, whitened
 from moe.landscape.certificate import certificate, lambda_that_bounds
+from moe.losses import dual_basis
 from moe.metrics import regressor_error_of
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform

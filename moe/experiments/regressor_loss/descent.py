@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import exact_proportions
 from moe.landscape.certificate import Certificate, certificate
-from moe.losses import l4_moments
+from moe.losses import dual_basis, l4_moments
 from moe.metrics import match, regressor_error_of
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import as_nonlinearity
@@ -20,11 +20,6 @@ from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import Descent, gradient_descent
 from moe.solvers.quartic import minimise_quartic, random_starts
-
-
-def dual_basis(regressors: Tensor) -> Tensor:
-    """Rows dual to the rows of A (k, d): pinv(A)', so that dual_basis(A) A' = I; an involution."""
-    return torch.linalg.pinv(regressors).mT
 
 
 def skewed_regressors(k: int, d: int, cosine: float, generator: torch.Generator) -> Tensor:

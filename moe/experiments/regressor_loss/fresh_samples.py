@@ -17,8 +17,7 @@ from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import exact_proportions
 from moe.experiments.common.mixtures import mixtures_of
-from moe.experiments.regressor_loss.descent import dual_basis
-from moe.losses import l4_population, l4_samples
+from moe.losses import dual_basis, l4_population, l4_samples
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE
 from moe.moments.estimate import score_moment

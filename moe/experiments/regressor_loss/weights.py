@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.regressor_loss.descent import dual_basis, skewed_regressors
+from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.landscape.squares import population_tensor
-from moe.losses import l4_population
+from moe.losses import dual_basis, l4_population
 from moe.metrics import regressor_error_of
 from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic, quartic_gradient, quartic_loss, random_starts

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.losses import log_loss
 from moe.metrics import regressor_error_of
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 from moe.solvers.em import EMResult, expectation_maximisation
 
@@ -71,7 +71,7 @@ def _sample_curvature(truth: MoE, fit: EMResult, x: Tensor, y: Tensor, free: boo
 
     def loss(point: Tensor) -> Tensor:
         rows = point[: theta.numel()].view(shape)
-        gating = torch.nn.functional.pad(rows[truth.k :], (0, 0, 0, 1))
+        gating = full_gating(rows[truth.k :])
         sigma = point[-1].exp() if free else fit.sigma[0]
         return log_loss(gating, rows[: truth.k], sigma, x, y, truth.nonlinearity)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.model.mixture import gaussian_log_density
+from moe.model.mixture import full_gating, gaussian_log_density
 
 _LEAST_EXPONENT = -300.0  # smaller shares change no sum, and numbers below normal ones are slow
 
@@ -67,4 +67,4 @@ def minus_log(z: Tensor, y: Tensor, k: int, sigma: float) -> tuple[Tensor, Tenso
 
 
 def _padded(logits: Tensor) -> Tensor:
-    return torch.nn.functional.pad(logits, (0, 0, 0, 1))
+    return full_gating(logits)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import grid_rule
 from moe.experiments.standard_losses.pointwise import belief, mean_slope, minus_log, squared
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 
 _CHUNK, _ENTRIES = 2_000, 64_000
 _STEP = 1e-4
@@ -121,7 +121,7 @@ def stack(model: MoE) -> Tensor:
 def unstack(theta: Tensor, like: MoE) -> tuple[Tensor, Tensor]:
     """Regressors and gating (..., k, d) of theta (..., P)."""
     rows = theta.unflatten(-1, (2 * like.k - 1, like.d))
-    return rows[..., : like.k, :], torch.nn.functional.pad(rows[..., like.k :, :], (0, 0, 0, 1))
+    return rows[..., : like.k, :], full_gating(rows[..., like.k :, :])
 
 
 def squared_population(truth: MoE, nodes: int) -> Population:
