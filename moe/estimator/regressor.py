@@ -79,10 +79,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     start : fitted MoERegressor, array (k, columns) or mapping, default None
         Where EM begins, instead of the search: the experts, or a mapping of "experts" and any of
         "intercepts", "gates", "gate_intercepts", "sigma".
-    n_init, l4_starts : int
-        At most so many random starts of EM; of L_4.
-    mu, lam : float, default None
-        Weights of L_4 (``moe.recover``).
+    n_init, l4_starts, mu, lam : int, int, float, float
+        Random starts of EM at most; starts of L_4, and its weights (``moe.recover``).
     max_iter, tol : int, float
         Iterations of EM from one start; a start ends when an iteration gains less than tol nats.
     random_state : int, None, RandomState, Generator, default 0
