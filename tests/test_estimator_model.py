@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 import moe
-from moe.estimator.design import design_of, distinct
+from moe.estimator.fit.design import design_of, distinct
 from moe.likelihood.sandwich import covariance, curvature
 from moe.model.nonlinearity import as_nonlinearity
 from moe.model.regressions import Regressions

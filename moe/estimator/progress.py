@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from moe.estimator.search import Report
+from moe.estimator.fit.search import Report
 
 LOGGER = logging.getLogger("moe")
 

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from moe.estimator.answers import Answers
 from moe.estimator.arguments import columns_named, refuse_masked
-from moe.estimator.finishing import Fit
-from moe.estimator.fitting import fitted
+from moe.estimator.fit.finishing import Fit
+from moe.estimator.fit.request import Request
+from moe.estimator.fit.whole import fitted
 from moe.estimator.formula import FormulaDesign
 from moe.estimator.progress import progress
-from moe.estimator.request import Request
 from moe.estimator.results import MixtureResults
 from moe.estimator.state import packed
 from moe.exceptions import DoubtfulFitWarning, warn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,18 +57,8 @@ class EMResult:
 
     def to(self, dtype: torch.dtype) -> EMResult:
         """The same with its real numbers in another precision, without the path."""
-        parts = (self.regressors, self.gating, self.sigma, self.log_likelihood)
-        regressors, gating, sigma, log_likelihood = (part.to(dtype) for part in parts)
-        return EMResult(
-            regressors,
-            gating,
-            sigma,
-            log_likelihood,
-            self.iterations,
-            self.converged,
-            self.trace.to(dtype),
-            self.passes,
-        )
+        real = ("regressors", "gating", "sigma", "log_likelihood", "trace")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in real}, path=())
 
     def model(self, start: int, nonlinearity: Nonlinearity) -> MoE:
         """Where one start ended, as a mixture with one sigma."""

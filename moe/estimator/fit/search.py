@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from moe.estimator.task import Found, Task, fair_rows
+from moe.estimator.fit.task import Found, Task, fair_rows
 from moe.model.regressions import Regressions
 from moe.recovery.arguments import Task as Asked
 from moe.recovery.coordinates import Coordinates, sample_order

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, kstest
 from torch import Tensor
 
-from moe.estimator.design import Block
-from moe.estimator.task import Task, fair_rows
+from moe.estimator.fit.design import Block
+from moe.estimator.fit.task import Task, fair_rows
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.model.regressions import Regressions
 

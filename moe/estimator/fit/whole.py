@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.estimator.choosing import Data, choose
-from moe.estimator.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
-from moe.estimator.design import design_of, distinct
-from moe.estimator.finishing import Fit, finished
-from moe.estimator.request import Request
-from moe.estimator.search import Report, climbed, searched
-from moe.estimator.starting import start_of
-from moe.estimator.task import Found, Task
+from moe.estimator.fit.choosing import Data, choose
+from moe.estimator.fit.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
+from moe.estimator.fit.design import design_of, distinct
+from moe.estimator.fit.finishing import Fit, finished
+from moe.estimator.fit.request import Request
+from moe.estimator.fit.search import Report, climbed, searched
+from moe.estimator.fit.starting import start_of
+from moe.estimator.fit.task import Found, Task
 from moe.model.regressions import Regressions
 
 Array = NDArray[np.float64]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from moe.estimator.degenerate import calibration, noiseless
-from moe.estimator.search import Report
-from moe.estimator.task import Task
+from moe.estimator.fit.degenerate import calibration, noiseless
+from moe.estimator.fit.search import Report
+from moe.estimator.fit.task import Task
 from moe.model.regressions import Regressions
 from moe.randomness import child_seed
 from moe.recovery.selection import _against, _chosen, _enough, _Tried

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.estimator.choosing import Chosen
-from moe.estimator.degenerate import dependent
-from moe.estimator.request import Request
+from moe.estimator.fit.choosing import Chosen
+from moe.estimator.fit.degenerate import dependent
+from moe.estimator.fit.request import Request
+from moe.estimator.fit.task import Found, Task
 from moe.estimator.results import MixtureResults
-from moe.estimator.task import Found, Task
 from moe.likelihood.sandwich import curvature
 from moe.model.regressions import Regressions
 

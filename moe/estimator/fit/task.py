@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from moe.estimator.design import Design
+from moe.estimator.fit.design import Design
 from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
 

@@ -1,0 +1,1 @@
+"""How a fit of the estimator comes about, from columns to parameters."""
