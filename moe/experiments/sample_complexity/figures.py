@@ -23,6 +23,7 @@ STYLES: dict[str, tuple[str, Any, str, str]] = {
     "low_rank": ("green", "-.", "^", LABELS["low_rank"]),
     "recover": ("black", ":", "D", LABELS["recover"]),
 }
+_BAND = (0.1, 0.5, 0.9)
 
 
 @drawing
@@ -66,8 +67,8 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[O
     methods = list(cells[0].errors)
     for method in methods:
         colour, dashes, marker, _ = STYLES[method]
-        scaled = torch.stack([c.sizes(method)[-1] * c.errors[method][-1] for c in cells])
-        low, middle, high = scaled.quantile(scaled.new_tensor([0.1, 0.5, 0.9]), dim=1)
+        scaled = [c.sizes(method)[-1] * c.errors[method][-1] for c in cells]  # data sets differ
+        low, middle, high = torch.stack([s.quantile(s.new_tensor(_BAND)) for s in scaled]).T
         known = [i for i, limit in enumerate(limits) if method in limit]
         bars(left, values, low, high, colour=COLOURS[colour])
         left.plot(values, middle, marker, color=COLOURS[colour], markersize=5)
@@ -117,7 +118,7 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
         colour, dashes, marker, _ = STYLES[method]
         n = float(cells[0].sizes(method)[-1])
         errors = torch.stack([cell.errors[method][-1] for cell in cells])
-        low, middle, high = errors.quantile(errors.new_tensor([0.1, 0.5, 0.9]), dim=1)
+        low, middle, high = errors.quantile(errors.new_tensor(_BAND), dim=1)
         bars(panel, sigmas, low, high, colour=COLOURS[colour])
         panel.plot(sigmas, middle, marker, color=COLOURS[colour], markersize=5)
         panel.plot(
