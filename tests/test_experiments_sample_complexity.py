@@ -400,7 +400,7 @@ def test_tables_have_a_row_a_setting_and_numbers_in_full() -> None:
     assert len(tables.least_squares_savings(CELLS).values) == 2
 
 
-def _fewer(cell: Cell) -> Cell:
+def _fewer(cell: samples.Cell) -> samples.Cell:
     """The cell without its last data set."""
     return replace(cell, errors={name: errors[:, :-1] for name, errors in cell.errors.items()})
 
