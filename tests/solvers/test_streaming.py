@@ -30,7 +30,7 @@ from moe.randomness import stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.streaming import _gathered, stream_l4_moments, stream_moments
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CUTS = (0, 1, 40, 500, 1300, 3000)
 METHODS: tuple[Method, ...] = ("average", "least_squares")
 

@@ -211,7 +211,7 @@ def test_the_examples_of_the_docstring_and_of_the_readme_run(
 ) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(moe.MoERegressor, "MoERegressor")
     assert doctest.DocTestRunner().run(example) == (0, len(example.examples))
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     block = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
     names: dict[str, Any] = {}
     exec(block, names)

@@ -30,7 +30,7 @@ from moe.randomness import stream
 if TYPE_CHECKING:
     from dask.distributed import LocalCluster
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(code: str, *paths: Path) -> subprocess.Popen[str]:
     """Another Python, the leader of a group of processes of its own."""
-    path = os.pathsep.join(str(p) for p in (*paths, ROOT, ROOT / "tests"))
+    path = os.pathsep.join(str(p) for p in (*paths, ROOT, ROOT / "tests", Path(__file__).parent))
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},

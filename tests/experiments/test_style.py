@@ -17,7 +17,7 @@ from moe.experiments.common.figures_data import HEAD, LIMIT, data_of
 from moe.experiments.common.style import COLOURS, drawing, subplots
 from moe.experiments.common.tables import MIME
 
-FIGURES = sorted((Path(__file__).parent.parent / "moe" / "experiments").rglob("figures*.py"))
+FIGURES = sorted((Path(__file__).parents[2] / "moe" / "experiments").rglob("figures*.py"))
 
 
 @drawing
@@ -47,7 +47,7 @@ def test_a_figure_tells_who_drew_it_where_and_what() -> None:
     told = bundle[MIME]
     lines = Path(__file__).read_text().splitlines()
     assert told["function"] == "picture"
-    assert told["file"].endswith("tests/test_style.py")
+    assert told["file"].endswith("tests/experiments/test_style.py")
     assert lines[told["line"] - 1 : told["line"] + 1] == [
         "@drawing",
         "def picture(points: int = 3) -> Figure:",
