@@ -72,6 +72,11 @@ def stream(purpose: str, seed: Any = 0, *index: int) -> torch.Generator:
     return generator
 
 
+def numpy_stream(purpose: str, seed: Any = 0, *index: int) -> np.random.Generator:
+    """The same for NumPy: a generator for one purpose, seed and index."""
+    return np.random.Generator(np.random.PCG64(_digest(purpose, seed, index)))
+
+
 def child_seed(seed: Any, *index: int | str) -> int:
     """A seed of 63 bits for each ``index`` under ``seed``: children of different seeds or indices
     are unrelated, where arithmetic (1000 seed + trial) would sooner or later meet itself."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -123,7 +124,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         "random_state": [
             "random_state",
             Interval(Integral, 0, None, closed="left"),
-            np.random.Generator,
+            Generator,
             torch.Generator,
         ],
         "warm_start": ["boolean"],

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import moe
 from moe.metrics import regressor_error_of
+from moe.randomness import numpy_stream, stream
 
 TRUTH = moe.random_moe(2, 4, generator=moe.stream("truth", 0))
 X, Y = (part.numpy() for part in TRUTH.sample(1_200, moe.stream("data", 0)))
@@ -142,7 +143,7 @@ def test_the_warning_of_doubt_has_its_category_and_points_at_the_callers_line() 
     assert {warning.filename for warning in caught} == {__file__} and len(caught) == 1
 
 
-@pytest.mark.parametrize("seed", [np.random.RandomState(3), np.random.default_rng(3), None, 2**40])
+@pytest.mark.parametrize("seed", [numpy_stream("seeds", 3), stream("seeds", 3), None, 2**40])
 def test_every_kind_of_random_state_is_taken(seed: Any) -> None:
     model = moe.MoERegressor(2, random_state=seed).fit(X, Y)
     np.testing.assert_allclose(model.experts_, FITTED.experts_, atol=1e-4)

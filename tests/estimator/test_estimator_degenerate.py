@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 import moe
+from moe.randomness import numpy_stream
 
 Array = NDArray[np.float64]
-RNG = np.random.default_rng(3)
+RNG = numpy_stream("data", 3)
 X = RNG.normal(size=(400, 2))
 FIRST = RNG.random(400) < 0.5
 NOISE = 0.2 * RNG.normal(size=400)
@@ -40,7 +41,7 @@ def test_a_sound_fit_says_nothing() -> None:
 def test_two_experts_for_one_regression_are_doubted(n: int) -> None:
     believed = 0
     for seed in range(10):
-        rng = np.random.default_rng(seed)
+        rng = numpy_stream("data", seed)
         x = rng.normal(size=(n, 1))
         model = told(x, 1 + 2 * x[:, 0] + 0.3 * rng.normal(size=n))
         assert n < 300 or any("one regression describes" in doubt for doubt in model.doubts_)

@@ -14,8 +14,9 @@ from moe.estimator.figures import (
     plot_gate,
     plot_responsibilities,
 )
+from moe.randomness import numpy_stream
 
-RNG = np.random.default_rng(0)
+RNG = numpy_stream("data", 0)
 X = RNG.normal(size=(300, 2))
 SECOND = RNG.random(300) < 1 / (1 + np.exp(-3 * X[:, 1]))
 Y = np.where(SECOND, 3 + X[:, 0], -2 * X[:, 0]) + 0.3 * RNG.normal(size=300)

@@ -15,6 +15,7 @@ from moe.estimator.fit.design import design_of, distinct
 from moe.likelihood.sandwich import covariance, curvature
 from moe.model.nonlinearity import as_nonlinearity
 from moe.model.regressions import Regressions
+from moe.randomness import numpy_stream
 
 Array = NDArray[np.float64]
 TWO_LINES = {
@@ -105,7 +106,7 @@ def test_the_covariance_is_that_of_autograd(name: str) -> None:
 
 
 def test_robust_errors_of_one_regression_are_whites() -> None:
-    rng = np.random.default_rng(0)
+    rng = numpy_stream("data", 0)
     x = rng.normal(size=(300, 2))
     y = 1 + x @ [2.0, -1.0] + (0.2 + np.abs(x[:, 0])) * rng.normal(size=300)
     model = quietly(moe.MoERegressor(1), x, y)
@@ -133,7 +134,7 @@ def test_singular_information_is_refused_by_name() -> None:
 
 
 def test_designs_go_forth_and_back() -> None:
-    rng = np.random.default_rng(1)
+    rng = numpy_stream("data", 1)
     x, y = (
         torch.tensor(50 + rng.normal(size=(40, 3)) * [1, 30, 1e-3]),
         torch.tensor(rng.normal(size=40)),
@@ -174,7 +175,7 @@ def test_units_and_offsets_of_columns_and_outputs_change_nothing_but_the_units()
     )
     assert moved.sigma_ == pytest.approx(1e6 * float(FITTED.sigma_), rel=1e-6)
     np.testing.assert_allclose(moved.results_.tvalues[0], FITTED.results_.tvalues[0], rtol=1e-3)
-    order = np.random.default_rng(0).permutation(len(Y))
+    order = numpy_stream("data", 0).permutation(len(Y))
     again = moe.MoERegressor(2).fit(X[order], Y[order])
     np.testing.assert_array_equal(again.experts_, FITTED.experts_)
 
@@ -259,7 +260,7 @@ def test_more_experts_than_columns_are_found() -> None:
 def test_the_number_of_experts_is_chosen() -> None:
     model = moe.MoERegressor(range(1, 4)).fit(X[:200], Y[:200])
     assert model.n_experts_ == 2 and model.held_out_[2] > model.held_out_[1] + 0.5
-    rng = np.random.default_rng(7)
+    rng = numpy_stream("data", 7)
     one = moe.MoERegressor("auto").fit(X[:150], 1 + 2 * X[:150, 0] + rng.normal(size=150))
     assert one.n_experts_ == 1 and set(one.held_out_) >= {1, 2, 3}
     with pytest.warns(moe.DoubtfulFitWarning, match="still rises at k = 2, the largest"):
@@ -267,7 +268,7 @@ def test_the_number_of_experts_is_chosen() -> None:
 
 
 def test_nonlinear_experts_have_intercepts_too() -> None:
-    rng = np.random.default_rng(5)
+    rng = numpy_stream("data", 5)
     x = rng.normal(size=(800, 2))
     second = rng.random(800) < 1 / (1 + np.exp(-2 * x[:, 1]))
     slope = np.where(second, 1.0 + 2 * x[:, 0], -0.5 - 2 * x[:, 0])
@@ -279,7 +280,7 @@ def test_nonlinear_experts_have_intercepts_too() -> None:
 
 
 def test_a_formula_names_the_terms_and_predictions_take_data_frames() -> None:
-    rng = np.random.default_rng(6)
+    rng = numpy_stream("data", 6)
     frame = pd.DataFrame({"x": rng.uniform(0, 10, 600), "c": rng.choice(list("uv"), 600)})
     noise = rng.normal(size=600)
     frame["y"] = (
@@ -322,7 +323,7 @@ def test_the_summary_tells_all_of_it_as_text_and_as_html() -> None:
 
 
 def test_weights_count_samples_to_the_bit() -> None:
-    counts = np.random.default_rng(8).integers(0, 4, len(Y))
+    counts = numpy_stream("data", 8).integers(0, 4, len(Y))
     weighted = moe.MoERegressor(2).fit(X, Y, sample_weight=counts)
     repeated = quietly(moe.MoERegressor(2), np.repeat(X, counts, 0), np.repeat(Y, counts))
     np.testing.assert_array_equal(weighted.experts_, repeated.experts_)
@@ -336,7 +337,7 @@ def test_weights_undo_a_choice_of_samples_that_depends_on_the_output() -> None:
     """Samples above the middle are kept with probability 0.3: their weights are 1 / 0.3."""
     x, y = drawn(LINES, 3_000, 9)
     chance = np.where(y > np.median(y), 0.3, 1.0)
-    kept = np.random.default_rng(9).random(len(y)) < chance
+    kept = numpy_stream("data", 9).random(len(y)) < chance
     x, y, weights = x[kept], y[kept], 1 / chance[kept]
     plain = quietly(moe.MoERegressor(2), x, y)
     model = quietly(moe.MoERegressor(2), x, y, sample_weight=weights)
@@ -353,7 +354,7 @@ def test_weights_undo_a_choice_of_samples_that_depends_on_the_output() -> None:
 
 
 def test_the_gate_may_look_at_other_columns_than_the_experts() -> None:
-    rng = np.random.default_rng(10)
+    rng = numpy_stream("data", 10)
     frame = pd.DataFrame({"x": rng.uniform(0, 10, 800), "z": rng.normal(size=800)})
     second = rng.random(800) < 1 / (1 + np.exp(-1 - 2 * frame.z))
     frame["y"] = np.where(second, 20 - frame.x, 1 + 2 * frame.x) + rng.normal(size=800)
@@ -370,7 +371,7 @@ def test_the_gate_may_look_at_other_columns_than_the_experts() -> None:
 
 
 def test_a_constant_gate_is_the_experts_shares_and_an_equal_one_is_held() -> None:
-    rng = np.random.default_rng(11)
+    rng = numpy_stream("data", 11)
     x = rng.uniform(0, 10, size=(600, 1))
     y = np.where(rng.random(600) < 0.3, 20 - x[:, 0], 1 + 2 * x[:, 0]) + rng.normal(size=600)
     model = moe.MoERegressor(2, gate="constant").fit(x, y)
@@ -387,7 +388,7 @@ def test_two_curves_as_in_flexmix_are_found() -> None:
     the samples each; never a likelihood below that of EM from the truth."""
     hit = []
     for seed in range(8):
-        rng = np.random.default_rng(seed)
+        rng = numpy_stream("data", seed)
         x = rng.uniform(0, 10, 200)
         means = np.where(np.arange(200) < 100, 5 * x, 10 + 10 * x - x**2)
         frame = pd.DataFrame({"x": x, "y": means + 3 * rng.normal(size=200)})
