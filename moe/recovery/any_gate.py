@@ -1,0 +1,281 @@
+"""Experts without a model of the gate: L_4, a likelihood that ignores the gate, then cells of one.
+
+All three are consistent for every gate that does not look into the experts' span (book, chapter
+10; derived): moments of order 3 and 4, the likelihood with constant proportions, and the likelihood
+with a gate that is constant on cells and has their mean proportions. Each is more exact than the
+one before where the gate tells much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from scipy.stats import kstest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from moe.likelihood.diagnostics import dependence_p_value
+from moe.likelihood.sandwich import cell_covariance
+from moe.model.nonlinearity import Nonlinearity
+from moe.randomness import child_seed, stream
+from moe.recovery.classified_gate import ClassifiedGate, fold_cells
+from moe.recovery.coordinates import Coordinates
+from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
+from moe.solvers.cells import CellFit, cell_em
+
+_LEVEL, _TESTED = 1e-4, 100_000
+_ROUGH, _TIGHT = 1.0, 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Experts:
+    """What ``recover(..., gate="any")`` found: the experts, and nothing assumed of the gate.
+
+    regressors (k, d), by falling proportions (k,); sigma; nonlinearity; moments (k, d): the experts
+    from L_4 or third moments alone, unit rows, in the same order, NaN where the moments refused;
+    gating: None; gate: the best of the classified gates, or None where none beat constant
+    proportions; gains: for each that was tried, log-likelihood over constant proportions less the
+    number of proportions fitted, in nats (an estimate of what new samples would gain: Akaike 1973);
+    log_likelihood in nats; origin: "L4", "T3" or "annealed"; doubts: what speaks against the fit;
+    refusals: which way gave no start.
+    """
+
+    regressors: Tensor
+    sigma: float
+    proportions: Tensor
+    nonlinearity: Nonlinearity
+    moments: Tensor
+    gate: ClassifiedGate | None
+    gains: dict[str, float]
+    log_likelihood: float
+    origin: str
+    doubts: tuple[str, ...]
+    refusals: tuple[str, ...]
+    covariance: Tensor
+    gating: None = None
+
+    @property
+    def converged(self) -> bool:
+        """EM converged and nothing speaks against the fit."""
+        return not self.doubts
+
+    @property
+    def reason(self) -> str:
+        """All of it in words."""
+        return "; ".join([*self.doubts, *self.refusals]) or "EM converged and the fit is calibrated"
+
+    @cached_property
+    def standard_errors(self) -> Tensor:
+        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one."""
+        size = self.regressors.numel()
+        return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """The gate at x (n, d), or the proportions where there is none: (n, k)."""
+        return self.proportions.expand(len(x), -1) if self.gate is None else self.gate(x)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """E[y | x] with those weights, (n,)."""
+        return (self.weights(x) * self.nonlinearity(x @ self.regressors.T)).sum(1)
+
+
+def default_gates() -> tuple[Any, ...]:
+    """A linear one, and gradient-boosted trees."""
+    trees = HistGradientBoostingClassifier(
+        max_iter=50, learning_rate=0.1, min_samples_leaf=200, early_stopping=False, random_state=0
+    )
+    return LogisticRegression(), trees
+
+
+def experts_of(
+    problem: Problem,
+    coordinates: Coordinates,
+    seed: int,
+    gates: Sequence[Any] | None,
+    **options: Any,
+) -> Experts:
+    """The experts of ``problem`` (samples in ``coordinates``), back in the samples' own units.
+
+    1. L_4 (``options``: mu, lam, starts); third moments, then annealed random starts, where that is
+       refused or what it leads to is not calibrated in the span, where any gate leaves y a mixture
+       with constant proportions.
+    2. EM with constant proportions, learned. 3. For each of ``gates`` (None: ``default_gates()``;
+       empty: none) cross-fitted cells and EM with proportions of their own; the best stays, if it
+       gains more nats than it has proportions.
+
+    Where g is not odd up to a constant, 2 and 3 see the samples in the span of the moments alone.
+    """
+    start, fit, refusals = _constant(problem, seed, options)
+    span = _span(start) if not odd_up_to_a_constant(problem.g) else None
+    g, x, y = problem.g, problem.x, problem.y
+    none = torch.zeros(len(x), dtype=torch.long)
+    best, gate, gains, found = fit, None, {}, none
+    inside = _inside(fit, span)
+    complement = torch.linalg.svd(fit.regressors).Vh[problem.k :].T
+    wanted = default_gates() if gates is None else gates
+    for number, classifier in enumerate(wanted if complement.shape[1] and problem.k > 1 else ()):
+        soft = fit.responsibilities(x, y, none, g)
+        place = child_seed(seed, "gate", number)
+        cells, models, quantisers = fold_cells(classifier, x @ complement, soft, place)
+        begin = (inside, fit.sigma, fit.proportions[0])
+        new = cell_em(_seen(x, span), y, *begin, g, cells, tolerance=_TIGHT)
+        name = type(classifier).__name__
+        free = (len(new.proportions) - 1) * (problem.k - 1)
+        gains[name] = new.log_likelihood - fit.log_likelihood - free
+        if gains[name] > max([0.0, *(v for key, v in gains.items() if key != name)]):
+            best = replace(new, regressors=_outside(new.regressors, span))
+            gate, found = ClassifiedGate(complement, models, quantisers, new.proportions), cells
+    return _brought_back(problem, coordinates, start, best, gate, gains, found, span, refusals)
+
+
+def odd_up_to_a_constant(g: Nonlinearity) -> bool:
+    """Whether g(z) + g(-z) does not depend on z: linear, tanh, sigmoid."""
+    z = torch.linspace(0, 6, 61, dtype=torch.float64)
+    total = g(z) + g(-z)
+    return float((total - total[0]).abs().max()) < 1e-9 * (1.0 + float(total.abs().max()))
+
+
+def _constant(
+    problem: Problem, seed: int, options: dict[str, Any]
+) -> tuple[Starts, CellFit, tuple[str, ...]]:
+    """The best start, and EM with constant proportions from it."""
+    ways = (partial(fourth_moments, **options), third_moments, search)
+    best: tuple[Starts, CellFit] | None = None
+    refusals: list[str] = []
+    generator, part = stream("recover", seed), problem.part()
+    for way in ways:
+        try:
+            begun = way(problem, part, generator)
+        except NoStartError as refusal:
+            refusals.append(str(refusal))
+            continue
+        fit = _followed(problem, part, begun)
+        if best is None or fit.log_likelihood > best[1].log_likelihood + _ROUGH:
+            best = begun, fit
+        if not _uncalibrated(problem, best[1]):
+            break
+    if best is None:
+        raise RuntimeError("no way gave a start")  # the search always does
+    return *best, tuple(refusals)
+
+
+def _followed(problem: Problem, part: Problem, begun: Starts) -> CellFit:
+    """EM with constant proportions, from the start that is best on a part of the samples."""
+    k = problem.k
+    span = _span(begun) if not odd_up_to_a_constant(problem.g) else None
+    fits = []
+    for rows, sigma in zip(begun.regressors, begun.sigma.tolist(), strict=True):
+        shares = begun.proportions if bool(begun.proportions.isfinite().all()) else None
+        flat = torch.full((k,), 1.0 / k, dtype=rows.dtype) if shares is None else shares
+        level = problem.sigma or sigma
+        fits.append(_em(part, _project(rows, span), level, flat, span, _ROUGH))
+    found = max(fits, key=lambda fit: fit.log_likelihood)
+    at = (_project(found.regressors, span), found.sigma, found.proportions[0])
+    return _em(problem, *at, span, _TIGHT)
+
+
+def _em(
+    problem: Problem,
+    rows: Tensor,
+    sigma: float,
+    shares: Tensor,
+    span: Tensor | None,
+    tolerance: float,
+) -> CellFit:
+    fit = cell_em(
+        _seen(problem.x, span), problem.y, rows, sigma, shares, problem.g, tolerance=tolerance
+    )
+    return replace(fit, regressors=_outside(fit.regressors, span))
+
+
+def _span(start: Starts) -> Tensor:
+    """An orthonormal basis (d, k) of the experts' span."""
+    return torch.linalg.qr(start.regressors[0].T).Q
+
+
+def _seen(x: Tensor, span: Tensor | None) -> Tensor:
+    return x if span is None else x @ span
+
+
+def _project(rows: Tensor, span: Tensor | None) -> Tensor:
+    return rows if span is None else rows @ span
+
+
+def _outside(rows: Tensor, span: Tensor | None) -> Tensor:
+    return rows if span is None else rows @ span.T
+
+
+def _inside(fit: CellFit, span: Tensor | None) -> Tensor:
+    return _project(fit.regressors, span)
+
+
+def _uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
+    """Doubts about constant proportions that no gate outside the span can explain."""
+    x, y = problem.x[:_TESTED], problem.y[:_TESTED]
+    basis = torch.linalg.qr(fit.regressors.T).Q
+    means = problem.g(x @ fit.regressors.T)
+    uniform = torch.special.ndtr((y[:, None] - means) / fit.sigma) @ fit.proportions[0]
+    law = float(kstest(uniform.numpy(), "uniform").pvalue)
+    p_value = min(1.0, 2 * min(law, dependence_p_value(uniform, x @ basis)))
+    if p_value >= _LEVEL:
+        return []
+    return [
+        "given the inputs in the experts' span the outputs are not a mixture with constant "
+        f"proportions, p = {p_value:.1e}: the gate looks into the span, or the experts are wrong"
+    ]
+
+
+def _brought_back(
+    problem: Problem,
+    coordinates: Coordinates,
+    start: Starts,
+    fit: CellFit,
+    gate: ClassifiedGate | None,
+    gains: dict[str, float],
+    cells: Tensor,
+    span: Tensor | None,
+    refusals: tuple[str, ...],
+) -> Experts:
+    from moe.metrics import match
+
+    shares = fit.proportions[cells].mean(0)
+    order = shares.argsort(descending=True)
+    fit = replace(fit, regressors=fit.regressors[order], proportions=fit.proportions[:, order])
+    against = _uncalibrated(problem, replace(fit, proportions=shares[order][None]))
+    if not fit.converged:
+        against.insert(0, "EM had not converged")
+    at = (_inside(fit, span), fit.sigma, fit.proportions, cells, problem.g)
+    try:
+        covariance = cell_covariance(_seen(problem.x, span), problem.y, *at)[0][:-1, :-1]
+    except ValueError:
+        rows = _inside(fit, span).numel()
+        covariance = torch.full((rows, rows), math.nan, dtype=problem.x.dtype)
+        against.append("the likelihood has no definite maximum there")
+    back = coordinates.basis if span is None else coordinates.basis @ span
+    lift = coordinates.scale * torch.block_diag(*[back] * problem.k)
+    rows = coordinates.regressors(start.regressors[0])
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    regressors = coordinates.regressors(fit.regressors)
+    if gate is not None:
+        basis = coordinates.basis @ gate.complement
+        gate = replace(gate, complement=basis, proportions=fit.proportions)
+    return Experts(
+        regressors,
+        coordinates.scale * fit.sigma,
+        shares[order],
+        problem.g,
+        rows[match(rows, regressors)],
+        gate,
+        gains,
+        fit.log_likelihood - len(problem.y) * math.log(coordinates.scale),
+        start.origin.value,
+        tuple(against),
+        refusals,
+        lift @ covariance @ lift.T,
+    )
