@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
 from moe.model.mixture import MoE
@@ -33,23 +31,33 @@ def absolute_cosines(estimate: Tensor, truth: Tensor) -> Tensor:
 def match(estimate: Tensor, truth: Tensor) -> Tensor:
     """The permutation pi that maximises the worst |cos| between estimate[pi[i]] and truth[i].
 
-    Among the permutations with that worst value, the one with the largest sum. A bottleneck
-    assignment: a binary search over the k^2 cosines for the largest threshold that still admits a
-    perfect matching, then the Hungarian method on what is left. Polynomial in k, not k!.
+    Among the permutations with that worst value, the one with the largest sum: the assignment of
+    largest sum, if no permutation can have a better worst value. Otherwise a bottleneck assignment:
+    a binary search over the k^2 cosines for the largest threshold that still admits a perfect
+    matching, then the largest sum of what is left. Polynomial in k, not k!.
 
     estimate (k, d), truth (k, d) -> (k,) int64 indices into the rows of ``estimate``.
     """
     cosines = absolute_cosines(estimate, truth).T.detach().cpu().double().numpy()
-    k = len(cosines)
-    levels = np.unique(cosines)
+    rows, columns = linear_sum_assignment(cosines, maximize=True)
+    bound = min(cosines.max(0).min(), cosines.max(1).min())
+    if cosines[rows, columns].min() < bound:
+        columns = _bottleneck(cosines)
+    return torch.from_numpy(columns)
+
+
+def _bottleneck(cosines: np.ndarray) -> np.ndarray:
+    """For each row a column: the worst value is as large as can be, then the sum."""
+    k, levels = len(cosines), np.unique(cosines)
     low, high = 0, len(levels) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        allowed = csr_array(cosines >= levels[middle])
-        perfect = (maximum_bipartite_matching(allowed, perm_type="column") >= 0).all()
+        allowed = (cosines >= levels[middle]).astype(float)
+        perfect = allowed[linear_sum_assignment(allowed, maximize=True)].sum() == k
         low, high = (middle, high) if perfect else (low, middle - 1)
     penalised = np.where(cosines >= levels[low], cosines, -k)
-    return torch.from_numpy(linear_sum_assignment(penalised, maximize=True)[1])
+    columns: np.ndarray = linear_sum_assignment(penalised, maximize=True)[1]
+    return columns
 
 
 def regressor_error_of(estimate: Tensor, truth: Tensor) -> float:

@@ -18,7 +18,7 @@ from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.baselines.wrong_ends import Record as Ends
 from moe.experiments.baselines.wrong_ends import Spec as EndsSpec
 from moe.experiments.common.problems import Setting
-from moe.experiments.standard_losses.random_starts import Share
+from moe.experiments.common.shares import Share
 
 TRUST = Trust(Setting(4, 4, 48), right=90, right_doubted=0, wrong_doubted=5, wrong=10, ahead=3)
 

@@ -5,9 +5,10 @@ from math import log
 
 import torch
 
+from moe.experiments.common.shares import Share
 from moe.experiments.standard_losses import claims as verdicts
 from moe.experiments.standard_losses.newton_kantorovich import Enclosure
-from moe.experiments.standard_losses.random_starts import Cell, Contest, EMShares, Share
+from moe.experiments.standard_losses.random_starts import Cell, Contest, EMShares
 from moe.experiments.standard_losses.sigma_held import Lifted
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase, PhaseSpec
 

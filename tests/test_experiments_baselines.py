@@ -24,7 +24,7 @@ from moe.experiments.baselines.climbs import Climb
 from moe.experiments.baselines.contestants import METHODS, Contest, random, trial
 from moe.experiments.baselines.gradient import descend, descend_all
 from moe.experiments.common.problems import Fit, Problem, Setting, draw, errors
-from moe.experiments.standard_losses.random_starts import Share
+from moe.experiments.common.shares import Share
 from moe.losses import squared_loss
 from moe.randomness import child_seed, stream
 

@@ -15,8 +15,8 @@ from moe.experiments.recovery import (
     headline_stream,
     how_many,
     stages,
+    tables,
 )
-from moe.experiments.recovery.figures_how_many import found
 from moe.experiments.recovery.headline_stream import squared_loss_of
 from moe.experiments.recovery.z_scores import summary, z_scores
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
@@ -185,19 +185,19 @@ def test_figures_draw_with_labelled_axes() -> None:
 
 
 def test_tables_say_what_the_records_say() -> None:
-    ends = figures.ends({"one": RECORD})
+    ends = tables.ends({"one": RECORD}).markdown
     low, middle, high = (float(RECORD.regressor["L_4"][-1].quantile(q)) for q in (0.1, 0.5, 0.9))
-    assert f"| {middle:.2g} | {low:.2g} – {high:.2g} |" in ends and "2,000 samples" in ends
+    assert f"| {middle:.2g} | {low:.2g} to {high:.2g} |" in ends and "2,000 samples" in ends
     grid: headline_steps.Grid = {"squared loss": {"sgd": (0.1,)}, "L_4": {"sgd": (0.001, 0.01)}}
-    steps = figures.first_steps({"one": headline_steps.run(SMALL, 2, grid)})
+    steps = tables.first_steps({"one": headline_steps.run(SMALL, 2, grid)}).markdown
     assert steps.count("**") == 4 and "0.001" in steps
     stream_ = l4_stream.run(l4_stream.Spec(k=2, d=4, batches=(50, 100), steps=5, seeds=2))
-    assert "two half batches" in figures.batches(stream_)
+    assert "two half batches" in tables.batches(stream_).markdown
     trials = [
         Trial(how_many.Spec(k=2, samples_per_expert=n), s, {"chosen": float(c), "distinct": 2.0}, 0)
         for n, s, c in ((100, 0, 1), (100, 1, 2), (600, 0, 2))
     ]
-    assert "| 2 | 2; 1 of 2 | 2; 1 of 1 |" in found(trials)
+    assert tables.found(trials).shown == (("2", "2", "1 of 2", "2", "1 of 1"),)
 
 
 def test_a_regressor_error_of_a_stack_is_that_of_its_parts() -> None:

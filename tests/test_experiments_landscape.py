@@ -274,9 +274,9 @@ def test_paths_wait_at_saddles_and_arrive(film: landscape_escape.Record) -> None
 
 def test_tables_and_pictures_show_every_group(lists: landscape.Record) -> None:
     table = tables.groups(lists.cases[2])
-    assert len(table.splitlines()) == 2 + len(lists.cases[2].groups)
-    assert "| 2 | the truth | truth |" in table
-    assert len(tables.searches(lists).splitlines()) == 2 + 3
+    assert len(table.shown) == len(lists.cases[2].groups)
+    assert "| 2 | the truth | truth |" in table.markdown
+    assert len(tables.searches(lists).shown) == 3
     assert_shows(figures.complete_list(lists), "truth", "strict saddle", "maximum")
 
 

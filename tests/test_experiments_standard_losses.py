@@ -399,15 +399,6 @@ def test_relabelled_truths_have_the_truths_loss() -> None:
     assert float(values.max() - values.min()) < 1e-12
 
 
-def test_wilson_interval_against_its_defining_equation() -> None:
-    for successes, trials in ((0, 10), (3, 10), (10, 10), (37, 80)):
-        share = random_starts.Share(successes, trials)
-        for bound in share.interval():
-            if 0 < bound < 1:
-                spread = 1.96 * math.sqrt(bound * (1 - bound) / trials)
-                assert abs(bound - share.value) == pytest.approx(spread, abs=1e-9)
-
-
 def test_learning_sigma_frees_em_where_holding_it_does_not() -> None:
     cell = random_starts.Cell(4, 20, 0.05, 1000, datasets=1, starts=4)
     result = random_starts.em_shares(cell)
@@ -422,12 +413,6 @@ def test_entropies_start_near_zero_with_sigma_held_and_near_log_k_when_learned()
     assert float(cooling.entropy["sigma held"][0].max()) < 0.3
     assert float(cooling.entropy["sigma learned"][0].min()) > 0.5 * math.log(3)
     assert bool((cooling.sigma["sigma held"] == 0.05).all())
-
-
-def test_data_sets_are_the_units_of_an_interval() -> None:
-    runs, sets = random_starts.Share(20, 40), random_starts.Share(20, 40, 4)
-    assert sets.value == runs.value
-    assert sets.interval() == random_starts.Share(2, 4).interval()
 
 
 def test_the_squared_loss_fails_where_the_likelihood_succeeds() -> None:

@@ -18,7 +18,7 @@ from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.baselines.wrong_ends import Record as Ends
 from moe.experiments.common.claims import Finding, share
 from moe.experiments.common.problems import Setting
-from moe.experiments.standard_losses.random_starts import Share
+from moe.experiments.common.shares import Share
 from moe.randomness import stream
 
 

@@ -12,8 +12,8 @@ import torch
 from moe.experiments.baselines.contestants import METHODS, Contest, measured, trial
 from moe.experiments.baselines.gradient import descend, descend_all
 from moe.experiments.common.problems import SUCCESS, Setting, draw
+from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import by_spec, sweep
-from moe.experiments.standard_losses.random_starts import Share
 from moe.randomness import child_seed
 
 

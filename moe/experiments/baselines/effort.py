@@ -10,8 +10,8 @@ import torch
 from moe.experiments.baselines.contest import Trust, tally
 from moe.experiments.baselines.contestants import full, joint, measured, oracle
 from moe.experiments.common.problems import SUCCESS, Problem, Setting, draw, errors
+from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import by_spec, sweep
-from moe.experiments.standard_losses.random_starts import Share
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed
 from moe.recovery.recombination import anneal

@@ -16,8 +16,8 @@ from moe.experiments.baselines.annealing import Record as Watched
 from moe.experiments.baselines.effort import Record
 from moe.experiments.baselines.spectral import SLIDES, Cell
 from moe.experiments.baselines.transition import Curve
+from moe.experiments.common.shares import Share
 from moe.experiments.common.style import COLOURS, band, subplots
-from moe.experiments.standard_losses.random_starts import Share
 
 Style = dict[str, Any]
 

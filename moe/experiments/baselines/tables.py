@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from moe.experiments.baselines.contest import Row
 from moe.experiments.baselines.figures import label
 from moe.experiments.baselines.transition import Curve
-from moe.experiments.standard_losses.random_starts import Share
+from moe.experiments.common.shares import Share
 
 
 def board(rows: Sequence[Row]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from moe.experiments.baselines.climbs import Climb, trial
 from moe.experiments.baselines.success_curves import Draws, Posterior
 from moe.experiments.common.problems import SUCCESS, Setting
+from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import sweep
-from moe.experiments.standard_losses.random_starts import Share
 from moe.randomness import child_seed
 
 

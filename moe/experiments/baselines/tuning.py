@@ -9,8 +9,8 @@ from statistics import median
 from moe.experiments.baselines.contestants import Noise, random
 from moe.experiments.baselines.gradient import STEPS, Loss, Optimiser, descend_all
 from moe.experiments.common.problems import SUCCESS, Setting, draw, errors
+from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import sweep
-from moe.experiments.standard_losses.random_starts import Share
 from moe.randomness import child_seed
 
 

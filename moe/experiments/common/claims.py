@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
+from moe.experiments.common.shares import Share
 from moe.randomness import stream
 
 MIME = "application/vnd.moe.claim+json"
@@ -139,8 +139,8 @@ def all_of(*findings: Finding | bool | None) -> Finding:
 
 def share(successes: int, trials: int) -> tuple[float, tuple[float, float]]:
     """A share of independent trials, with Wilson's 95 % interval."""
-    interval = binomtest(int(successes), int(trials)).proportion_ci(method="wilson")
-    return successes / trials, (float(interval.low), float(interval.high))
+    of = Share(int(successes), int(trials))
+    return of.value, of.interval()
 
 
 def over_clusters(

@@ -47,6 +47,11 @@ class Record:
     l4: list[float]
     l4_then_em: list[float]
 
+    @property
+    def l4_has(self) -> list[float]:
+        """Whether L_4 of the samples has a minimum: it is refused, or some start ends there."""
+        return [float(share > 0) for share in self.l4_lowest]
+
 
 def trial(spec: Spec, seed: int) -> dict[str, float]:
     """One data set: the shares of a Record."""

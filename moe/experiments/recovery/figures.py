@@ -11,10 +11,8 @@ from torch import Tensor
 
 from moe.experiments.common.style import COLOURS, band, bars, subplots
 from moe.experiments.recovery.headline import GATES, Record
-from moe.experiments.recovery.headline_steps import Tuning
 from moe.experiments.recovery.stages import Record as StagesRecord
-from moe.experiments.regressor_loss.fresh_samples import WAYS
-from moe.experiments.regressor_loss.fresh_samples import Record as Stream
+from moe.experiments.recovery.tables import LABELS
 
 _HELD, _LEARNED, _TRUE = GATES
 _STYLES = {
@@ -23,13 +21,6 @@ _STYLES = {
     _HELD: ("sky", "-"),
     _LEARNED: ("blue", "-"),
     _TRUE: ("green", "-."),
-}
-_LABELS = {
-    "squared loss": "squared loss",
-    "L_4": "$L_4$",
-    _HELD: r"$L_{\log}$, experts from $L_4$, $\sigma$ held",
-    _LEARNED: r"$L_{\log}$, experts from $L_4$, $\sigma$ learned",
-    _TRUE: r"$L_{\log}$, true experts, $\sigma$ held",
 }
 _EM = r"EM, $\sigma$ learned, on stored samples"
 
@@ -86,7 +77,7 @@ def _curves(axes: Axes, runs: dict[str, Tensor], samples: dict[str, Tensor]) -> 
             values[1:],
             colour=COLOURS[colour],
             linestyle=dashes,
-            label=_LABELS[name],
+            label=LABELS[name],
         )
 
 
@@ -141,7 +132,7 @@ def runs(record: Record) -> Figure:
             linewidth=0.9,
             alpha=0.6,
         )
-        axis.set(title=_LABELS[name], xlabel="fresh samples seen (millions)", yscale="log")
+        axis.set(title=LABELS[name], xlabel="fresh samples seen (millions)", yscale="log")
     axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
     plt.close(figure)
     return figure
@@ -186,60 +177,3 @@ def _lines(
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
     axes.set_xticks([], minor=True)
     axes.legend(fontsize=8.5)
-
-
-def ends(records: dict[str, Record]) -> str:
-    """Where every method ends, and where it ends from the truth, as a Markdown table."""
-    lines = [
-        "| setting | method | error | median | 10–90 % | from the truth, median |",
-        "|---|---|---|---|---|---|",
-    ]
-    for setting, record in records.items():
-        last = f"EM, {max(record.spec.em_sizes):,} samples"
-        experts = {name: (v[-1], record.oracle[name]) for name, v in record.regressor.items()}
-        for name, (own, best) in (experts | {last: (record.em[-1], record.em_oracle[-1])}).items():
-            row = [setting, _LABELS.get(name, name), r"$E_{\rm reg}$", *_spread(own)]
-            lines.append(_row(*row, f"{float(best.median()):.1g}"))
-        for name, values in {**record.gate, last: record.em_gate}.items():
-            row = [setting, _LABELS.get(name, name), r"$E_{\rm gate}$", *_spread(values[-1])]
-            lines.append(_row(*row, ""))
-    return "\n".join(lines)
-
-
-def first_steps(tunings: dict[str, Tuning]) -> str:
-    """Mean E_reg of the grid of first steps, the chosen one in bold, as a Markdown table."""
-    keys = list(next(iter(tunings.values())).errors)
-    lines = [
-        _row("loss", "optimiser", "first step", *tunings),
-        _row(*["---"] * (3 + len(tunings))),
-    ]
-    for loss, optimiser, step in keys:
-        cells = []
-        for tuning in tunings.values():
-            mean = f"{float(tuning.errors[loss, optimiser, step].mean()):.2f}"
-            if (loss, optimiser, step) in tuning.kept:
-                mean += f" ({float(tuning.kept[loss, optimiser, step].mean()):.2f})"
-            cells.append(f"**{mean}**" if tuning.best(loss) == (optimiser, step) else mean)
-        lines.append(_row(_LABELS[loss], optimiser.upper()[:4], f"{step:g}", *cells))
-    return "\n".join(lines)
-
-
-def batches(record: Stream) -> str:
-    """Median E_reg of L_4 on a stream by batch size and way, as a Markdown table."""
-    lines = [
-        _row("samples in a step", *WAYS),
-        _row(*["---"] * (1 + len(WAYS))),
-    ]
-    for size, errors in zip(record.spec.batches, record.errors, strict=True):
-        cells = [f"{float(row.median()):.3f} (worst {float(row.max()):.2f})" for row in errors]
-        lines.append(_row(f"{size:,}", *cells))
-    return "\n".join(lines)
-
-
-def _spread(values: Tensor) -> tuple[str, str]:
-    low, middle, high = (float(values.quantile(q)) for q in (0.1, 0.5, 0.9))
-    return f"{middle:.2g}", f"{low:.2g} – {high:.2g}"
-
-
-def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from moe.experiments.common.style import COLOURS, subplots
-from moe.experiments.engine.sweep import Trial
 from moe.recovery.selection import Choice
 
 
@@ -33,22 +30,3 @@ def evidence(choice: Choice) -> Figure:
     )
     plt.close(figure)
     return figure
-
-
-def found(trials: Sequence[Trial]) -> str:
-    """For each true k and number of samples an expert: eigenvalues above the noise, and in how many
-    data sets k was found, as a Markdown table."""
-    sizes = sorted({t.spec.samples_per_expert for t in trials})
-    heads = [f"{n} samples an expert: eigenvalues, found" for n in sizes]
-    lines = [f"| true $k$ | {' | '.join(heads)} |", "|---" * (1 + len(sizes)) + "|"]
-    for k in sorted({t.spec.k for t in trials}):
-        cells = []
-        for n in sizes:
-            own = [t for t in trials if t.spec.k == k and t.spec.samples_per_expert == n]
-            above = [int(t.result["distinct"]) for t in own]
-            right = sum(t.result["chosen"] == k for t in own)
-            low, high = min(above), max(above)
-            text = f"{low}" if low == high else f"{low} to {high}"
-            cells.append(f"{text}; {right} of {len(own)}")
-        lines.append(f"| {k} | {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from moe.experiments.common.claims import Finding
+from moe.experiments.common.shares import Share
 from moe.experiments.standard_losses.newton_kantorovich import Enclosure
-from moe.experiments.standard_losses.random_starts import SUCCESS, Contest, EMShares, Share
+from moe.experiments.standard_losses.random_starts import SUCCESS, Contest, EMShares
 from moe.experiments.standard_losses.sigma_held import Lifted
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, NONE, Phase
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from moe.experiments.common.shares import Share
 from moe.landscape.slices import path_values
 from moe.losses import log_loss, squared_loss
 from moe.metrics import regressor_error_of
@@ -27,30 +27,6 @@ METHODS = (
 )
 _HELD = ("regressors", "gating")
 Problem = tuple[MoE, Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Share:
-    """successes out of trials; units: how many of them are independent (None: all).
-
-    Runs on one data set share its luck. With the data sets as units the interval is what it would
-    be if the runs on a data set all ended alike: never too short.
-    """
-
-    successes: int
-    trials: int
-    units: int | None = None
-
-    @property
-    def value(self) -> float:
-        return self.successes / self.trials
-
-    def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson's interval for the probability of success; z = 1.96: 95 % (recalled)."""
-        n, p = self.units or self.trials, self.value
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @dataclass(frozen=True)

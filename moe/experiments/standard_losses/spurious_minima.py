@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.experiments.common.shares import Share
 from moe.experiments.gated_networks.twins import two_experts
 from moe.experiments.standard_losses.newton_kantorovich import Enclosure, certify_squared
 from moe.experiments.standard_losses.population_losses import (
@@ -16,7 +17,7 @@ from moe.experiments.standard_losses.population_losses import (
     squared_population,
     unstack,
 )
-from moe.experiments.standard_losses.random_starts import SUCCESS, Share
+from moe.experiments.standard_losses.random_starts import SUCCESS
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE, log_gate, random_moe
 from moe.randomness import child_seed, stream
