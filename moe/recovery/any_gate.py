@@ -9,9 +9,9 @@ one before where the gate tells much.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,69 +20,20 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from moe.checks import as_samples, check_experts, check_positive, warn_unless_gaussian
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.likelihood.sandwich import cell_covariance
-from moe.model.nonlinearity import Nonlinearity
-from moe.randomness import child_seed, stream
+from moe.metrics import match
+from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.randomness import as_seed, child_seed, stream
 from moe.recovery.classified_gate import ClassifiedGate, fold_cells
-from moe.recovery.coordinates import Coordinates
+from moe.recovery.coordinates import Coordinates, coordinates_of, sample_order
+from moe.recovery.experts import Experts
 from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
 from moe.solvers.cells import CellFit, cell_em
 
 _LEVEL, _TESTED = 1e-4, 100_000
 _ROUGH, _TIGHT = 1.0, 1e-2
-
-
-@dataclass(frozen=True, eq=False)
-class Experts:
-    """What ``recover(..., gate="any")`` found: the experts, and nothing assumed of the gate.
-
-    regressors (k, d), by falling proportions (k,); sigma; nonlinearity; moments (k, d): the experts
-    from L_4 or third moments alone, unit rows, in the same order, NaN where the moments refused;
-    gating: None; gate: the best of the classified gates, or None where none beat constant
-    proportions; gains: for each that was tried, log-likelihood over constant proportions less the
-    number of proportions fitted, in nats (an estimate of what new samples would gain: Akaike 1973);
-    log_likelihood in nats; origin: "L4", "T3" or "annealed"; doubts: what speaks against the fit;
-    refusals: which way gave no start.
-    """
-
-    regressors: Tensor
-    sigma: float
-    proportions: Tensor
-    nonlinearity: Nonlinearity
-    moments: Tensor
-    gate: ClassifiedGate | None
-    gains: dict[str, float]
-    log_likelihood: float
-    origin: str
-    doubts: tuple[str, ...]
-    refusals: tuple[str, ...]
-    covariance: Tensor
-    gating: None = None
-
-    @property
-    def converged(self) -> bool:
-        """EM converged and nothing speaks against the fit."""
-        return not self.doubts
-
-    @property
-    def reason(self) -> str:
-        """All of it in words."""
-        return "; ".join([*self.doubts, *self.refusals]) or "EM converged and the fit is calibrated"
-
-    @cached_property
-    def standard_errors(self) -> Tensor:
-        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one."""
-        size = self.regressors.numel()
-        return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
-
-    def weights(self, x: Tensor) -> Tensor:
-        """The gate at x (n, d), or the proportions where there is none: (n, k)."""
-        return self.proportions.expand(len(x), -1) if self.gate is None else self.gate(x)
-
-    def mean(self, x: Tensor) -> Tensor:
-        """E[y | x] with those weights, (n,)."""
-        return (self.weights(x) * self.nonlinearity(x @ self.regressors.T)).sum(1)
 
 
 def default_gates() -> tuple[Any, ...]:
@@ -91,6 +42,43 @@ def default_gates() -> tuple[Any, ...]:
         max_iter=50, learning_rate=0.1, min_samples_leaf=200, early_stopping=False, random_state=0
     )
     return LogisticRegression(), trees
+
+
+def recover_experts(
+    x: Any,
+    y: Any,
+    k: int,
+    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
+    sigma: float | None = None,
+    seed: Any = 0,
+    *,
+    gates: Sequence[Any] | None = None,
+    **options: Any,
+) -> Experts:
+    """The experts of a mixture whose gate may be anything outside their span: see ``experts_of``.
+
+    x (n, d), y (n,); sigma: the noise level, only for the output transforms; gates: classifiers
+    with ``fit(X, y, sample_weight)`` and ``predict_proba(X)`` to try as the gate, None for a linear
+    one and gradient-boosted trees, empty for none. Raises TypeError, ValueError as ``recover``.
+    """
+    seed = as_seed(seed)
+    x, y = (part.to("cpu", torch.float64) for part in as_samples(x, y))
+    g = as_nonlinearity(nonlinearity)
+    known = None if sigma is None else check_positive(sigma, "sigma")
+    k = check_experts(k, x.shape[1])
+    if len(x) <= k * (x.shape[1] + 1):
+        raise ValueError(
+            f"x: expected more samples than the experts have parameters, k (d + 1) = "
+            f"{k * (x.shape[1] + 1)}, got n = {len(x)}"
+        )
+    if float(y.std()) <= 1e-12 * float(y.abs().max()):
+        raise ValueError(f"y: expected outputs that vary, got the constant {float(y[0]):.6g}")
+    warn_unless_gaussian(x)
+    order = sample_order(x, y, seed)
+    coordinates = coordinates_of(x[order], y[order], g, known)
+    level = None if known is None else known / coordinates.scale
+    problem = Problem(*coordinates.of(x[order], y[order]), k, g, level, False)
+    return experts_of(problem, coordinates, seed, gates, **options)
 
 
 def experts_of(
@@ -242,8 +230,6 @@ def _brought_back(
     span: Tensor | None,
     refusals: tuple[str, ...],
 ) -> Experts:
-    from moe.metrics import match
-
     shares = fit.proportions[cells].mean(0)
     order = shares.argsort(descending=True)
     fit = replace(fit, regressors=fit.regressors[order], proportions=fit.proportions[:, order])
