@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import recovery, scale
 from benchmarks.measure import Row
+from moe.exceptions import DoubtfulFitWarning
 
 SHORT: tuple[Callable[[], Iterable[Row]], ...] = (
     recovery.limits,
@@ -38,7 +39,7 @@ def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"unknown table {sorted(unknown)}: expected some of {list(tables)}")
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", UserWarning)
+    warnings.simplefilter("ignore", DoubtfulFitWarning)
     print(f"torch {torch.__version__}, one thread where not said otherwise")
     print(f"{'':94s}    value   goal")
     for table in [tables[name] for name in names] or SHORT:

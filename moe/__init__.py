@@ -6,14 +6,21 @@ depends only on the modules it touches.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
+logging.getLogger("moe").addHandler(logging.NullHandler())
+
 _PUBLIC = {
+    "DoubtfulFitWarning": "moe.exceptions",
     "MoE": "moe.model.mixture",
     "MoERegressor": "moe.estimator",
     "Nonlinearity": "moe.model.nonlinearity",
+    "NonGaussianInputWarning": "moe.exceptions",
+    "OutsideTheoryWarning": "moe.exceptions",
     "Recovery": "moe.recovery.results",
+    "SignsLostWarning": "moe.exceptions",
     "align": "moe.metrics",
     "choose_k": "moe.recovery.selection",
     "cramer_rao": "moe.likelihood.efficiency",

@@ -1,6 +1,10 @@
 """The types of the public names, which `__init__.py` loads on first use."""
 
 from moe.estimator import MoERegressor as MoERegressor
+from moe.exceptions import DoubtfulFitWarning as DoubtfulFitWarning
+from moe.exceptions import NonGaussianInputWarning as NonGaussianInputWarning
+from moe.exceptions import OutsideTheoryWarning as OutsideTheoryWarning
+from moe.exceptions import SignsLostWarning as SignsLostWarning
 from moe.likelihood.efficiency import cramer_rao as cramer_rao
 from moe.likelihood.efficiency import standard_errors as standard_errors
 from moe.metrics import align as align

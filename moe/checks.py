@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from moe.exceptions import NonGaussianInputWarning, warn
 
 
 def as_floating(value: Any, name: str) -> Tensor:
@@ -140,9 +141,9 @@ def warn_unless_gaussian(x: Tensor) -> None:
                 f"max |mean| = {float(mean.max()):.2f} standard deviations, kurtosis between "
                 f"{float(kurtosis.min()):.2f} and {float(kurtosis.max()):.2f} (3 for a Gaussian)"
             )
-        warnings.warn(
+        warn(
             "x: expected inputs close to Gaussian with mean zero, got "
             + ", ".join(seen)
             + ". The moment stages assume that; the likelihood stage does not",
-            stacklevel=3,
+            NonGaussianInputWarning,
         )

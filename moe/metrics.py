@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from moe.checks import as_floating
+from moe.exceptions import OutsideTheoryWarning, warn
 from moe.model.mixture import MoE
 
 
@@ -67,31 +69,42 @@ def regressor_error_of(estimate: Tensor, truth: Tensor) -> float:
     return max(0.0, 1.0 - float(worst))
 
 
-def _check_truth(truth: MoE) -> None:
+def _check_truth(truth: Tensor) -> None:
     """Raise for parallel regressors (no permutation is then meant), warn for dependent ones."""
-    cosines = absolute_cosines(truth.regressors, truth.regressors).fill_diagonal_(0)
-    if truth.k > 1 and float(cosines.max()) > 1 - 1e-12:
-        i, j = divmod(int(cosines.argmax()), truth.k)
+    cosines = absolute_cosines(truth, truth).fill_diagonal_(0)
+    k = len(truth)
+    if k > 1 and float(cosines.max()) > 1 - 1e-12:
+        i, j = divmod(int(cosines.argmax()), k)
         raise ValueError(
             f"truth: expected experts that differ, got parallel regressors {i} and {j}"
         )
-    rank = int(torch.linalg.matrix_rank(truth.regressors))
-    if rank < truth.k:
-        warnings.warn(
-            f"truth: expected k = {truth.k} linearly independent regressors, got rank {rank}: "
+    rank = int(torch.linalg.matrix_rank(truth))
+    if rank < k:
+        warn(
+            f"truth: expected k = {k} linearly independent regressors, got rank {rank}: "
             "moments cannot tell them apart",
-            stacklevel=3,
+            OutsideTheoryWarning,
         )
 
 
-def regressor_error(estimate: MoE, truth: MoE) -> float:
+def _rows(value: Any, name: str) -> Tensor:
+    """The regressors (k, d) of a model, or of an array of them."""
+    return value.regressors if isinstance(value, MoE) else as_floating(value, name)
+
+
+def regressor_error(estimate: Any, truth: Any) -> float:
     """E_reg = 1 - max_pi min_i |<a_i, a*_pi(i)>| over unit rows (the paper's metric as recalled).
 
-    In [0, 1]; 1 - cos of the worst expert's angle. Blind to signs and norms. Raises ValueError for
-    a truth with parallel regressors, warns for linearly dependent ones.
+    estimate, truth: a model each, or an array of regressors (k, d), as another package gives them.
+    In [0, 1]; 1 - cos of the worst expert's angle. Blind to signs and norms. Raises TypeError or
+    ValueError for other shapes and for a truth with parallel regressors, warns for linearly
+    dependent ones (``OutsideTheoryWarning``).
     """
-    _check_truth(truth)
-    return regressor_error_of(estimate.regressors, truth.regressors)
+    rows, true = _rows(estimate, "estimate"), _rows(truth, "truth")
+    if true.ndim != 2 or len(true) == 0:
+        raise ValueError(f"truth: expected shape (k, d), got {tuple(true.shape)}")
+    _check_truth(true)
+    return regressor_error_of(rows, true)
 
 
 def align(estimate: MoE, truth: MoE) -> MoE:
@@ -114,5 +127,5 @@ def gating_error(estimate: MoE, truth: MoE) -> float:
     constant gates, C W* = 0, the absolute error |C W_pi|_F. Refuses and warns of the same truths as
     ``regressor_error``.
     """
-    _check_truth(truth)
+    _check_truth(truth.regressors)
     return gating_error_of(align(estimate, truth).gating, truth.gating)

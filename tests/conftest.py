@@ -22,15 +22,7 @@ kernelspec: {display_name: Python 3, language: python, name: python3}
 """
 
 TINY = {
-    "moe/__init__.py": """
-from importlib import import_module
-
-_PUBLIC = {"beta": "moe.numbers_b"}
-
-
-def __getattr__(name):
-    return getattr(import_module(_PUBLIC[name]), name)
-""",
+    "moe/__init__.py": "",
     "moe/numbers_a.py": "from moe.shared import ONE\n\nalpha = ONE\n",
     "moe/numbers_b.py": "from .shared import ONE\n\nbeta = ONE + ONE\n",
     "moe/shared.py": "ONE = 1\n",
@@ -81,9 +73,9 @@ claim("01-large", "Many are one", None, source="paper, recalled", verdict="repro
 # Two
 
 ```{{code-cell}} ipython3
-import moe
+from moe.numbers_b import beta
 
-print("two", moe.beta)
+print("two", beta)
 ```
 """,
     "_toc.yml": """format: jb-book

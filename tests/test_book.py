@@ -102,7 +102,7 @@ def test_a_failing_cell_is_located_and_the_last_good_book_stays(tiny: Path) -> N
 
 
 def test_a_kernel_that_dies_fails_its_chapter(tiny: Path) -> None:
-    edit(tiny, "book/two.md", "import moe", "import os\nos._exit(3)\nimport moe")
+    edit(tiny, "book/two.md", "from moe", "import os\nos._exit(3)\nfrom moe")
     with pytest.raises(BuildError, match=r"two failed: book/two\.md\nDeadKernelError"):
         build(tiny, "quick")
     assert "two 2" in page(tiny, "two")
@@ -148,6 +148,13 @@ def test_contents_that_name_a_missing_file_are_refused(tiny: Path) -> None:
     edit(tiny, "_toc.yml", "book/two", "book/deux")
     with pytest.raises(BuildError, match=r"_toc\.yml names book/deux\.md: no such file"):
         build(tiny, "quick")
+
+
+@pytest.mark.parametrize("contents", ["chapters: [", "format: jb-book\nchapters: []\n"])
+def test_contents_that_cannot_be_read_are_refused(contents: str, tmp_path: Path) -> None:
+    (tmp_path / "_toc.yml").write_text(contents)
+    with pytest.raises(BuildError, match=r"_toc\.yml: "):
+        read_contents(tmp_path)
 
 
 def test_a_warning_of_sphinx_fails_the_build_and_tells_the_place(tiny: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from moe.checks import as_floating, as_samples, check_experts, check_positive, warn_unless_gaussian
+from moe.exceptions import NonGaussianInputWarning
 from moe.likelihood.diagnostics import calibration_p_value, doubts, probability_transform
 from moe.model.mixture import random_moe
 from moe.randomness import stream
@@ -89,7 +90,7 @@ def test_each_departure_from_centred_gaussians_draws_the_warning(
     change: Callable[[Tensor], Tensor],
 ) -> None:
     x = torch.randn(20_000, 3, generator=stream("inputs", 0), dtype=torch.float64)
-    with pytest.warns(UserWarning, match="x: expected inputs close to Gaussian"):
+    with pytest.warns(NonGaussianInputWarning, match="x: expected inputs close to Gaussian"):
         warn_unless_gaussian(change(x))
 
 

@@ -11,6 +11,7 @@ from helpers import samples
 from torch import Tensor
 
 import moe
+from moe.exceptions import NonGaussianInputWarning
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
@@ -48,7 +49,7 @@ def drawn(name: str, n: int, options: dict[str, Any]) -> tuple[MoE, Tensor, Tens
 
 def fitted(x: Tensor, y: Tensor, name: str, options: dict[str, Any]) -> Recovery:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="x: expected inputs close to Gaussian")
+        warnings.simplefilter("ignore", NonGaussianInputWarning)
         return moe.recover(x, y, 3, name, **options)
 
 
@@ -147,7 +148,7 @@ def test_columns_that_depend_on_others_are_left_out() -> None:
 
 def fitted_with(x: Tensor, y: Tensor) -> Recovery:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="x: expected inputs close to Gaussian")
+        warnings.simplefilter("ignore", NonGaussianInputWarning)
         return moe.recover(x, y, 2)
 
 

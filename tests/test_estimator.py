@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import moe
+from moe.exceptions import DoubtfulFitWarning
 from moe.metrics import regressor_error_of
 
 TRUTH = moe.random_moe(2, 5, generator=moe.stream("truth", 0))
@@ -36,7 +37,7 @@ def test_clone_copies_the_parameters_and_not_the_fit() -> None:
 def test_pipeline_and_grid_search_choose_the_number_of_experts() -> None:
     pipeline = make_pipeline(StandardScaler(), moe.MoERegressor())
     search = GridSearchCV(pipeline, {"moeregressor__n_experts": [1, 2]}, cv=3)
-    with pytest.warns(UserWarning, match="not calibrated"):  # one expert for data of two
+    with pytest.warns(DoubtfulFitWarning, match="not calibrated"):  # one expert for data of two
         search.fit(X, Y)
     assert search.best_params_ == {"moeregressor__n_experts": 2}
     assert search.best_score_ == pytest.approx(search.score(X, Y), abs=0.05)

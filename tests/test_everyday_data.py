@@ -12,6 +12,7 @@ import torch
 from helpers import samples
 
 import moe
+from moe.exceptions import DoubtfulFitWarning, NonGaussianInputWarning
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.metrics import regressor_error, regressor_error_of
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
@@ -27,8 +28,8 @@ WIDE[:, ::2] = X.numpy()
 
 def quietly(*arguments: Any, **options: Any) -> Recovery:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="recover: converged is False")
-        warnings.filterwarnings("ignore", message="x: expected inputs close to Gaussian")
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
+        warnings.simplefilter("ignore", NonGaussianInputWarning)
         return moe.recover(*arguments, **options)
 
 

@@ -12,6 +12,7 @@ import torch
 from helpers import assert_shows, normal, rotation
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common import scaling
 from moe.experiments.common.error_law import (
     ErrorLaw,
@@ -27,13 +28,14 @@ from moe.experiments.sample_complexity import figures as pictures
 from moe.experiments.sample_complexity import onset
 from moe.experiments.sample_complexity.errors import METHODS, Spec
 from moe.experiments.sample_complexity.first_order import scaled_down_angles
-from moe.experiments.sample_complexity.low_rank import low_rank_moment
 from moe.likelihood.efficiency import cramer_rao
 from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
-from moe.moments.estimate import Method, score_moment, whiten
+from moe.moments.estimate import Method, score_moment
 from moe.moments.hermite import feature_count
+from moe.moments.low_rank import low_rank_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import global_stream, stream
 from moe.recovery import recover
 from moe.solvers.quartic import minimise_quartic
@@ -306,7 +308,7 @@ def test_bisection_finds_what_trying_all_sizes_finds() -> None:
         x, y = truth.sample(SMALL.sizes[-1], stream("data", seed))
         for n in SMALL.sizes:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
+                warnings.simplefilter("ignore", DoubtfulFitWarning)
                 error = regressor_error(recover(x[:n], y[:n], 2, seed=seed).model, truth)
             assert (error < onset.GOAL) == (n >= found)
     assert SMALL.sizes == (19, 24, 32, 48)

@@ -120,7 +120,7 @@ STAIRS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:nonlinearity")
+@pytest.mark.filterwarnings("ignore::moe.exceptions.SignsLostWarning")
 @pytest.mark.parametrize("order", [2, 3, 4])
 @pytest.mark.parametrize("name", [*STAIRS, *NONLINEARITIES])
 def test_a_transform_is_found_exactly_where_dimensions_allow_it(name: str, order: int) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
-    ["randomness", "checks"],
+    ["randomness", "exceptions"],
+    ["checks"],
     ["model"],
     ["moments", "metrics"],
     ["losses", "likelihood"],

@@ -14,6 +14,7 @@ from scipy.stats import beta, binomtest
 from torch import Tensor
 
 import moe
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.baselines import annealing, contest, effort, gridlock, wrong_ends
 from moe.experiments.baselines import gradient as gradient_baselines
 from moe.experiments.baselines import spectral as em_and_spectral
@@ -59,7 +60,7 @@ def drawn_by_recover(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> tuple
     for module in (restarts, recombination):
         monkeypatch.setattr(module, "random_rows", watched(recombination.random_rows))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="recover: converged is False")
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
         METHODS["recover"](problem)
     monkeypatch.undo()
     coordinates = coordinates_of(problem.x, problem.y, problem.nonlinearity, problem.sigma)
@@ -130,7 +131,7 @@ def test_no_number_of_an_experiment_is_drawn_for_two_purposes(
     """Truth, data, starts and solver: what one of them draws, none of the others does."""
     ledger = Ledger(monkeypatch)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
         EXPERIMENTS[name]()
     assert len(ledger.drawn) >= 2, ledger.drawn.keys()
     assert "truth" in ledger.drawn or name in FIXED_TRUTH
@@ -195,7 +196,7 @@ def test_success_does_not_depend_on_whether_solver_and_data_share_a_seed() -> No
         problem = draw(Setting(4, 4, 64), run)
         for which, seed in enumerate((run, child_seed(run, "another"))):
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="recover: converged is False")
+                warnings.simplefilter("ignore", DoubtfulFitWarning)
                 fit = moe.recover(problem.x, problem.y, 4, seed=seed, gated=False, restarts=1)
             error = regressor_error_of(fit.model.regressors, problem.truth.regressors)
             won[run, which] = error < 0.05

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moe.exceptions import OutsideTheoryWarning
 from moe.metrics import absolute_cosines, align, gating_error, match, regressor_error
 from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
@@ -107,7 +109,7 @@ def test_a_truth_whose_experts_are_not_independent_is_named(error: Callable[...,
     with pytest.raises(ValueError, match=r"truth: expected experts that differ.* 0 and 2"):
         error(estimate, twins)
     plane = MoE(torch.stack([a, b, a + b]), estimate.gating, 0.1)
-    with pytest.warns(UserWarning, match=r"truth: expected k = 3 linearly independent.* rank 2"):
+    with pytest.warns(OutsideTheoryWarning, match=r"truth: expected k = 3 linearly .* rank 2"):
         error(estimate, plane)
 
 
@@ -134,3 +136,22 @@ def test_gate_error_of_two_experts_is_that_of_the_one_free_row() -> None:
     gating[0] += torch.randn(5, generator=stream("noise", 0), dtype=torch.float64)
     expected = float((gating - truth.gating).norm() / truth.gating.norm())
     assert gating_error(MoE(truth.regressors, gating, 0.1), truth) == pytest.approx(expected)
+
+
+def test_the_error_of_arrays_is_that_of_models() -> None:
+    estimate, truth = (random_moe(3, 5, generator=stream("truth", seed)) for seed in (1, 2))
+    error = regressor_error(estimate, truth)
+    casts: list[Callable[[MoE], Any]] = [
+        lambda m: m.regressors,
+        lambda m: m.regressors.numpy(),
+        lambda m: m.regressors.tolist(),
+    ]
+    for cast in casts:
+        assert regressor_error(cast(estimate), cast(truth)) == error
+        assert regressor_error(cast(estimate), truth) == regressor_error(estimate, cast(truth))
+    with pytest.raises(ValueError, match=r"estimate: expected the truth's shape \(3, 5\)"):
+        regressor_error(truth.regressors[:2], truth)
+    with pytest.raises(ValueError, match=r"truth: expected shape \(k, d\), got \(5,\)"):
+        regressor_error(truth.regressors, truth.regressors[0])
+    with pytest.raises(TypeError, match="estimate: expected an array"):
+        regressor_error("rows", truth)

@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.model.nonlinearity import as_nonlinearity
 from moe.moments import estimate as moments
 from moe.moments import least_squares
-from moe.moments.estimate import Moments, ScoreMoment, score_moment, whiten
+from moe.moments.estimate import Moments, ScoreMoment, score_moment
 from moe.moments.hermite import hermite_features, index_table, root_factorials, score_tensor
 from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 
 DEGREES = (2, 3, 4)
@@ -249,7 +251,7 @@ def test_conjugate_gradients_that_stop_early_say_so(monkeypatch: pytest.MonkeyPa
     x, y, _, _ = mixture(500, 4)
     monkeypatch.setattr(moments, "DIRECT_FEATURES", 0)
     monkeypatch.setattr(least_squares, "_MAX_ITERATIONS", 2)
-    with pytest.warns(UserWarning, match="stopped before they converged"):
+    with pytest.warns(DoubtfulFitWarning, match="stopped before they converged"):
         result = score_moment(x, y, transform(4), "least_squares")
     assert not result.converged
 

@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 import moe
+from moe.exceptions import (
+    DoubtfulFitWarning,
+    NonGaussianInputWarning,
+    NoTransformError,
+    OutsideTheoryWarning,
+    SignsLostWarning,
+)
 from moe.likelihood.diagnostics import calibration_p_value, doubts, probability_transform
 from moe.metrics import gating_error, match, regressor_error, regressor_error_of
 from moe.model.mixture import MoE, random_moe
@@ -38,8 +45,8 @@ def outputs(truth: MoE, x: Tensor) -> Tensor:
 def quietly(*arguments: Any, **options: Any) -> Recovery:
     """``recover`` where doubts and odd inputs are expected."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="recover: converged is False")
-        warnings.filterwarnings("ignore", message="x: expected inputs close to Gaussian")
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
+        warnings.simplefilter("ignore", NonGaussianInputWarning)
         return moe.recover(*arguments, **options)
 
 
@@ -153,9 +160,9 @@ def test_l4_default_weights_are_inside_the_benign_region() -> None:
 
 def test_weights_outside_the_benign_region_draw_a_warning() -> None:
     _, x, y = samples(n=20_000)
-    with pytest.warns(UserWarning, match="mu must be below 1, got 1.5"):
+    with pytest.warns(OutsideTheoryWarning, match="mu must be below 1, got 1.5"):
         moe.recover(x, y, 3, mu=1.5)
-    with pytest.warns(UserWarning, match="lambda must exceed mu / p_min"):
+    with pytest.warns(OutsideTheoryWarning, match="lambda must exceed mu / p_min"):
         moe.recover(x, y, 3, mu=0.5, lam=0.6)
 
 
@@ -170,7 +177,7 @@ def no_l4(*arguments: object, **options: object) -> None:
 
 
 def no_spectral(*arguments: object, **options: object) -> None:
-    raise ValueError("no transform")
+    raise NoTransformError("no transform")
 
 
 def test_third_moments_step_in_where_l4_has_no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +264,7 @@ def test_an_answer_that_one_population_alone_reached_is_not_trusted() -> None:
     for seed in range(6):
         truth, x, y = samples(8, 8, 192, seed, sigma=0.05, gate_norm=0.0)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="recover: converged is False")
+            warnings.simplefilter("ignore", DoubtfulFitWarning)
             fit = moe.recover(x, y, 8, gated=False)
         if regressor_error(fit.model, truth) > 0.05:
             wrong += 1
@@ -286,14 +293,14 @@ def test_doubts_name_collapsed_and_duplicate_experts() -> None:
 
 def test_non_convergence_is_reported_not_raised() -> None:
     _, x, y = samples(n=2000)
-    with pytest.warns(UserWarning, match="joint EM had not converged after 1 iterations"):
+    with pytest.warns(DoubtfulFitWarning, match="joint EM had not converged after 1 iterations"):
         fit = moe.recover(x, y, 3, iterations=1)
     assert not fit.converged and "1 iterations" in fit.reason
 
 
 def test_even_nonlinearity_warns_that_signs_are_lost_and_recovers_the_directions() -> None:
     truth, x, y = samples(k=2, d=4, n=30_000, nonlinearity=torch.square, sigma=0.1)
-    with pytest.warns(UserWarning, match="signs of the regressors cannot be recovered"):
+    with pytest.warns(SignsLostWarning, match="signs of the regressors cannot be recovered"):
         fit = moe.recover(x, y, 2, torch.square)
     assert regressor_error(fit.model, truth) < 1e-3
 
@@ -344,7 +351,7 @@ def test_bad_input_is_refused_by_name(case: str) -> None:
 def test_inputs_far_from_gaussian_draw_a_warning_with_the_measurements() -> None:
     truth, x, y = samples(k=2, d=4, n=3000)
     with pytest.warns(
-        UserWarning, match=r"max \|mean\| = [23]\.\d\d standard deviations.*kurtosis"
+        NonGaussianInputWarning, match=r"max \|mean\| = [23]\.\d\d standard deviations.*kurtosis"
     ):
         moe.recover(x + 3.0, outputs(truth, x + 3.0), 2)
     with warnings.catch_warnings():
@@ -356,6 +363,6 @@ def test_discrete_inputs_do_not_break_the_moments() -> None:
     truth = random_moe(2, 4, generator=stream("truth", 3))
     x = torch.randint(0, 2, (3000, 4), generator=stream("inputs", 3), dtype=torch.float64) * 2 - 1
     y = outputs(truth, x)
-    with pytest.warns(UserWarning, match="expected inputs close to Gaussian"):
+    with pytest.warns(NonGaussianInputWarning, match="expected inputs close to Gaussian"):
         fit = moe.recover(x, y, 2)
     assert regressor_error(fit.model, truth) < 1e-2

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import subprocess
+import sys
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from builder.stage import MATHJAX
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -33,3 +38,36 @@ def test_everything_that_the_project_asks_for_is_locked() -> None:
     for requirement in (Requirement(text) for group in asked for text in group):
         if requirement.name != PROJECT["name"]:
             assert pins[canonicalize_name(requirement.name)].version in requirement.specifier
+
+
+def test_the_library_needs_neither_matplotlib_nor_tqdm() -> None:
+    """Nor anything else that only the book needs; and `import moe` alone loads no torch."""
+    asked = {Requirement(text).name for text in PROJECT["dependencies"]}
+    assert asked == {"joblib", "numpy", "scikit-learn", "scipy", "torch"}
+    program = """
+import sys
+blocked = ("matplotlib", "tqdm", "dask", "IPython", "papermill", "yaml", "filelock")
+sys.modules.update(dict.fromkeys(blocked))
+import moe
+assert "torch" not in sys.modules, "public names load on first use"
+from moe import MoERegressor, random_moe, recover
+truth = random_moe(2, 3, generator=moe.stream("truth", 0), sigma=0.1)
+x, y = truth.sample(2_000, generator=moe.stream("samples", 0))
+assert moe.regressor_error(recover(x, y, 2, sigma=0.1).model, truth) < 0.1
+MoERegressor(n_experts=2).fit(x.numpy(), y.numpy()).predict(x.numpy())
+for name in moe.__all__:
+    getattr(moe, name)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_mathjax_is_the_file_that_was_looked_at() -> None:
+    """MathJax 3.2.2 comes in a package of other people's, whose next release may hold another."""
+    found = files("mathjax").joinpath(MATHJAX).read_bytes()
+    assert b'version="3.2.2"' in found or b'"3.2.2"' in found
+    assert hashlib.sha256(found).hexdigest() == (
+        "214c3da890b16db3d1319684cc04f3fd4e72ea59d5eb3863f256146015fb1783"
+    )

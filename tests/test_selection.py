@@ -5,6 +5,7 @@ import torch
 from helpers import samples
 
 import moe
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.recovery import how_many
 from moe.experiments.recovery.figures_how_many import evidence
 from moe.randomness import stream
@@ -80,7 +81,7 @@ def test_an_eigenvalue_too_many_is_corrected_downwards() -> None:
 
 def test_the_largest_k_is_a_bound_and_bad_arguments_speak() -> None:
     _, x, y = samples(4, 5, 2000)
-    with pytest.warns(UserWarning, match="choose_k: fits of 2 experts do not describe the data"):
+    with pytest.warns(DoubtfulFitWarning, match="choose_k: fits of 2 experts do not describe"):
         choice = moe.choose_k(x, y, max_experts=2, folds=2)
     assert choice.k == 2 and len(choice.doubts) == 2 and "still rises at k = 2" in choice.doubts[1]
     with pytest.raises(ValueError, match="max_experts: expected at least 1, got 0"):

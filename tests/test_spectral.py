@@ -9,8 +9,9 @@ from helpers import normal, rotation
 from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.metrics import match, regressor_error_of
 from moe.model.mixture import MoE
-from moe.moments.estimate import score_moment, whiten
+from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 from moe.solvers.tensor_power import spectral_regressors, tensor_power
 

@@ -19,11 +19,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.metrics import regressor_error_of
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import NONLINEARITIES
 from moe.moments.estimate import DIRECT_FEATURES, Method, Moments, score_moment
-from moe.moments.passes import _merged, open_source
+from moe.moments.passes import _apply_alone, _merged, open_source
 from moe.moments.transforms import OutputTransform, output_transform
 from moe.randomness import stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
@@ -192,6 +193,19 @@ def test_a_dask_cluster_gives_the_same_numbers() -> None:
     torch.testing.assert_close(found.second.tensor, expected.second.tensor, rtol=0, atol=1e-12)
 
 
+def test_a_worker_has_one_thread_and_the_process_its_own_number_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = _apply_alone(lambda x, y: torch.get_num_threads(), 0, samples(30, 4))
+        assert (seen, torch.get_num_threads()) == (1, 2)
+        with pytest.raises(TypeError, match="chunk 0"):
+            _apply_alone(None, 0, "no chunk")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_merging_leaves_the_parts_as_they_are() -> None:
     """A cluster that loses a merged part merges the same parts again."""
     gather = _Gather(transform(2), "average")
@@ -301,7 +315,7 @@ def test_bad_settings_speak() -> None:
 
 def test_conjugate_gradients_that_stop_early_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moe.moments.least_squares._MAX_ITERATIONS", 1)
-    with pytest.warns(UserWarning, match="stopped before they converged"):
+    with pytest.warns(DoubtfulFitWarning, match="stopped before they converged"):
         moments, _ = stream_l4_moments([samples(3000, 14)], 2)
     assert not moments.second.converged
     with warnings.catch_warnings():

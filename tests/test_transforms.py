@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import herme2poly, hermegauss
 from torch import Tensor
 
+from moe.exceptions import SignsLostWarning
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.hermite import hermite_features, multi_indices, root_factorials, score_tensor
 from moe.moments.transforms import OutputTransform, learnability, output_transform
@@ -232,10 +233,10 @@ def test_the_bare_quartic_breaks_the_identity() -> None:
 
 
 def test_an_even_nonlinearity_is_accepted_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="signs of the regressors cannot be recovered"):
+    with pytest.warns(SignsLostWarning, match="signs of the regressors cannot be recovered"):
         quartic = output_transform(torch.square, 0.1, 4)
     assert quartic.normaliser == pytest.approx(1711.7065, abs=1e-3)
-    with pytest.warns(UserWarning, match="is even"):
+    with pytest.warns(SignsLostWarning, match="is even"):
         assert output_transform(torch.square, 0.1, 2).normaliser == pytest.approx(12.0)
     z, weights = gaussian(30)
     xi, xi_weights = gaussian(5)
@@ -265,7 +266,7 @@ def test_without_a_transform_the_failing_condition_is_named(
     function: Callable[[Tensor], Tensor], degree: int, message: str
 ) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", SignsLostWarning)
         with pytest.raises(ValueError, match=message):
             output_transform(function, 0.1, degree)
 

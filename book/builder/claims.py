@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from builder.contents import Chapter
-from moe.experiments.common.claims import MIME, SOURCES, UNTRIED, VERDICTS
+from moe.experiments.common.claims import MIME, SOURCES, UNTRIED, VERDICTS, sentence
 
 Record = dict[str, Any]
 UNSEEN = "not executed yet"
@@ -58,13 +58,8 @@ def insert_boxes(notebook: NotebookNode) -> None:
 
 def box(record: Record) -> list[str]:
     """A claim as a paragraph with a label."""
-    return [f"(claim-{record['identity']})=", f"**Claim.** {sentence(record)}", ""]
-
-
-def sentence(record: Record) -> str:
-    return (
-        f"{record['statement']} ({mark(record)}). **{verdict(record).capitalize()}**{came(record)}."
-    )
+    text = sentence(record["statement"], mark(record), verdict(record), came(record))
+    return [f"(claim-{record['identity']})=", f"**Claim.** {text}", ""]
 
 
 def verdict(record: Record) -> str:
@@ -80,8 +75,7 @@ def _shown(source: str) -> str:
 
 
 def came(record: Record) -> str:
-    found = "; ".join(filter(None, [record["value"], record["finding"]]))
-    return f": {found}" if found else ""
+    return "; ".join(filter(None, [record["value"], record["finding"]]))
 
 
 def ledger(chapters: Sequence[Chapter], claims: Mapping[str, list[Record]]) -> list[Record]:
@@ -152,7 +146,7 @@ def _tables(rows: Sequence[Record], titles: Mapping[str, str]) -> Iterator[str]:
             if verdict(row) == UNSEEN:
                 yield _row(f"`{row['identity']}`", "", UNSEEN, "")
                 continue
-            outcome = f"**{verdict(row).capitalize()}**{came(row)}"
+            outcome = f"**{verdict(row).capitalize()}**" + (came(row) and f": {came(row)}")
             link = f"{{ref}}`cell <claim-{row['identity']}>`"
             yield _row(row["statement"], mark(row), outcome, link)
         yield ""

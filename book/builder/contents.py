@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jupytext
 import yaml
 from nbformat import NotebookNode
+from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
 from builder.errors import BuildError
 
@@ -86,22 +85,15 @@ def read_contents(root: Path) -> list[Chapter]:
     toc = root / "_toc.yml"
     if not toc.is_file():
         raise BuildError(f"{toc}: there is no table of contents")
-    documents = list(_documents(yaml.safe_load(toc.read_text(encoding="utf-8"))))
+    try:
+        documents = parse_toc_yaml(toc)
+    except (MalformedError, yaml.YAMLError) as error:
+        raise BuildError(f"{toc}: {error}") from error
     chapters = [Chapter(root, document.removesuffix(".md")) for document in documents]
     missing = [f"{c.document}.md" for c in chapters if not c.source.is_file()]
     if missing:
         raise BuildError(f"_toc.yml names {', '.join(missing)}: no such file")
     return chapters
-
-
-def _documents(entry: Any) -> Iterator[str]:
-    if isinstance(entry, dict):
-        yield from (str(entry[key]) for key in ("root", "file") if key in entry)
-        for key in ("parts", "chapters", "sections", "subtrees", "entries"):
-            yield from _documents(entry.get(key))
-    elif isinstance(entry, list):
-        for item in entry:
-            yield from _documents(item)
 
 
 def find_chapter(chapters: list[Chapter], name: str) -> Chapter:

@@ -61,10 +61,11 @@ Outcome = float | Failure
 def run_all(
     jobs: list[Job], workers: int | None, done: Callable[[Job, Outcome], None]
 ) -> list[Failure]:
-    """Run every job, up to the number of cores at once; `done` hears of each as it ends.
+    """Run every job in the order given, up to the number of cores at once; `done` hears of each as
+    it ends.
 
-    The last chapters take longest, so they start first; and in the full profile each may use twice
-    its share of the cores, since the one that ends last would leave most of them idle.
+    In the full profile each may use twice its share of the cores, since the one that ends last
+    would leave most of them idle.
     """
     if not jobs:
         return []
@@ -72,7 +73,7 @@ def run_all(
     workers = min(workers or cores, len(jobs))
     failures = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run, job, _cores(job, cores, workers)): job for job in jobs[::-1]}
+        futures = {pool.submit(run, job, _cores(job, cores, workers)): job for job in jobs}
         waiting = set(futures)
         with Progress(
             [(job.target, len(job.chapter.notebook().cells)) for job in jobs]

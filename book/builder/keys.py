@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from builder import execute
 from builder.contents import Chapter
-from builder.dependencies import closure, find_modules
-from moe.experiments.engine.code import source_digest
+from moe.experiments.engine.code import dependencies, source_digest
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib"),
@@ -43,8 +43,7 @@ def ingredients(chapter: Chapter, parameters: Mapping[str, Any]) -> dict[str, st
     """
     root, folder = chapter.root, chapter.source.parent
     code = _python(chapter.code_cells())
-    modules = find_modules(root, folder)
-    files = {modules[name] for name in closure(code, modules)}
+    files = _modules(code, root, folder)
     texts = [code, *(f.read_text(encoding="utf-8") for f in files)]
     files |= set(_data_files(texts, root, folder)) - {chapter.source}
     found = {str(f.relative_to(root)): _digest(f) for f in files}
@@ -78,6 +77,16 @@ def _python(cells: list[str]) -> str:
     return "\n".join(transform(source) for source in cells)
 
 
+def _modules(code: str, root: Path, folder: Path) -> set[Path]:
+    """Of the package `moe` and beside the chapter; none where the code does not parse, since then
+    the chapter fails."""
+    roots = {path.stem: folder for path in folder.glob("*.py")}
+    try:
+        return set(dependencies(code, {**roots, "moe": root}).values())
+    except SyntaxError:
+        return set()
+
+
 def _data_files(texts: list[str], root: Path, folder: Path) -> Iterator[Path]:
     """Files of the repository that a string in the code names, or that lie in a folder it names.
 
@@ -97,12 +106,15 @@ def _data_files(texts: list[str], root: Path, folder: Path) -> Iterator[Path]:
                 yield from (p for p in path.rglob("*") if p.is_file())
 
 
-def _strings(code: str) -> Iterator[str]:
+@lru_cache(1024)
+def _strings(code: str) -> frozenset[str]:
     try:
         tree = ast.parse(code)
     except SyntaxError:
-        return
-    for node in ast.walk(tree):
-        text = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(text, str) and 0 < len(text) < 200 and text.isprintable():
-            yield text
+        return frozenset()
+    found = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return frozenset(
+        text
+        for text in found
+        if isinstance(text, str) and 0 < len(text) < 200 and text.isprintable()
+    )

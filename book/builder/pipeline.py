@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _build(
     root: Path, chapters: list[Chapter], profile: str, workers: int | None, report: Report
 ) -> Book:
     jobs: list[Job] = []
-    last_seconds: dict[str, float] = {}
+    last_seconds: dict[Path, float] = {}
     unchanged: list[Job] = []
     for chapter in (c for c in chapters if c.is_notebook):
         job = _job(chapter, profile, profile, {})
@@ -70,11 +71,13 @@ def _build(
             unchanged.append(job)
             continue
         jobs.append(job)
-        last_seconds[chapter.name] = before.get("seconds", 0.0)
+        last_seconds[job.target] = before.get("seconds", inf)
         if before:
             report(f"{chapter.name}: changed {', '.join(changed)}")
     if unchanged:
         report(f"unchanged: {', '.join(job.chapter.name for job in unchanged)}")
+    jobs.reverse()  # of those that were never executed the last take longest
+    jobs.sort(key=lambda job: last_seconds[job.target], reverse=True)
     _execute(jobs, workers, report)
     executed = {j.chapter.name: j.target for j in (*jobs, *unchanged)}
     index = _publish(root, chapters, executed, profile, QUICK if profile == "quick" else "", report)

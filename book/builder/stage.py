@@ -13,6 +13,7 @@ import nbformat
 import yaml
 
 from builder import claims as ledger
+from builder import sources
 from builder.contents import Chapter, injected
 from builder.errors import BuildError
 from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
@@ -29,7 +30,7 @@ def stage(
     A notebook chapter without an entry in `executed` is staged without outputs and says so. Raises
     BuildError where the ledger of claims is not in order.
     """
-    made, claimed = {}, {}
+    made, claimed, linked = {}, {}, dict[str, str]()
     for chapter in chapters:
         place = folder / chapter.document
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +45,7 @@ def stage(
         else:
             notebook = chapter.notebook()
         _finish(notebook, chapter)
+        linked |= sources.insert_links(notebook, chapter)
         nbformat.write(notebook, place.with_suffix(".ipynb"))
     rows = ledger.ledger(chapters, claimed)
     if complaints := ledger.problems(rows):
@@ -61,6 +63,10 @@ def stage(
         (folder / top / "_generated").mkdir()
         for name, text in generated.items():
             (folder / top / "_generated" / name).write_text(text, encoding="utf-8")
+        for name, text in linked.items():
+            place = folder / top / "_static" / name
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text, encoding="utf-8")
     shutil.copy(root / "_toc.yml", folder / "_toc.yml")
     quoted = {"claims": ledger.substitutions(rows)}
     _write_config(root / "_config.yml", folder / "_config.yml", banner, quoted)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.exceptions import DependentFeaturesError
 from moe.moments.hermite import (
     feature_count,
     hermite_from_powers,
@@ -33,7 +34,7 @@ def solve_normal_equations(
     gram (F, F) and target (F,) are sums over `count` samples of `hermite_features` products in
     k dimensions, computed in `dtype`. Returns (k, ..., k).
 
-    Raises ValueError with fewer samples than features, or where the features are dependent.
+    Raises DependentFeaturesError with fewer samples than features, or where these are dependent.
     """
     features = len(target)
     check_enough(count, features)
@@ -41,7 +42,7 @@ def solve_normal_equations(
     pivots = factor.diagonal()
     rounding = 10 * math.sqrt(torch.finfo(dtype or gram.dtype).eps)
     if failed or not bool(pivots.min() > rounding * pivots.max()):
-        raise ValueError(
+        raise DependentFeaturesError(
             f"x: the {features} Hermite features of {count} samples are linearly dependent, so "
             "least squares has no unique solution; use method 'average'"
         )
@@ -106,7 +107,7 @@ def fit_matrix_free(
     variance that the fit leaves; iterations stop at a residual of ``tolerance`` times that, which
     leaves an error of the same size, and in any case near the rounding of ``dtype``.
 
-    Raises ValueError with fewer samples than features.
+    Raises DependentFeaturesError with fewer samples than features.
     """
     sizes = [k**j for j in range(degree + 1)]
     roots = [math.sqrt(math.factorial(j)) for j in range(degree + 1)]
@@ -162,9 +163,9 @@ def chunks(
 
 
 def check_enough(count: int, features: int) -> None:
-    """Raises ValueError when `count` samples cannot determine `features` coefficients."""
+    """Raises DependentFeaturesError when `count` samples do not determine `features` numbers."""
     if count < features:
-        raise ValueError(
+        raise DependentFeaturesError(
             f"method: 'least_squares' fits {features} features and needs at least as many samples, "
             f"got {count}; use 'average' or more samples"
         )

@@ -134,8 +134,12 @@ def _apply(function: Callable[[Tensor, Tensor], R], number: int, chunk: Any) -> 
 
 
 def _apply_alone(*job: Any) -> Any:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return _apply(*job)
+    try:
+        return _apply(*job)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _merged(parts: Iterable[R | None]) -> R | None:

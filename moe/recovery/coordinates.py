@@ -29,15 +29,22 @@ class Coordinates:
     """x_c = x basis, y_c = y / scale: sum_n x_c x_c' = n I, and y_c as large as unit experts make
     it.
 
-    basis (d, r), r the rank of the samples' second moment; scale 1 unless g is homogeneous.
+    basis (d, r), r the rank of the samples' second moment; back (r, d): the samples are x_c back;
+    scale 1 unless g is homogeneous.
     """
 
     basis: Tensor
+    back: Tensor
     scale: float
 
     def of(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, d), y (n,) in these coordinates: (n, r), (n,)."""
         return x @ self.basis, y / self.scale
+
+    def inside(self, regressors: Tensor, gating: Tensor) -> tuple[Tensor, Tensor]:
+        """Regressors and gates (..., d) for the samples as they came, in these coordinates: the
+        same outputs and gates at every sample, (..., r) each."""
+        return regressors @ self.back.T / self.scale, gating @ self.back.T
 
     def regressors(self, rows: Tensor) -> Tensor:
         """Rows (..., r) as regressors of the samples as they came, (..., d)."""
@@ -92,7 +99,9 @@ def coordinates_of(
     turn = torch.linalg.eigh(weighted)[1].flip(1)
     pull = (output @ inputs) @ turn
     turn = turn * torch.where(pull < 0, -1.0, 1.0).to(turn)
-    return Coordinates((white @ turn) / spread[:, None], _output_scale(y, nonlinearity, sigma))
+    back = turn.T @ (axes[kept] * (sizes[kept] / len(x) ** 0.5)[:, None]) * spread
+    basis = (white @ turn) / spread[:, None]
+    return Coordinates(basis, back, _output_scale(y, nonlinearity, sigma))
 
 
 def _output_scale(y: Tensor, g: Nonlinearity, sigma: float | None) -> float:

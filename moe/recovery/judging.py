@@ -20,6 +20,7 @@ LOOSE, TIGHT = 1.0, 1e-6
 AHEAD = 1.0
 _SUSPICIOUS = 1e-3
 _MOMENTS = (Origin.FOURTH_MOMENTS, Origin.THIRD_MOMENTS)
+_LINEAGE = {**dict.fromkeys(_MOMENTS, "moments"), Origin.GIVEN: "given"}
 
 
 def model_of(run: EMResult, problem: Problem) -> MoE:
@@ -32,7 +33,7 @@ class End:
     """Where EM ended from one start: the run (one start), proportions (k,) in its order.
 
     lineage: ends of one lineage are no evidence for each other (both moment starts rest on M; the
-    ends of a search are bred apart).
+    ends of a search are bred apart; given starts may come from one guess).
     """
 
     problem: Problem
@@ -92,7 +93,7 @@ def follow(
     ends = []
     for s, regressors in enumerate(joint.regressors):
         order = match(starts.regressors[s], regressors)
-        lineage = "moments" if starts.origin in _MOMENTS else f"{starts.origin} {s}"
+        lineage = _LINEAGE.get(starts.origin, f"{starts.origin} {s}")
         ends.append(End(problem, starts.origin, lineage, joint[[s]], starts.proportions[order]))
     return gates, ends
 
@@ -144,10 +145,13 @@ class Field:
 
     @property
     def supporters(self) -> int:
-        """Lineages with an end that agrees with the leader, its own included."""
+        """Lineages with an end that agrees with the leader, its own included. A given start is no
+        evidence for another: it may be an earlier answer to the same samples."""
         leader = self.leader
-        agreeing = (end for end in self.ends if agree(leader.regressors, end.regressors))
-        return len({end.lineage for end in agreeing})
+        agreeing = [end for end in self.ends if agree(leader.regressors, end.regressors)]
+        return len(
+            {end.lineage for end in agreeing if Origin.GIVEN not in {end.origin} - {leader.origin}}
+        )
 
     @property
     def leader(self) -> End:

@@ -21,12 +21,14 @@ class Origin(StrEnum):
     THIRD_MOMENTS = "T3"
     SEARCH = "annealed"
     GATES = "annealed with gates"
+    GIVEN = "given"
 
 
 _WON = {
     Origin.THIRD_MOMENTS: "the start from third moments won",
     Origin.SEARCH: "a random annealed start won",
     Origin.GATES: "a random start with gates won",
+    Origin.GIVEN: "the given start won",
 }
 
 
@@ -51,6 +53,14 @@ class Stage:
     iterations: int
     seconds: float
 
+    @property
+    def value(self) -> float:
+        """What it reached: the largest eigenvalue of M, the lowest L_4 of all starts, or the
+        log-likelihood in nats per sample."""
+        if self.name in ("L_log", "likelihood"):
+            return float(self.trace[-1])
+        return float(self.trace.min() if self.name == "L4" else self.trace.max())
+
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
@@ -61,11 +71,12 @@ class Recovery:
     order; log_likelihood: summed over samples, in nats; mu, lam: the weights L_4 was minimised
     with; passes: over samples, one for each start and iteration of EM, those of the search and of
     starts that lost included (where EM worked on a part of the samples, over that part); origin:
-    where the start that won came from; supporters: how many ways that have nothing in
-    common ended where it did, its own included; doubts: what speaks against the fit, in words, or
-    says that EM had not converged; refusals: which way gave no start, and why; noiseless: every
-    sample is fitted exactly (``moe.likelihood.diagnostics.noiseless``), and a sigma that was
-    learned is at its floor, 1e-7 of the outputs.
+    where the start that won came from; supporters: how many ways that have nothing in common
+    ended where it did, its own included (a given start supports
+    itself only); doubts: what speaks against the fit, in words, or says that EM had not converged;
+    refusals: which way gave no start, and why; noiseless: every sample is fitted exactly
+    (``moe.likelihood.diagnostics.noiseless``), and a sigma that was learned is at its floor, 1e-7
+    of the outputs.
 
     Pickles hold the standard errors, where there are any, instead of the samples.
     """

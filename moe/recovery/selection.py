@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,14 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from moe.checks import as_samples, check_at_least
+from moe.exceptions import DoubtfulFitWarning, warn
 from moe.likelihood.diagnostics import calibration_p_value
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
-from moe.moments.transforms import output_transform
+from moe.moments.transforms import solved_transform, warn_if_even
 from moe.randomness import as_seed, child_seed
-from moe.recovery import recover
+from moe.recovery.arguments import task_of
+from moe.recovery.plan import carried_out
+from moe.recovery.verdict import verdict
 from moe.solvers.l4 import noise_edge, noise_level, robust_moment
 
 _STANDARD_ERRORS = 2.0
@@ -85,8 +87,8 @@ def choose_k(
 
     Chosen is the smallest k that is not behind the best, among those whose fits are calibrated (all
     of them, if none is): a k too small may predict nearly as well, but covers two experts with one
-    compromise, which calibration sees. ``doubts`` says, and a warning with it, if the chosen k is
-    not calibrated or the largest one tried still gains.
+    compromise, which calibration sees. ``doubts`` says, and a ``DoubtfulFitWarning`` with it, if
+    the chosen k is not calibrated or the largest one tried still gains.
 
     The eigenvalues of M above the noise (``noise_edge``) are only reported: M has rank k in
     population, but experts that are nearly dependent hide there, and gates can add one.
@@ -102,7 +104,8 @@ def choose_k(
     check_at_least(folds, 2, "folds")
     seed = as_seed(seed)
     top = min(max_experts, x.shape[1])
-    transform = output_transform(g, noise_level(float(y.var()), g), 2)
+    transform = solved_transform(g, noise_level(float(y.var()), g), 2)
+    warn_if_even(g)
     eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor).flip(0)
     noise = noise_edge(x, y, transform)
     folding = KFold(folds, shuffle=True, random_state=child_seed(seed, "split") % 2**32)
@@ -118,7 +121,7 @@ def choose_k(
     k = _chosen(tried)
     against = _against(tried, k, top)
     if against:
-        warnings.warn(f"choose_k: {'; '.join(against)}", stacklevel=2)
+        warn(f"choose_k: {'; '.join(against)}", DoubtfulFitWarning)
     return Choice(
         k,
         eigenvalues,
@@ -176,11 +179,10 @@ def _try(
 ) -> _Tried:
     density, p_value = torch.empty_like(y), 1.0
     for fitted, left_out in split:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # too many experts: doubts are expected
-            fit = recover(
-                x[fitted], y[fitted], k, g, seed=seed, restarts=_RESTARTS, iterations=_ITERATIONS
-            )
+        task = task_of(
+            x[fitted], y[fitted], k, g, seed=seed, restarts=_RESTARTS, iterations=_ITERATIONS
+        )
+        fit = verdict(carried_out(task))
         density[left_out] = fit.model.log_density(x[left_out], y[left_out])
         if not fit.noiseless:
             p_value = min(p_value, calibration_p_value(fit.model, x[fitted], y[fitted]))

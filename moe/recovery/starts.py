@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from moe.exceptions import NoTransformError
 from moe.model.nonlinearity import Nonlinearity
 from moe.recovery.restarts import race, race_gates
 from moe.recovery.results import Origin, Stage
@@ -102,18 +103,26 @@ class Starts:
     passes: int = 0
 
 
-Way = Callable[[Problem, Problem, torch.Generator], Starts]
-"""(all samples, the part that EM searches on, randomness) -> starts; raises NoStartError."""
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What a caller of ``recover`` may turn: L_4's weights and number of starts, that of the
+    search, the iterations of joint EM, and starts of the caller's own."""
+
+    mu: float | None = None
+    lam: float | None = None
+    starts: int = 32
+    restarts: int = 300
+    iterations: int = 500
+    initial: Starts | None = None
+
+
+Way = Callable[[Problem, Problem, Options, torch.Generator], Starts]
+"""(all samples, the part that EM searches on, options, randomness) -> starts; raises
+NoStartError."""
 
 
 def fourth_moments(
-    full: Problem,
-    part: Problem,
-    generator: torch.Generator,
-    *,
-    mu: float | None = None,
-    lam: float | None = None,
-    starts: int = 32,
+    full: Problem, part: Problem, options: Options, generator: torch.Generator
 ) -> Starts:
     """The lowest minimum of L_4 (``solvers.l4``)."""
     watch = Stopwatch()
@@ -124,7 +133,9 @@ def fourth_moments(
     first = Stage("moments", None, None, moments.sigma, seen, 1, watch.lap())
     pull = full.y @ full.x / len(full.y)
     try:
-        fit = minimise_l4(moments, pull, generator, mu=mu, lam=lam, starts=starts)
+        fit = minimise_l4(
+            moments, pull, generator, mu=options.mu, lam=options.lam, starts=options.starts
+        )
     except NoMinimumError as error:
         raise NoStartError("L_4", error, (first,)) from error
     found = fit.solution
@@ -140,35 +151,42 @@ def fourth_moments(
     )
 
 
-def third_moments(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
-    """The tensor power method on third moments (``solvers.spectral``)."""
+def third_moments(
+    full: Problem, part: Problem, options: Options, generator: torch.Generator
+) -> Starts:
+    """The tensor power method on third moments (``solvers.tensor_power``)."""
     moments = full.moments
     if isinstance(moments, NoMinimumError):
         raise NoStartError("T_3", moments)
     try:
         rows, shares = spectral_start(full.x, full.y, moments, full.g, generator)
-    except ValueError as error:
+    except NoTransformError as error:
         raise NoStartError("T_3", error) from error
     zero = torch.zeros_like(rows)
     return Starts(Origin.THIRD_MOMENTS, rows[None], zero[None], full.y.std()[None], shares)
 
 
-def search(
-    full: Problem, part: Problem, generator: torch.Generator, *, starts: int = 300
-) -> Starts:
+def search(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
     """Random starts annealed expert by expert, recombined where they disagree (``restarts``)."""
     watch = Stopwatch()
     size = max(SUBSAMPLE, 40 * full.k * full.x.shape[1])
-    ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=starts)
+    ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=options.restarts)
     return _from_ends(Origin.SEARCH, "search", ends, len(part.y[:size]), watch)
 
 
-def gates_too(full: Problem, part: Problem, generator: torch.Generator) -> Starts:
+def gates_too(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
     """Random starts whose gates are random too (``restarts.race_gates``)."""
     watch = Stopwatch()
     size = max(_GATE_SAMPLES, 20 * full.weights)
     ends = race_gates(part.x[:size], part.y[:size], full.k, full.g, generator)
     return _from_ends(Origin.GATES, "gates", ends, len(part.y[:size]), watch)
+
+
+def given(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
+    """The caller's own starts."""
+    if options.initial is None:
+        raise NoStartError("initial", "there is none")
+    return options.initial
 
 
 def _from_ends(origin: Origin, name: str, ends: EMResult, n: int, watch: Stopwatch) -> Starts:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from moe.exceptions import (
+    DependentFeaturesError,
+    OutsideTheoryWarning,
+    TooFewEigenvaluesError,
+    warn,
+)
 from moe.model.nonlinearity import Nonlinearity
-from moe.moments.estimate import ScoreMoment, Whitening, score_moment, whiten
-from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.estimate import ScoreMoment, score_moment
+from moe.moments.quadrature import gauss_hermite
+from moe.moments.transforms import OutputTransform, solved_transform
+from moe.moments.whitening import Whitening, whiten
 from moe.solvers.quartic import QuarticSolution, check_weights, minimise_quartic, random_starts
 
 DEFAULT_MU = 0.8
@@ -58,16 +62,10 @@ def noise_level(variance: float, nonlinearity: Nonlinearity) -> float:
     Holds for unit regressors with gates orthogonal to them: every expert's output then has the
     same law. Good enough for the output transforms; the likelihood stage refines it.
     """
-    nodes, weights = _gauss_hermite()
+    nodes, weights = gauss_hermite(180)
     values = nonlinearity(torch.from_numpy(nodes)).numpy()
     signal = float(weights @ values**2 - (weights @ values) ** 2)
     return math.sqrt(max(variance - signal, 0.01 * variance))
-
-
-@lru_cache(maxsize=1)
-def _gauss_hermite() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
-    return nodes, weights / weights.sum()
 
 
 def l4_moments_of(
@@ -83,17 +81,19 @@ def l4_moments_of(
 
     Raises NoMinimumError where M has fewer than k positive eigenvalues, or where its k-th does not
     exceed ``resolution`` times the largest eigenvalue that noise alone would give the plain average
-    (``noise_edge``): the eigenspace is then not to be had from these samples.
+    (``noise_edge``): the eigenspace is then not to be had from these samples. NoTransformError
+    where the nonlinearity has no transform of degree 2 or 4.
     """
     level = noise_level(float(y.var()), nonlinearity) if sigma is None else sigma
-    quartic = output_transform(nonlinearity, level, 4)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="nonlinearity .* is even")
-        quadratic = output_transform(nonlinearity, level, 2)
+    quartic, quadratic = (solved_transform(nonlinearity, level, m) for m in (4, 2))
     second = robust_moment(x, y, quadratic)
+    if k > x.shape[1]:
+        raise NoMinimumError(f"k = {k} experts do not fit into the {x.shape[1]} axes of the inputs")
+    if not bool(torch.isfinite(second.tensor).all()):
+        raise NoMinimumError("the second moment is not finite")
     try:
         whitening = whiten(second.tensor, k)
-    except ValueError as error:
+    except TooFewEigenvaluesError as error:
         raise NoMinimumError(str(error)) from error
     edge, least = noise_edge(x, y, quadratic), float(whitening.eigenvalues[-1])
     if least <= resolution * edge:
@@ -121,7 +121,7 @@ def robust_moment(
     """Least squares where n allows; the plain average where the features of x are dependent."""
     try:
         return score_moment(x, y, transform, basis=basis)
-    except ValueError:
+    except DependentFeaturesError:
         return score_moment(x, y, transform, "average", basis=basis)
 
 
@@ -146,8 +146,11 @@ def minimise_l4(
     (derived). The minimiser's own norms give them too (``proportions_from_norms``), with about
     three times the error, since they rest on fourth moments.
 
+    Where the noise of the moments makes two rows of the lowest minimum share an expert, the next
+    lowest whose k rows are independent is taken.
+
     Warns where mu, lam given by the caller lie outside the benign region that the recovered
-    proportions imply. Raises NoMinimumError where no start converged.
+    proportions imply. Raises NoMinimumError where no start converged to such a minimum.
     """
     k = moments.tensor.shape[0]
     ceiling = float(torch.linalg.eigvalsh(moments.tensor.reshape(k * k, k * k))[-1])
@@ -159,26 +162,32 @@ def minimise_l4(
     if given or mu >= 1:
         broken = check_weights(mu, lam, min(1.0, 1.0 / ceiling))
         if broken:
-            warnings.warn(
+            warn(
                 "mu, lam: expected weights inside the benign region of L_4; "
                 + "; ".join(broken)
                 + f" (p_min = {1 / ceiling:.3g} estimated from the samples)",
-                stacklevel=3,
+                OutsideTheoryWarning,
             )
     points = random_starts(starts, k, generator, moments.tensor.dtype)
     solution = minimise_quartic(moments.tensor, mu, lam, points)
-    try:
-        best = solution.points[solution.best]
-    except ValueError as error:
-        raise NoMinimumError(str(error)) from error
-    regressors = best @ moments.whitening.dewhitener.T
-    norms = regressors.norm(dim=1, keepdim=True)
-    if float(norms.min()) < 1e-6 * float(norms.max()):
-        raise NoMinimumError("a row of the minimiser is zero")
-    regressors = regressors / norms
-    if float(torch.linalg.matrix_rank(regressors, rtol=1e-6)) < k:
-        raise NoMinimumError("two rows of the minimiser share an expert")
+    if not bool(solution.converged.any()):
+        raise NoMinimumError("no start converged: L_4 has no minimum that the starts could reach")
+    regressors = _lowest_independent(solution, moments.whitening)
     weight = torch.linalg.lstsq(regressors.T, first_moment[:, None]).solution[:, 0]
     regressors = regressors * torch.where(weight < 0, -1.0, 1.0).to(regressors.dtype)[:, None]
     proportions = 1.0 / (regressors @ moments.whitening.whitener).square().sum(1)
     return L4Fit(regressors, proportions, mu, lam, solution)
+
+
+def _lowest_independent(solution: QuarticSolution, whitening: Whitening) -> Tensor:
+    """Unit regressors (k, d) of the lowest minimum whose rows are independent."""
+    order = solution.values.argsort(stable=True)
+    for index in order[solution.converged[order]].tolist():
+        regressors = solution.points[index] @ whitening.dewhitener.T
+        norms = regressors.norm(dim=1, keepdim=True)
+        if float(norms.min()) < 1e-6 * float(norms.max()):
+            continue
+        regressors = regressors / norms
+        if int(torch.linalg.matrix_rank(regressors, rtol=1e-6)) == len(regressors):
+            return regressors
+    raise NoMinimumError("in every minimum two rows share an expert")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_NEWTON_MEMORY = 2**23  # entries of the Hessians that are formed at once
+from moe.solvers.descent import descend, norm, polish
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +104,17 @@ def minimise_quartic(
     folded = _folded(starts, tensor.detach())
     rounding = 16 * torch.finfo(starts.dtype).eps * (lam + float(tensor.abs().max()))
     run = _Run(folded, mu, lam, tolerance, rounding, radius * starts.shape[-1] ** 0.5)
-    points, first = _descend(run, starts, first_order_iterations)
-    points, second = _polish(run, points, max_iterations)
+    points, first = descend(run, starts, first_order_iterations)
+    points, second = polish(run, points, max_iterations)
     value, gradient = _value_and_gradient(points, folded, mu, lam)
-    norms = _norm(gradient)
+    norms = norm(gradient)
     return QuarticSolution(points, value, norms, norms <= run.threshold(points), first + second)
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
+    """L_4 as ``descent`` wants it."""
+
     folded: Tensor
     mu: float
     lam: float
@@ -123,13 +125,11 @@ class _Run:
     def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
         return _value_and_gradient(points, self.folded, self.mu, self.lam)
 
+    def hessian(self, points: Tensor) -> Tensor:
+        return _hessian(points, self.folded, self.mu, self.lam)
+
     def threshold(self, points: Tensor) -> Tensor:
-        return (self.rounding * (1 + _norm(points)) ** 3).clamp(min=self.tolerance)
-
-
-def _norm(points: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(points, dim=(-2, -1))
-    return norm
+        return (self.rounding * (1 + norm(points)) ** 3).clamp(min=self.tolerance)
 
 
 def _folded(points: Tensor, tensor: Tensor) -> Tensor:
@@ -183,72 +183,6 @@ def _hessian(points: Tensor, folded: Tensor, mu: float, lam: float) -> Tensor:
     diagonal = diagonal + 8 * lam * points.unsqueeze(-1) * points.unsqueeze(-2)
     hessian.diagonal(dim1=-4, dim2=-2).add_(diagonal.movedim(-3, -1))
     return hessian
-
-
-def _descend(run: _Run, points: Tensor, iterations: int) -> tuple[Tensor, int]:
-    """Barzilai-Borwein steps; a step that does not decrease L_4 enough is retried at a quarter."""
-    value, gradient = run.value_and_gradient(points)
-    step = 0.1 / (1 + _norm(gradient))
-    iteration = 0
-    for iteration in range(1, iterations + 1):
-        trial = points - step[:, None, None] * gradient
-        trial_value, trial_gradient = run.value_and_gradient(trial)
-        square = gradient.square().sum((-2, -1))
-        inside = trial.square().sum((-2, -1)) < run.radius**2
-        accept = (trial_value <= value - 1e-4 * step * square) & inside
-        curvature = square - (gradient * trial_gradient).sum((-2, -1))
-        longer = torch.where(curvature > 0, step * square / curvature, 4 * step)
-        step = torch.where(accept, longer.clamp(max=1.0), step / 4)
-        taken = accept[:, None, None]
-        points = torch.where(taken, trial, points)
-        gradient = torch.where(taken, trial_gradient, gradient)
-        value = torch.where(accept, trial_value, value)
-        if iteration % 5 == 0 and float((_norm(gradient) < 1e-2 * run.lam).double().mean()) > 0.9:
-            break
-    return points, iteration
-
-
-def _polish(run: _Run, points: Tensor, iterations: int) -> tuple[Tensor, int]:
-    """Newton steps with a damping of each start's own; finished starts leave the batch."""
-    points = points.clone()
-    value, gradient = run.value_and_gradient(points)
-    damping = torch.zeros_like(value)
-    active = (_norm(gradient) > run.threshold(points)).nonzero().squeeze(-1)
-    iteration = 0
-    for iteration in range(1, iterations + 1):
-        if len(active) == 0:
-            return points, iteration - 1
-        start, level = points[active], value[active]
-        trial = start - _newton_step(run, start, gradient[active], damping[active])
-        trial_value, trial_gradient = run.value_and_gradient(trial)
-        accept = trial_value <= level + run.rounding * (1 + _norm(start)) ** 4  # False for NaN
-        taken = active[accept]
-        points[taken], value[taken] = trial[accept], trial_value[accept]
-        gradient[taken] = trial_gradient[accept]
-        calmer = torch.where(damping[active] < 1e-3 * run.lam, 0.0, damping[active] / 8)
-        bolder = (4 * damping[active]).clamp(min=1e-2 * run.lam)
-        damping[active] = torch.where(accept, calmer, bolder)
-        here = points[active]
-        size = _norm(here)
-        going = (_norm(gradient[active]) > run.threshold(here)) & (size < run.radius)
-        active = active[going]
-    return points, iteration
-
-
-def _newton_step(run: _Run, points: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
-    """(H + damping I)^-1 gradient; NaN where that matrix is not positive definite."""
-    k = points.shape[-1]
-    steps = []
-    size = max(1, _NEWTON_MEMORY // k**4)
-    for some, slope, shift in zip(
-        *(torch.split(part, size) for part in (points, gradient, damping)), strict=True
-    ):
-        matrix = _hessian(some, run.folded, run.mu, run.lam).flatten(-2).flatten(-3, -2)
-        matrix.diagonal(dim1=-2, dim2=-1).add_(shift[:, None])
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        step = torch.cholesky_solve(slope.flatten(1).unsqueeze(-1), factor).view_as(some)
-        steps.append(torch.where((failed == 0)[:, None, None], step, torch.nan))
-    return torch.cat(steps)
 
 
 def proportions_from_norms(squared_norms: Tensor, mu: float, lam: float) -> Tensor:

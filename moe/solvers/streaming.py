@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -13,6 +12,12 @@ import torch
 from torch import Tensor
 
 from moe.checks import check_experts, check_positive
+from moe.exceptions import (
+    DependentFeaturesError,
+    DoubtfulFitWarning,
+    TooFewEigenvaluesError,
+    warn,
+)
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.estimate import (
     DIRECT_FEATURES,
@@ -21,12 +26,12 @@ from moe.moments.estimate import (
     Method,
     Moments,
     ScoreMoment,
-    whiten,
 )
 from moe.moments.hermite import feature_count, hermite_from_powers
 from moe.moments.least_squares import PowerSums, fit_matrix_free, power_sums
 from moe.moments.passes import Passes, open_source
-from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
+from moe.moments.whitening import whiten
 from moe.solvers.l4 import L4Moments, NoMinimumError, noise_level
 
 
@@ -82,18 +87,17 @@ def stream_l4_moments(
         )
     g = as_nonlinearity(nonlinearity)
     known = None if sigma is None else check_positive(sigma, "sigma")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="nonlinearity .* is even")
-        quadratic = output_transform(g, known or 0.0, 2)
+    quadratic = solved_transform(g, known or 0.0, 2)
+    warn_if_even(g)
     first = passes.fold(_Gather(quadratic, method))
     second = _estimate(passes, first, quadratic, method)
     check_experts(k, len(first.outputs))
     try:
         whitening = whiten(second.tensor, k)
-    except ValueError as error:
+    except TooFewEigenvaluesError as error:
         raise NoMinimumError(str(error)) from error
     level = first.noise_level(g) if known is None else known
-    quartic = output_transform(g, level, 4)
+    quartic = solved_transform(g, level, 4)
     inside = passes.fold(_Gather(quartic, method, whitening.basis))
     if inside.count != first.count:
         raise ValueError(
@@ -194,7 +198,7 @@ def _estimate(
         if isinstance(moments, Moments):
             try:
                 return ScoreMoment(moments.tensor(), "least_squares", n, features)
-            except ValueError:
+            except DependentFeaturesError:
                 if method == "least_squares":
                     raise
         else:
@@ -203,10 +207,10 @@ def _estimate(
                 *(order, degree, TOLERANCE, torch.float64),
             )
             if not converged:
-                warnings.warn(
+                warn(
                     "stream_l4_moments: conjugate gradients stopped before they converged; are the "
                     "inputs close to N(0, I), and n well above the number of features?",
-                    stacklevel=3,
+                    DoubtfulFitWarning,
                 )
             return ScoreMoment(fit, "least_squares", n, features, converged)
     if isinstance(moments, Moments):

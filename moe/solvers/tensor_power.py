@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
-from moe.moments.estimate import Whitening
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import Whitening
 from moe.solvers.l4 import L4Moments, robust_moment
 
 

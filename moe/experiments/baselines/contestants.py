@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.baselines.gradient import descend
 from moe.experiments.baselines.moment_starts import l4_regressors, t3_regressors
 from moe.experiments.common.problems import Fit, NoStartError, Problem, Setting, draw, errors
@@ -176,7 +177,7 @@ def full(problem: Problem, *, restarts: int = 300) -> Fit:
     if len(problem.y) <= parameters:
         raise NoStartError("recover asks for more samples than parameters")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="recover: converged is False")
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
         fit = recover(
             problem.x,
             problem.y,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from moe.experiments.baselines.effort import Record
 from moe.experiments.baselines.spectral import SLIDES, Cell
 from moe.experiments.baselines.transition import Curve
 from moe.experiments.common.shares import Share
-from moe.experiments.common.style import COLOURS, band, subplots
+from moe.experiments.common.style import COLOURS, band, drawing, subplots
 
 Style = dict[str, Any]
 
@@ -40,6 +39,7 @@ def label(method: str) -> str:
     return method
 
 
+@drawing
 def success(curves: Sequence[Curve]) -> Figure:
     """Shares of success over n/(k d) with Wilson's intervals, and the curves through them."""
     figure, ((axis,),) = subplots(1, 1, height=3.8)
@@ -56,10 +56,10 @@ def success(curves: Sequence[Curve]) -> Figure:
     _legend(axis, names, loc="lower right")
     axis.set(xscale="log", ylim=(-0.04, 1.04))
     axis.set(xlabel="samples per weight $n/(kd)$", ylabel="share that recovers (1)")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
     """n50/(k d) of each method with its 95 % interval, against k, or d where k is one; a
     triangle up where fewer than half succeed at the largest size, down where more do at the
@@ -82,7 +82,6 @@ def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
         axis.set_ylabel(r"$n_{50}/(kd)$ (1)")
     handles = _handles([name for name in STYLES if name in used])
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-    plt.close(figure)
     return figure
 
 
@@ -110,6 +109,7 @@ def _threshold_line(axis: Axes, curves: Sequence[Curve], shift: float, over: str
 _ERRORS: Style = {"capsize": 2, "markersize": 5, "linewidth": 1.4, "elinewidth": 0.8}
 
 
+@drawing
 def effort(records: Sequence[Record]) -> Figure:
     """Success against mean passes: the best of m random starts, and ``recover``."""
     figure, axes = subplots(1, len(records), height=3.2, sharey=True)
@@ -124,7 +124,6 @@ def effort(records: Sequence[Record]) -> Figure:
         axis.set(xlabel="passes over the samples (mean)", ylim=(-0.04, 1.04))
     axes[0, 0].set_ylabel("share that recovers (1)")
     axes[0, -1].legend(fontsize=9)
-    plt.close(figure)
     return figure
 
 
@@ -154,6 +153,7 @@ _WAYS: dict[str, Style] = {
 }
 
 
+@drawing
 def annealing(record: Watched) -> Figure:
     """sigma, the largest responsibility, E_reg, and the spread of the experts' own sigmas."""
     figure, axes = subplots(2, 2, height=2.7, sharex=True)
@@ -193,10 +193,10 @@ def annealing(record: Watched) -> Figure:
         axis.set(xlabel="iteration", xscale="log", xlim=(1, len(iterations)))
     axes[0, 0].legend(fontsize=9)
     axes[1, 1].legend(fontsize=9)
-    plt.close(figure)
     return figure
 
 
+@drawing
 def ways_out(
     levels: Sequence[float], arrived: Sequence[Share], data: np.ndarray, fresh: np.ndarray
 ) -> Figure:
@@ -216,10 +216,10 @@ def ways_out(
         axis.set(xscale="log", xlabel=r"$\sigma$ held at ($y$)")
         axis.set_xticks(levels, [f"{level:g}" for level in levels])
         axis.xaxis.set_minor_locator(NullLocator())
-    plt.close(figure)
     return figure
 
 
+@drawing
 def em_and_spectral(cells: Sequence[Cell]) -> Figure:
     """Parameter error after 100 iterations over n/(k d), one panel a k; the slides' as lines."""
     crowds = sorted({cell.spec.setting.k for cell in cells})
@@ -250,7 +250,6 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
         axis.xaxis.set_minor_locator(NullLocator())
     axes[0, 0].set_ylabel(r"$|A_\pi - A^*|_F$ after 100 iterations (1)")
     axes[0, 0].legend(fontsize=8.5)
-    plt.close(figure)
     return figure
 
 

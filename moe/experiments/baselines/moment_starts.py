@@ -8,56 +8,49 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.problems import NoStartError, Problem
-from moe.moments.estimate import Whitening, score_moment
+from moe.moments.estimate import ScoreMoment, score_moment
 from moe.moments.transforms import output_transform
-from moe.solvers.quartic import minimise_quartic, random_starts
+from moe.moments.whitening import Whitening
+from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
 from moe.solvers.tensor_power import spectral_regressors
 
 Method = Literal["auto", "average"]
 FLOOR = 0.3
 MU, MARGIN = 0.95, 10.0
-STARTS = 32
 
 
 def t3_regressors(problem: Problem, method: Method = "auto") -> Tensor:
     """Whiten by M, decompose the third-order tensor (the sibling paper's method): (k, d)."""
-    whitening, tensor = _moments(problem, 3, method)
-    regressors, _ = spectral_regressors(tensor, whitening, problem.generator())
+    whitening, _, third = _moments(problem, 3, method)
+    regressors, _ = spectral_regressors(third.tensor, whitening, problem.generator())
     if not bool(torch.isfinite(regressors).all()):
         raise NoStartError("T_3 gave regressors that are not finite")
     return regressors
 
 
 def l4_regressors(problem: Problem, method: Method = "auto") -> Tensor:
-    """The lowest minimum of L_4 over 32 starts whose k rows are independent: (k, d).
+    """The library's start from L_4 (``minimise_l4``), from these moments: (k, d).
 
     mu = 0.95 and lam = 10 mu max eig(T): inside the benign region, and of the pairs tried the most
-    tolerant of noise. Where the noise of the moments makes two rows of the lowest minimum share an
-    expert, the next lowest is taken. Signs by E[y x] = sum_i p_i E[g'] a_i.
+    tolerant of noise.
     """
     k = problem.k
-    whitening, tensor = _moments(problem, 4, method)
-    tensor = whitening.apply(tensor)
+    whitening, second, fourth = _moments(problem, 4, method)
+    tensor = whitening.apply(fourth.tensor)
     ceiling = float(torch.linalg.eigvalsh(tensor.reshape(k * k, k * k))[-1])
-    if not ceiling > 0:
-        raise NoStartError("the fourth moment has no positive direction")
-    starts = random_starts(STARTS, k, problem.generator(), tensor.dtype)
-    solution = minimise_quartic(tensor, MU, MARGIN * MU * ceiling, starts)
-    order = solution.values.argsort()
-    for index in order[solution.converged[order]]:
-        rows = solution.points[index] @ whitening.dewhitener.T
-        norms = rows.norm(dim=1, keepdim=True)
-        if float(norms.min()) < 1e-6 * float(norms.max()):
-            continue
-        rows = rows / norms
-        if int(torch.linalg.matrix_rank(rows, rtol=1e-6)) == k:
-            signed: Tensor = rows * _signs(rows, problem)
-            return signed
-    raise NoStartError("no minimum of L_4 has k independent rows")
+    lam = MARGIN * MU * ceiling if ceiling > 0 else None  # else there is no minimum to weigh
+    moments = L4Moments(problem.sigma, second, fourth, whitening, tensor)
+    pull = problem.x.T @ problem.y / len(problem.y)
+    try:
+        return minimise_l4(moments, pull, problem.generator(), mu=MU, lam=lam).regressors
+    except NoMinimumError as error:
+        raise NoStartError(str(error)) from error
 
 
-def _moments(problem: Problem, degree: int, method: Method) -> tuple[Whitening, Tensor]:
-    """M's whitening and the tensor of that degree in the coordinates of its basis.
+def _moments(
+    problem: Problem, degree: int, method: Method
+) -> tuple[Whitening, ScoreMoment, ScoreMoment]:
+    """M's whitening, M, and the moment of that degree in the coordinates of M's basis.
 
     Eigenvalues of M below 0.3 of their mean are raised to it, where whitening would blow up noise:
     with few samples some are negative. Of 0.03, 0.1, 0.3 and 1 it serves best over all settings.
@@ -65,17 +58,11 @@ def _moments(problem: Problem, degree: int, method: Method) -> tuple[Whitening, 
     quadratic, higher = (
         output_transform(problem.nonlinearity, problem.sigma, m) for m in (2, degree)
     )
-    second = score_moment(problem.x, problem.y, quadratic, method).tensor
-    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(second))
+    second = score_moment(problem.x, problem.y, quadratic, method)
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(second.tensor))
     top = values[: problem.k].clamp_min(0)
     if not float(top.sum()) > 0:
         raise NoStartError("M has no positive eigenvalue")
     basis = vectors[:, : problem.k]
-    tensor = score_moment(problem.x, problem.y, higher, method, basis=basis).tensor
-    return Whitening(basis, top.clamp_min(FLOOR * float(top.mean())), values), tensor
-
-
-def _signs(rows: Tensor, problem: Problem) -> Tensor:
-    first = problem.x.T @ problem.y / len(problem.y)
-    weight = torch.linalg.lstsq(rows.T, first[:, None]).solution
-    return torch.where(weight < 0, -1.0, 1.0).to(rows.dtype)
+    moment = score_moment(problem.x, problem.y, higher, method, basis=basis)
+    return Whitening(basis, top.clamp_min(FLOOR * float(top.mean())), values), second, moment

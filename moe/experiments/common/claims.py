@@ -75,11 +75,15 @@ class Claim:
     finding: str
 
     @property
-    def sentence(self) -> str:
-        """The claim as Markdown: statement, source, verdict, value."""
-        found = "; ".join(filter(None, [self.value, self.finding]))
-        end = f": {found}" if found else ""
-        return f"{self.statement} ({self.source}) **{self.verdict.capitalize()}**{end}."
+    def came(self) -> str:
+        """Value and finding, as far as there are any."""
+        return "; ".join(filter(None, [self.value, self.finding]))
+
+
+def sentence(statement: str, source: str, outcome: str, came: str) -> str:
+    """A claim as Markdown."""
+    end = f": {came}" if came else ""
+    return f"{statement} ({source}). **{outcome.capitalize()}**{end}."
 
 
 def claim(
@@ -204,4 +208,6 @@ def _publish(record: Claim, tried: bool) -> None:
     from IPython.display import publish_display_data
 
     data = asdict(record) | {"tried": tried}
-    publish_display_data({MIME: data, "text/markdown": record.sentence})
+    outcome = record.verdict if tried else UNTRIED
+    text = sentence(record.statement, record.source, outcome, record.came)
+    publish_display_data({MIME: data, "text/markdown": text})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Share:
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Wilson's interval for the probability of success, of successes * units / trials in
         ``units`` trials (which need not be whole: ``scipy.stats.binomtest`` takes no others)."""
-        z = float(norm.ppf((1 + level) / 2))
+        z = NormalDist().inv_cdf((1 + level) / 2)
         n, p = self.units or self.trials, self.value
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5 / (1 + z**2 / n)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ParamSpec
 
-import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+from moe.experiments.common.figures_data import data_of
+from moe.experiments.common.tables import MIME, Source
 
 # Okabe and Ito's colours, ordered so that neighbours differ in lightness too.
 COLOURS = {
@@ -43,15 +52,55 @@ _RULES: Any = {
 }
 
 
+P = ParamSpec("P")
+
+
+class BookFigure(Figure):
+    """A figure that no registry holds, and that tells which function drew it, and its data."""
+
+    source: Source | None = None
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A PNG of twice the size it is shown at, and where it was made."""
+        image = BytesIO()
+        with rc_context(_RULES):
+            self.savefig(image, format="png", dpi=2 * self.dpi, bbox_inches="tight")
+        png = image.getvalue()
+        width, height = (int.from_bytes(png[at : at + 4], "big") // 2 for at in (16, 20))
+        shown: dict[str, Any] = {"image/png": base64.b64encode(png).decode()}
+        if (place := self.source) is not None:
+            text, note = data_of(self)
+            shown[MIME] = {**asdict(place), "csv": text, "note": note}
+        return shown, {"image/png": {"width": width, "height": height}}
+
+
+def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the book's style, whatever the style outside, and remember which function drew."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with rc_context(_RULES):
+            drawn = draw(*args, **kwargs)
+        if isinstance(drawn, BookFigure):
+            code = draw.__code__
+            drawn.source = Source(_from_root(code.co_filename), code.co_firstlineno, draw.__name__)
+        return drawn
+
+    return styled
+
+
+def _from_root(file: str) -> str:
+    path, root = Path(file).resolve(), Path(__file__).resolve().parents[3]
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
 def subplots(
     rows: int = 1, columns: int = 1, *, height: float = 3.2, width: float = WIDTH, **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure in the book's style and its axes as a (rows, columns) array; height per row."""
-    plt.rcParams.update(_RULES)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, height * rows), squeeze=False, **options
-    )
-    return figure, axes
+    """An empty figure and its axes as a (rows, columns) array; height per row. For functions that
+    are a ``drawing``."""
+    drawn = BookFigure(figsize=(width, height * rows))
+    return drawn, drawn.subplots(rows, columns, squeeze=False, **options)
 
 
 def band(

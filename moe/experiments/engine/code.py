@@ -7,10 +7,14 @@ import hashlib
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import version
+from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("torch", "numpy", "scipy")
+_PACKAGE = 5  # modulefinder's own number for a folder
 
 
 def code_digest(module: str, roots: Mapping[str, Path] | None = None) -> str:
@@ -24,7 +28,7 @@ def code_digest(module: str, roots: Mapping[str, Path] | None = None) -> str:
     digest = hashlib.sha256(f"python {platform.python_version()}".encode())
     for package in PACKAGES:
         digest.update(f"{package} {version(package)}".encode())
-    for name, path in sorted(dependencies(module, roots).items()):
+    for name, path in sorted(dependencies(f"from {module} import trial", roots).items()):
         digest.update(f"{name} {source_digest(path)}".encode())
     return digest.hexdigest()
 
@@ -34,7 +38,11 @@ def source_digest(path: Path) -> str:
 
     A file that does not parse counts as it stands.
     """
-    text = path.read_bytes()
+    return _meaning(path.read_bytes())
+
+
+@lru_cache(1024)
+def _meaning(text: bytes) -> str:
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -46,53 +54,75 @@ def source_digest(path: Path) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def dependencies(module: str, roots: Mapping[str, Path]) -> dict[str, Path]:
-    """Dotted name -> file of all modules under ``roots`` that importing ``module`` can execute.
+def dependencies(code: str, roots: Mapping[str, Path]) -> dict[str, Path]:
+    """Dotted name -> file of all modules under ``roots`` that running ``code`` can execute.
 
-    A package imported by its own name may load names lazily, so that every module its __init__.py
-    names in a string counts then.
+    ``roots``: top-level name -> the folder that holds it. A package that loads names lazily (it has
+    a ``__getattr__``) counts whole where ``import package`` binds it, and where such a name is
+    imported from it. Imports by computed names are not seen. Raises SyntaxError for ``code`` that
+    does not parse.
     """
-    waiting, found = {(module, False)}, dict[str, Path]()
-    seen = set[tuple[str, bool]]()
-    while waiting:
-        name, whole = step = waiting.pop()
-        seen.add(step)
-        path = _file(name, roots)
+    finder = _Finder(roots)
+    finder.scan_code(compile(code, "<code>", "exec"), finder.add_module("__main__"))
+    for top, root in roots.items():
+        if finder.loads_more_of(top):
+            for path in sorted((root / top).rglob("*.py")):
+                name = ".".join(path.relative_to(root).with_suffix("").parts)
+                finder.import_hook(name.removesuffix(".__init__"))
+    return {n: Path(m.__file__) for n, m in finder.modules.items() if m.__file__}
+
+
+class _Finder(ModuleFinder):
+    """Knows the modules under ``roots`` and no others."""
+
+    modules: Any
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        super().__init__(path=[])
+        self.roots, self.bound = roots, set[str]()
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         if path is None:
-            continue
-        found[name] = path
-        parts = name.split(".")
-        package = parts if path.name == "__init__.py" else parts[:-1]
-        waiting |= {(".".join(parts[:i]), False) for i in range(1, len(parts))}
-        waiting |= set(_imports(ast.parse(path.read_bytes()), package, whole, roots))
-        waiting -= seen
-    return found
+            if name not in self.roots:
+                raise ImportError(name)
+            path = [str(self.roots[name])]
+        folder = Path(path[0], name)
+        if _is_namespace(folder):
+            return None, str(folder), ("", "", _PACKAGE)
+        return super().find_module(name, path, parent)
+
+    def load_package(self, fqname: str, pathname: str) -> Any:
+        if not _is_namespace(Path(pathname)):
+            return super().load_package(fqname, pathname)
+        package: Any = self.add_module(fqname)
+        package.__path__ = [pathname]
+        return package
+
+    def scan_opcodes(self, co: Any) -> Iterator[tuple[str, Any]]:
+        for kind, told in super().scan_opcodes(co):
+            if kind == "absolute_import":
+                names, module = told
+                bound = (
+                    module.partition(".")[0] if names is None else module if "*" in names else ""
+                )
+                self.bound.add(bound)
+            yield kind, told
+
+    def loads_more_of(self, package: str) -> bool:
+        """Whether names of a package are asked for that its files do not hold."""
+        known = self.modules[package].globalnames if package in self.modules else ()
+        missing = [n for n in self.badmodules if n.rpartition(".")[0] == package]
+        unknown = any(n.rpartition(".")[2] not in known for n in missing)
+        return "__getattr__" in known and (unknown or package in self.bound)
 
 
-def _imports(
-    tree: ast.Module, package: list[str], whole: bool, roots: Mapping[str, Path]
-) -> Iterator[tuple[str, bool]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, True) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*start, *filter(None, [node.module])])
-            for alias in node.names:
-                inside = f"{base}.{alias.name}"
-                yield (inside, True) if _file(inside, roots) else (base, True)
-        elif whole and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = node.value.lstrip(".")
-            yield from ((name, True) for name in (text, ".".join([*package, text])))
-
-
-def _file(module: str, roots: Mapping[str, Path]) -> Path | None:
-    parts = module.split(".")
-    root = roots.get(parts[0])
-    if root is None or not all(part.isidentifier() for part in parts):
-        return None
-    base = root.joinpath(*parts)
-    return next((p for p in (base / "__init__.py", base.with_suffix(".py")) if p.is_file()), None)
+def _is_namespace(folder: Path) -> bool:
+    """Whether a folder is a package without an __init__.py, which modulefinder does not know."""
+    return (
+        folder.is_dir()
+        and not folder.with_suffix(".py").is_file()
+        and not (folder / "__init__.py").is_file()
+    )
 
 
 def _top(module: str) -> str:

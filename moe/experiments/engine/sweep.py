@@ -114,12 +114,7 @@ def _execute(
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     count = min(workers or joblib.cpu_count(), len(jobs))
     if workers == 1 or (count <= 1 and not address):
-        threads = torch.get_num_threads()
-        try:
-            for job in jobs:
-                yield _run(trial, code, *job)
-        finally:
-            torch.set_num_threads(threads)
+        yield from (_run(trial, code, *job) for job in jobs)
         return
     with ExitStack() as stack:
         if address:
@@ -144,7 +139,11 @@ def _execute(
 
 
 def _run(trial: TrialFunction, code: str, spec: Any, seed: int) -> Trial | TrialError:
-    """A failure is returned: raised, it would overtake finished trials on the way to the store."""
+    """A failure is returned: raised, it would overtake finished trials on the way to the store.
+
+    With one thread, whoever's process it is; the process has its own number back afterwards.
+    """
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     start = time.perf_counter()
     try:
@@ -159,6 +158,8 @@ def _run(trial: TrialFunction, code: str, spec: Any, seed: int) -> Trial | Trial
         failure = TrialError(f"{name}: {type(error).__name__}: {error}")
         failure.add_note(traceback.format_exc())
         return failure
+    finally:
+        torch.set_num_threads(threads)
     return Trial(spec, seed, result, time.perf_counter() - start)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, DIVERGING, band, subplots
+from moe.experiments.common.style import COLOURS, CYCLE, DASHES, DIVERGING, band, drawing, subplots
 from moe.experiments.gated_networks.gates import GateMap, LabelledSample, SharpnessRecord
 from moe.model.mixture import MoE
 
@@ -28,6 +27,7 @@ def _boundaries(axes: Axes, drawn: GateMap) -> None:
         axes.contour(drawn.axis, drawn.axis, inside, [0.5], colors="black", linewidths=0.8)
 
 
+@drawing
 def gate_regions(maps: Sequence[GateMap]) -> Figure:
     """One panel a gate norm: each point's colour mixes the experts' colours by p_i(x)."""
     figure, grid = subplots(1, len(maps), height=2.3, sharey=True)
@@ -48,10 +48,10 @@ def gate_regions(maps: Sequence[GateMap]) -> Figure:
         axes.set_yticks([-2, 0, 2])
         axes.grid(False)
     grid[0, 0].set_ylabel("$x_2$")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def softness(record: SharpnessRecord) -> Figure:
     """The gate's entropy and its largest probability against the gate norm."""
     figure, ((left, right),) = subplots(1, 2, height=2.9)
@@ -68,10 +68,10 @@ def softness(record: SharpnessRecord) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{norm:g}" for norm in record.spec.norms])
     left.legend(loc="lower left")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def samples_by_expert(model: MoE, sample: LabelledSample, x0: torch.Tensor) -> Figure:
     """y against <a_1, x> and <a_2, x>, coloured by expert, and the density of y at one input."""
     figure, grid = subplots(1, 3, height=3.0, width=8.0)
@@ -119,10 +119,10 @@ def samples_by_expert(model: MoE, sample: LabelledSample, x0: torch.Tensor) -> F
         ncols=3,
         markerscale=2.5,
     )
-    plt.close(figure)
     return figure
 
 
+@drawing
 def mean_surfaces(maps: Sequence[GateMap]) -> Figure:
     """E[y | x] over the plane, one panel a gate norm, with the edges of the gate's regions."""
     figure, grid = subplots(1, len(maps), height=2.7, sharey=True)
@@ -148,5 +148,4 @@ def mean_surfaces(maps: Sequence[GateMap]) -> Figure:
     figure.colorbar(
         filled, ax=list(grid[0]), shrink=0.8, label=r"$\mathbb{E}[y\,|\,x]$ (1)", ticks=[-3, 0, 3]
     )
-    plt.close(figure)
     return figure

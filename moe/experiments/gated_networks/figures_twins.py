@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from moe.experiments.common.style import COLOURS, band, subplots
+from moe.experiments.common.style import COLOURS, band, drawing, subplots
 from moe.experiments.gated_networks.twins import TwinRecord
 
 _TICKS = [0.25, 0.5, 1.0, 2.0, 4.0]
 
 
+@drawing
 def twins(record: TwinRecord) -> Figure:
     """Excess squared error relative to the truth's; log-likelihood lost a sample; samples after
     which each of the two tells the models apart."""
@@ -50,5 +50,4 @@ def twins(record: TwinRecord) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(_TICKS))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{tick:g}" for tick in _TICKS])
-    plt.close(figure)
     return figure

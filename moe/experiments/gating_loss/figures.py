@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, band, subplots
+from moe.experiments.common.style import COLOURS, CYCLE, DASHES, band, drawing, subplots
 from moe.experiments.gating_loss.convergence import ConvergenceRecord, ConvexityRecord
 from moe.experiments.gating_loss.rates import DimensionRecord, SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
@@ -36,6 +35,7 @@ def _slope(axes: Axes, errors: Tensor, rates: Tensor, *, label: str) -> None:
     )
 
 
+@drawing
 def convergence(record: ConvergenceRecord) -> Figure:
     """|W_t - W_hat| by iteration on a logarithmic axis, with predicted slopes; EM left."""
     figure, ((left, right),) = subplots(1, 2, height=3.3, sharey=True)
@@ -65,10 +65,10 @@ def convergence(record: ConvergenceRecord) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("iteration")
         axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.82), fontsize=9)
-    plt.close(figure)
     return figure
 
 
+@drawing
 def separation(record: SeparationRecord) -> Figure:
     """Rates against sigma / |a_1 - a_2|: quadrature as lines, measured as points."""
     figure, ((axes,),) = subplots(1, 1, height=3.6)
@@ -109,10 +109,10 @@ def separation(record: SeparationRecord) -> Figure:
         ylim=(0, 1),
     )
     axes.legend(loc="upper left", fontsize=9)
-    plt.close(figure)
     return figure
 
 
+@drawing
 def dimension(record: DimensionRecord) -> Figure:
     """Rates against d at fixed n: EM measured and from the sample, gradient descent, the limits."""
     figure, ((left, right),) = subplots(1, 2, height=3.0, sharey=True)
@@ -154,10 +154,10 @@ def dimension(record: DimensionRecord) -> Figure:
         axes.legend(loc="lower left", fontsize=9)
     left.set(title="EM", ylabel="rate: error kept per step (1)")
     right.set(title="gradient descent, best fixed step")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def curvature(record: ConvexityRecord) -> Figure:
     """The smallest eigenvalue of the Hessian of L_log at random gates, against their norm."""
     figure, ((axes,),) = subplots(1, 1, height=3.2, width=5.5)
@@ -175,10 +175,10 @@ def curvature(record: ConvexityRecord) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([f"{norm:g}" for norm in record.spec.norms])
     axes.legend(loc="upper right")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def transfer(record: TransferRecord) -> Figure:
     """How far the gates move: against eps = |a_i - a*_i| / sigma^2, and relative to the predicted
     straight line against |a_i - a*_i| / sigma."""
@@ -219,5 +219,4 @@ def transfer(record: TransferRecord) -> Figure:
         ylabel="shift / predicted line (1)",
     )
     right.set_ylim(bottom=0)
-    plt.close(figure)
     return figure

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from moe.experiments.common.style import COLOURS, SEQUENTIAL, subplots
+from moe.experiments.common.style import COLOURS, SEQUENTIAL, drawing, subplots
 from moe.experiments.gating_loss.minima import PhaseRecord, PlaneRecord
 
 
+@drawing
 def plane(record: PlaneRecord) -> Figure:
     """Left: where samples are undecided. Right: contours of L_log with EM's and descent's paths."""
     figure, ((left, right),) = subplots(1, 2, height=3.6, width=8.0)
@@ -54,10 +54,10 @@ def plane(record: PlaneRecord) -> Figure:
     right.set(xlim=(-extent, extent), ylim=(-extent, extent))
     right.grid(False)
     right.legend(loc="upper right", fontsize=8)
-    plt.close(figure)
     return figure
 
 
+@drawing
 def phase(record: PhaseRecord) -> Figure:
     """The second minimum's excess loss over angle and sigma; cells without one are left empty."""
     figure, ((axes,),) = subplots(1, 1, height=3.6, width=6.0)
@@ -84,5 +84,4 @@ def phase(record: PhaseRecord) -> Figure:
     axes.set_yticklabels([f"{sigma:g}" for sigma in spec.sigmas])
     axes.set(xlabel="angle of $a_1$ and $a_3$ (degrees)", ylabel=r"$\sigma$ (1)")
     axes.grid(False)
-    plt.close(figure)
     return figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, subplots
+from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, drawing, subplots
 from moe.experiments.landscape import lists as landscape
 from moe.experiments.landscape import phase as landscape_phase
 from moe.experiments.landscape import stability as landscape_stability
@@ -33,6 +32,7 @@ _LINES = (
 )
 
 
+@drawing
 def complete_list(record: landscape.Record) -> Figure:
     """Every critical point of k = 2, 3, 4: index against value, and lowest curvature below it."""
     cases = [(k, case) for k, case in record.cases.items() if case.listed is not None]
@@ -65,10 +65,10 @@ def complete_list(record: landscape.Record) -> Figure:
         if kind in present
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    plt.close(figure)
     return figure
 
 
+@drawing
 def torus(record: landscape_torus.Record) -> Figure:
     """Contours of min over lengths of L_4 by both angles, a panel for each pair of weights."""
     figure, axes = subplots(1, len(record.values), height=2.9, sharey=True)
@@ -99,10 +99,10 @@ def torus(record: landscape_torus.Record) -> Figure:
         )
         axis.grid(False)
     axes[0, 0].set_ylabel(r"$\theta_2$ (degrees)")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def phases(record: landscape_phase.Record, here: tuple[int, float, float] | None = None) -> Figure:
     """Share of starts that reach the truth over (mu, lambda / k), with the three lines; here is
     the reader's (k, mu, lambda), marked where a panel has that k."""
@@ -159,7 +159,6 @@ def phases(record: landscape_phase.Record, here: tuple[int, float, float] | None
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     assert mesh is not None
     figure.colorbar(mesh, ax=axes, label="share of starts that reach the truth", shrink=0.7)
-    plt.close(figure)
     return figure
 
 
@@ -168,6 +167,7 @@ _SHARES = LinearSegmentedColormap.from_list(
 )
 
 
+@drawing
 def conditioning(record: landscape_stability.Record) -> Figure:
     """Condition number over the margin; weakest escape over mu at each one's best lambda."""
     figure, ((left, right),) = subplots(1, 2, height=3.0)
@@ -195,7 +195,6 @@ def conditioning(record: landscape_stability.Record) -> Figure:
         ylabel="weakest way down\nover $8\\lambda$ (1)",
         ylim=(0, None),
     )
-    plt.close(figure)
     return figure
 
 

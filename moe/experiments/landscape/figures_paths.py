@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, band, subplots
+from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.landscape import escape as landscape_escape
 from moe.experiments.landscape import samples as landscape_samples
 
 _STRIP = 5
 
 
+@drawing
 def strip(record: landscape_escape.Record) -> Figure:
     """One path: L_4 and E_reg over time, the saddles that it waits at, and u at those moments."""
     waits = record.waits[: _STRIP - 2]
@@ -56,7 +56,6 @@ def strip(record: landscape_escape.Record) -> Figure:
         axis.grid(False)
         if column == 0:
             axis.set_ylabel("row")
-    plt.close(figure)
     return figure
 
 
@@ -74,6 +73,7 @@ def _plain(axis: Axis, places: list[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+@drawing
 def waiting(record: landscape_escape.Record) -> Figure:
     """Arrival times of all paths against the distance to the saddle they came nearest to."""
     figure, ((axes,),) = subplots(1, 1, height=3.0, width=5.5)
@@ -93,10 +93,10 @@ def waiting(record: landscape_escape.Record) -> Figure:
         ylim=(0, None),
     )
     _plain(axes.xaxis, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
-    plt.close(figure)
     return figure
 
 
+@drawing
 def moment_errors(
     record: landscape_samples.Record, tolerance: float, survived: tuple[float, float]
 ) -> Figure:
@@ -128,10 +128,10 @@ def moment_errors(
         _plain(axis, [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0])
     right.set(xlabel="predicted displacement (1)", ylabel="measured displacement (1)")
     right.legend(loc="lower right")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def two_aims(record: landscape_samples.Record) -> Figure:
     """Condition number and share of data sets that lose the minimum, both over the margin."""
     figure, ((left, right),) = subplots(1, 2, height=2.9)
@@ -151,5 +151,4 @@ def two_aims(record: landscape_samples.Record) -> Figure:
         axis.legend()
     left.set_ylabel("condition number (1)")
     right.set_ylabel("data sets without the\nminimum (%)")
-    plt.close(figure)
     return figure

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, band, bars, subplots
+from moe.experiments.common.style import COLOURS, band, bars, drawing, subplots
 from moe.experiments.recovery.headline import GATES, Record
 from moe.experiments.recovery.stages import Record as StagesRecord
 from moe.experiments.recovery.tables import LABELS
@@ -44,6 +43,7 @@ _SLIDES_LABELS = {
 }
 
 
+@drawing
 def headline(records: dict[str, Record]) -> Figure:
     """A row for each setting, experts left and gates right: median over seeds and 10-90 % band
     against the samples seen, both axes logarithmic; EM as points."""
@@ -63,7 +63,6 @@ def headline(records: dict[str, Record]) -> Figure:
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     handles |= dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    plt.close(figure)
     return figure
 
 
@@ -87,6 +86,7 @@ def _points(axes: Axes, sizes: Sequence[int], values: Tensor) -> None:
     axes.plot(sizes, middle, "D:", color=COLOURS["black"], linewidth=1, markersize=4, label=_EM)
 
 
+@drawing
 def slides() -> Figure:
     """The readings off the authors' slides, as points; nothing between them was read."""
     figure, axes = subplots(1, 2, height=3.0)
@@ -116,10 +116,10 @@ def slides() -> Figure:
     axes[0, 0].annotate(
         "plateaus of $L_4$", (310, SLIDES_PLATEAUS[0]), color=COLOURS["blue"], va="center"
     )
-    plt.close(figure)
     return figure
 
 
+@drawing
 def runs(record: Record) -> Figure:
     """Every run of the left panel as a line of its own: medians hide who gets stuck."""
     figure, axes = subplots(1, 2, height=3.2, sharey=True)
@@ -134,10 +134,10 @@ def runs(record: Record) -> Figure:
         )
         axis.set(title=LABELS[name], xlabel="fresh samples seen (millions)", yscale="log")
     axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def stages(record: StagesRecord) -> Figure:
     """E_reg and E_gate of each stage against n, with the oracle's as the floor."""
     figure, axes = subplots(1, 2, height=3.6)
@@ -161,7 +161,6 @@ def stages(record: StagesRecord) -> Figure:
     )
     axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
     axes[0, 1].set_ylabel(r"gating error $E_{\rm gate}$ (1)")
-    plt.close(figure)
     return figure
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from moe.experiments.common.style import COLOURS, subplots
+from moe.experiments.common.style import COLOURS, drawing, subplots
 from moe.recovery.selection import Choice
 
 
+@drawing
 def evidence(choice: Choice) -> Figure:
     """Left: eigenvalues of M beside the noise. Right: held-out log-likelihood below its best."""
     figure, axes = subplots(1, 2, height=3.0)
@@ -28,5 +28,4 @@ def evidence(choice: Choice) -> Figure:
     right.set(
         xlabel="experts $k$", ylabel="held-out nats per sample\nbelow the best $k$", xticks=sizes
     )
-    plt.close(figure)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.engine.sweep import Trial, sweep
 from moe.model.mixture import random_moe
 from moe.randomness import child_seed, stream
@@ -40,7 +41,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     """chosen: the k chosen; distinct: eigenvalues above the noise; doubted: whether it says why not
     to believe it."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="choose_k: ")  # told as `doubted`
+        warnings.simplefilter("ignore", DoubtfulFitWarning)  # told as `doubted`
         found = choice(spec, seed)
     return {
         "chosen": float(found.k),

@@ -11,8 +11,9 @@ from moe.experiments.regressor_loss import descent as l4_descent
 from moe.experiments.regressor_loss.descent import descend, draw, dual_basis
 from moe.landscape.certificate import lambda_that_bounds
 from moe.metrics import regressor_error_of
-from moe.moments.estimate import score_moment, whiten
+from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 

@@ -14,8 +14,9 @@ from moe.losses import l4_moments
 from moe.metrics import match, regressor_error_of
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import as_nonlinearity
-from moe.moments.estimate import score_moment, whiten
+from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import Descent, gradient_descent
 from moe.solvers.quartic import minimise_quartic, random_starts

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, subplots
+from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.regressor_loss import ambient as l4_ambient
 from moe.experiments.regressor_loss import descent as l4_descent
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
@@ -16,6 +15,7 @@ from moe.experiments.regressor_loss import three_forms
 from moe.losses import l4_population
 
 
+@drawing
 def forms_figure(record: three_forms.Record) -> Figure:
     """Distance of the moment form from the population form against n, and a line of slope -1/2."""
     figure, axes = subplots(height=3.4, width=5.6)
@@ -41,10 +41,10 @@ def forms_figure(record: three_forms.Record) -> Figure:
         ylabel=r"$|L_4(\hat M, \hat T) - L_4|$",
     )
     panel.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def descent_figure(record: l4_descent.Record) -> Figure:
     """E_reg and the excess of L_4 over its lowest value, one line a start."""
     figure, axes = subplots(1, 2, height=3.2)
@@ -61,10 +61,10 @@ def descent_figure(record: l4_descent.Record) -> Figure:
         )
         panel.set(yscale="log", xlabel="iteration", ylabel=label)
         panel.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def ambient_figure(record: l4_ambient.Record) -> Figure:
     """E_reg after the same number of steps against n: in R^d, with delta, in R^d and projected
     only then, and projected before."""
@@ -101,10 +101,10 @@ def ambient_figure(record: l4_ambient.Record) -> Figure:
     panel.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], minor=False)
     panel.set_xticks([], minor=True)
     panel.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def stream_figure(record: l4_stream.Record) -> Figure:
     """E_reg at the end, and the rows' length outside the span, against the batch size."""
     figure, axes = subplots(1, 2, height=3.4)
@@ -130,10 +130,10 @@ def stream_figure(record: l4_stream.Record) -> Figure:
     axes[0, 0].set_ylabel(r"$E_{\mathrm{reg}}$")
     axes[0, 1].set_ylabel("length outside the span / at the start")
     axes[0, 1].legend(fontsize=8, loc="upper right")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def dual_figure(
     truth: Tensor, proportions: Tensor, mu: float, lam: float, extent: float = 3.0
 ) -> Figure:
@@ -168,5 +168,4 @@ def dual_figure(
                 panel.plot(*ends.T, color=COLOURS[colour], label=label, markersize=5, **style)
         panel.set(aspect="equal", title=title, xlim=(-size, size), ylim=(-size, size))
     axes[0, 1].legend(fontsize=8, loc="upper right")
-    plt.close(figure)
     return figure

@@ -21,8 +21,9 @@ from moe.experiments.regressor_loss.descent import dual_basis
 from moe.losses import l4_population, l4_samples
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE
-from moe.moments.estimate import score_moment, whiten
+from moe.moments.estimate import score_moment
 from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
 

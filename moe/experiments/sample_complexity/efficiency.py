@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common.scaling import Estimate
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.likelihood.efficiency import ParameterErrors, cramer_rao, standard_errors
@@ -78,7 +79,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     x, y = truth.sample(spec.n, stream("data", seed))
     known = spec.sigma if spec.sigma_known else None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
         fit = recover(x, y, spec.k, truth.nonlinearity, known, seed)
     model = align(fit.model, truth)
     off_a, off_w = model.regressors - truth.regressors, (model.gating - truth.gating)[:-1]

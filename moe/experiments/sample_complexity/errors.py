@@ -15,14 +15,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from moe.exceptions import DependentFeaturesError, DoubtfulFitWarning, TooFewEigenvaluesError
 from moe.experiments.common.error_law import ErrorLaw, bound_law, reference_mixture
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.experiments.regressor_loss.law import MOST_EXPERTS, l4_law
-from moe.experiments.sample_complexity.low_rank import low_rank_moment
 from moe.metrics import regressor_error, regressor_error_of
-from moe.moments.estimate import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment, whiten
+from moe.moments.estimate import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment
 from moe.moments.hermite import feature_count
+from moe.moments.low_rank import low_rank_moment
 from moe.moments.transforms import OutputTransform, output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
@@ -140,7 +142,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
             out[f"{method} {n}"] = error
     for n in spec.recover_sizes:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # small n: fits that are not to be trusted
+            warnings.simplefilter("ignore", DoubtfulFitWarning)  # at small n
             fit = recover(x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed)
         out[f"recover {n}"] = regressor_error(fit.model, truth)
     return out
@@ -182,7 +184,7 @@ def second_moments(x: Tensor, y: Tensor, spec: Spec) -> dict[str, list[Tensor]]:
 def _low_rank_or(plain: Tensor, x: Tensor, y: Tensor, quadratic: OutputTransform, k: int) -> Tensor:
     try:
         return low_rank_moment(x, y, quadratic, k)
-    except ValueError:
+    except TooFewEigenvaluesError:
         return plain
 
 
@@ -199,6 +201,6 @@ def l4_regressors(
         tensor = whitening.apply(fourth.tensor)
         moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
         fit = minimise_l4(moments, y @ x / len(y), generator, starts=spec.starts)
-    except (ValueError, NoMinimumError):
+    except (TooFewEigenvaluesError, DependentFeaturesError, NoMinimumError):
         return None
     return fit.regressors

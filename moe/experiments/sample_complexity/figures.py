@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from moe.experiments.common.scaling import Estimate, samples_to_reach
-from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, subplots
+from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 from moe.experiments.sample_complexity.claims import range_of_medians, relative
 from moe.experiments.sample_complexity.errors import Cell, predicted
 from moe.experiments.sample_complexity.onset import Onset
@@ -27,6 +26,7 @@ STYLES: dict[str, tuple[str, Any, str, str]] = {
 _GOAL = 0.05
 
 
+@drawing
 def errors_figure(cells: Sequence[Cell]) -> Figure:
     """E_reg against n, one panel a cell: medians with 10-90 % bars, and the limit laws as lines."""
     figure, axes = subplots(1, len(cells), height=3.7, sharey=True)
@@ -45,15 +45,16 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
         panel.set_title(f"{cell.spec.nonlinearity} experts")
     axes[0, 0].set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
     _legend(figure, [method for method in STYLES if any(method in c.errors for c in cells)])
-    plt.close(figure)
     return figure
 
 
+@drawing
 def dimension_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
     """Left: n E_reg at the largest n against d; right: samples to reach E_reg = 0.05."""
     return _against("d", "dimension $d$", cells, recovered)
 
 
+@drawing
 def experts_figure(cells: Sequence[Cell], recovered: Sequence[Onset]) -> Figure:
     """Left: n E_reg at the largest n against k; right: samples to reach E_reg = 0.05."""
     return _against("k", "experts $k$", cells, recovered)
@@ -95,7 +96,6 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[O
     left.set_ylabel(r"$n\, E_{\mathrm{reg}}$ (1)")
     right.set_ylabel(r"samples to $E_{\mathrm{reg}} = 0.05$")
     _legend(figure, [*methods, "recover"])
-    plt.close(figure)
     return figure
 
 
@@ -108,6 +108,7 @@ def _reach(panel: Axes, values: Sequence[float], reach: Sequence[Estimate], meth
     panel.plot(places, middle, marker=marker, color=COLOURS[colour], linestyle=dashes, markersize=5)
 
 
+@drawing
 def noise_figure(cells: Sequence[Cell]) -> Figure:
     """E_reg against sigma at one n: medians with 10-90 % bars, and the limit laws."""
     figure, ((panel,),) = subplots(height=3.9, width=5.6)
@@ -131,10 +132,10 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
     panel.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
     panel.set_xticks([], minor=True)
     _legend(figure, list(cells[0].errors))
-    plt.close(figure)
     return figure
 
 
+@drawing
 def transition_figure(cells: Sequence[Cell]) -> Figure:
     """Share of data sets with E_reg < 0.05 over (n, d), one map a method, and the law's contour."""
     methods = list(cells[0].errors)
@@ -160,7 +161,6 @@ def transition_figure(cells: Sequence[Cell]) -> Figure:
         panel.set_title(STYLES[method][3], fontsize=10.5)
     axes[0, 0].set_ylabel("dimension $d$")
     figure.colorbar(image, ax=list(axes[0]), label=r"share with $E_{\mathrm{reg}} < 0.05$")
-    plt.close(figure)
     return figure
 
 
@@ -178,6 +178,7 @@ def _kind(cell: Cell) -> str:
     return small if cell.spec.d < 50 else large
 
 
+@drawing
 def relative_figure(cells: Sequence[Cell]) -> Figure:
     """n E_reg over its law against n over the law's n for 0.05; low rank where a cell has it, else
     least squares, in the right panel."""
@@ -206,7 +207,6 @@ def relative_figure(cells: Sequence[Cell]) -> Figure:
     present = [kind for kind in _KINDS if kind in map(_kind, shown)]
     lines = [Line2D([], [], color=COLOURS[_KINDS[k][0]], linestyle=_KINDS[k][1]) for k in present]
     figure.legend(lines, present, loc="outside upper center", ncols=3)
-    plt.close(figure)
     return figure
 
 

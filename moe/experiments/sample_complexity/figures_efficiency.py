@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from moe.experiments.common.style import COLOURS, DASHES, bars, subplots
+from moe.experiments.common.style import COLOURS, DASHES, bars, drawing, subplots
 from moe.experiments.sample_complexity.efficiency import Record
 
 _HUES, _MARKERS = ("blue", "orange", "vermilion"), "os^"
 
 
+@drawing
 def efficiency_figure(records: Sequence[Record]) -> Figure:
     """Mean squared error over its bound against n: regressors, gates; one line a noise level."""
     figure, axes = subplots(1, 2, height=3.4, sharey=True)
@@ -47,5 +47,4 @@ def efficiency_figure(records: Sequence[Record]) -> Figure:
         panel.set_xticks([], minor=True)
     axes[0, 0].set_ylabel("mean squared error / bound (1)")
     axes[0, 0].legend()
-    plt.close(figure)
     return figure

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from moe.metrics import absolute_cosines, match
 from moe.model.mixture import MoE
-from moe.moments.estimate import Method, score_moment, whiten
+from moe.moments.estimate import Method, score_moment
 from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import stream
 from moe.solvers.l4 import L4Moments, minimise_l4
 

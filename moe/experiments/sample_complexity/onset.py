@@ -15,6 +15,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common.error_law import reference_mixture
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.metrics import regressor_error, regressor_error_of
@@ -130,7 +131,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         middle = (low + high) // 2
         n = spec.sizes[middle]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # fits that are not to be trusted
+            warnings.simplefilter("ignore", DoubtfulFitWarning)  # fits that are not to be trusted
             fit = recover(
                 x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed, restarts=spec.restarts
             )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, subplots
+from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.standard_losses.random_starts import Annealing, EMShares, StuckPaths
 from moe.experiments.standard_losses.sigma_held import Record as HeldRecord
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase
@@ -20,6 +19,7 @@ from moe.landscape.slices import Path
 _FALLING = ("black", "green", "orange", "vermilion")
 
 
+@drawing
 def gate_profiles(
     axis: Tensor, oblique: Tensor, orthogonal: Tensor, marks: dict[str, list[tuple[float, float]]]
 ) -> Figure:
@@ -61,10 +61,10 @@ def gate_profiles(
         shrink=0.8,
         format="%.1f",
     )
-    plt.close(figure)
     return figure
 
 
+@drawing
 def squared_paths(to_truth: Path, between: Path) -> Figure:
     """Excess squared loss from a spurious minimum to the truth, and between two truths."""
     figure, ((axes,),) = subplots(1, 1, height=2.9, width=5.5)
@@ -75,10 +75,10 @@ def squared_paths(to_truth: Path, between: Path) -> Figure:
         axes.plot(path.steps, path.values, color=COLOURS[colour], linestyle=dashes, label=label)
     axes.set(xlabel="share of the way (1)", ylabel="excess squared loss ($y^2$)", ylim=(0, None))
     axes.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def phase_diagram(record: Phase) -> Figure:
     """Left: where a spurious minimum exists, coloured by its least curvature. Right: curvature and
     size of the regressors against the angle, one line a gate norm of one or more."""
@@ -130,10 +130,10 @@ def phase_diagram(record: Phase) -> Figure:
         xlim=(0, 92),
     )
     right.legend(loc="lower left")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def held_slices(record: HeldRecord) -> Figure:
     """The tempered loss on one plane, sigma held at each value; stars: truths, cross: stuck."""
     count = len(record.slices)
@@ -152,10 +152,10 @@ def held_slices(record: HeldRecord) -> Figure:
         axes_.set_xlabel("towards the stuck point (1)")
     for axes_ in axes[:, 0]:
         axes_.set_ylabel("towards a relabelling (1)")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def held_paths(record: HeldRecord) -> Figure:
     """The tempered loss from the stuck point to the truth, relative to its value at the former."""
     figure, ((axes,),) = subplots(1, 1, height=2.9, width=5.8)
@@ -173,10 +173,10 @@ def held_paths(record: HeldRecord) -> Figure:
     axes.set(xlabel="share of the way from the stuck point to the truth (1)", ylim=(0, None))
     axes.set_ylabel(r"$F_\sigma$, 1 where stuck (1)")
     axes.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def stuck_paths(record: StuckPaths) -> Figure:
     """Loss along the way out, scaled to 1 at the stuck point and 0 at the maximum."""
     figure, axes = subplots(1, 2, height=3.2, sharey=True)
@@ -200,10 +200,10 @@ def stuck_paths(record: StuckPaths) -> Figure:
         axes_.set(title=titles[name], xlabel="share of the way to the best maximum (1)")
     axes[0, 0].set_ylabel("negative log-likelihood, scaled (1)")
     axes[0, 1].legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def em_shares(families: dict[str, Sequence[EMShares]]) -> Figure:
     """Share of successful starts against n with 95 % intervals over data sets, a panel a family."""
     figure, axes = subplots(1, len(families), height=3.1, sharey=True)
@@ -212,7 +212,6 @@ def em_shares(families: dict[str, Sequence[EMShares]]) -> Figure:
         axes_.set(title=title, xlabel="samples $n$", ylim=(-0.04, 1.04))
     axes[0, 0].set_ylabel(r"share with $E_{\rm reg} < 0.05$ (1)")
     axes[0, 0].legend(loc="center right")
-    plt.close(figure)
     return figure
 
 
@@ -240,6 +239,7 @@ def _shares(axes: Axes, results: Sequence[EMShares]) -> None:
     axes.minorticks_off()
 
 
+@drawing
 def annealing(record: Annealing) -> Figure:
     """sigma and the entropy of the responsibilities over the iterations of EM."""
     figure, axes = subplots(1, 2, height=3.1)
@@ -261,5 +261,4 @@ def annealing(record: Annealing) -> Figure:
         axes_.set(xlabel="iteration", ylabel=label)
     axes[0, 0].set_yscale("log")
     axes[0, 0].legend()
-    plt.close(figure)
     return figure

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, subplots
+from moe.experiments.common.style import COLOURS, DASHES, drawing, subplots
 from moe.experiments.stein import estimators as stein
 from moe.experiments.stein import moment_error
 
@@ -17,6 +16,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 _HUES = ("blue", "orange", "green", "vermilion", "purple", "sky")
 
 
+@drawing
 def leak_figure(record: stein.Record) -> Figure:
     """Shares of the parts of a moment, for y, y^m and Q_m(y): bars over j = 1, ..., m."""
     m = record.spec.order
@@ -31,10 +31,10 @@ def leak_figure(record: stein.Record) -> Figure:
         panel.set(title=name, xlabel="$j$", xticks=range(1, m + 1), ylim=(0, 1.08))
     axes[0, 0].set(ylabel="share of the moment")
     axes[0, 1].legend(loc="upper center")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def steepness_figure(slopes: Tensor, sigmas: tuple[float, ...], noise: Tensor) -> Figure:
     """sd(Q_4) / |c_4| of sigmoid(s z) against s, one line a noise level."""
     figure, axes = subplots(height=3.2, width=5.6)
@@ -56,10 +56,10 @@ def steepness_figure(slopes: Tensor, sigmas: tuple[float, ...], noise: Tensor) -
         ylabel=r"$\mathrm{sd}(Q_4)\,/\,|c_4|$",
     )
     panel.legend()
-    plt.close(figure)
     return figure
 
 
+@drawing
 def fourth_moment_figure(record: moment_error.Record) -> Figure:
     """Error of the plain average of T against n: one panel each for bounded and unbounded g."""
     names = record.spec.nonlinearities
@@ -74,10 +74,10 @@ def fourth_moment_figure(record: moment_error.Record) -> Figure:
         panel.legend(loc="lower left")
     axes[0, 0].set(title="bounded outputs", ylabel=r"$|\hat T - T|_F$")
     axes[0, 1].set(title="unbounded outputs")
-    plt.close(figure)
     return figure
 
 
+@drawing
 def second_moment_figure(record: moment_error.Record) -> Figure:
     """Error of M against n, one panel a nonlinearity: plain average and least squares."""
     names = record.spec.nonlinearities
@@ -89,7 +89,6 @@ def second_moment_figure(record: moment_error.Record) -> Figure:
         _size_ticks(panel, record.spec.sizes)
         panel.legend(loc="lower left")
     axes[0, 0].set(ylabel=r"$|\hat M - M|_F$")
-    plt.close(figure)
     return figure
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.moments.estimate import whiten
 from moe.moments.transforms import OutputTransform
+from moe.moments.whitening import whiten
 
 _ROWS = 20_000
 

@@ -1,0 +1,108 @@
+"""Below each figure and table: the function that made it, its source in the book, and its data."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from builder.contents import Chapter
+from moe.experiments.common.tables import MIME
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ margin: 1rem }}
+pre {{ line-height: 1.4; overflow-x: auto }}
+pre .linenos {{ margin-right: 1em; user-select: none }}
+pre > span {{ scroll-margin-top: 4rem }}
+pre > span:target {{ background: #3b78c455 }}
+{light}
+@media (prefers-color-scheme: dark) {{
+{dark}
+}}
+</style></head>
+<body><h1><code>{title}</code></h1>
+{code}</body></html>
+"""
+_STYLES = {"light": "a11y-high-contrast-light", "dark": "a11y-high-contrast-dark"}
+
+
+def insert_links(notebook: NotebookNode, chapter: Chapter) -> dict[str, str]:
+    """After each cell whose outputs tell where they come from, a line with links.
+
+    Takes what they tell out of the outputs. Returns the files that the links lead to: name below
+    `_static` -> text.
+    """
+    files: dict[str, str] = {}
+    cells: list[NotebookNode] = []
+    up = "../" * chapter.document.count("/") + "_static/"
+    for cell in notebook.cells:
+        cells.append(cell)
+        lines = []
+        for told in _told(cell):
+            links = list(_links(told, _label(cell, told), chapter, files))
+            lines += [f'<p class="made-by">{" · ".join(links).format(up=up)}</p>'] if links else []
+        if lines:
+            text = "\n".join(lines)
+            cells.append(nbformat.v4.new_markdown_cell(text, id=f"source-{cell['id']}"[:64]))
+    notebook.cells = cells
+    return files
+
+
+def _told(cell: NotebookNode) -> Iterator[dict[str, Any]]:
+    for output in cell.get("outputs", []):
+        if (told := output.get("data", {}).pop(MIME, None)) is not None:
+            yield told
+
+
+def _label(cell: NotebookNode, told: dict[str, Any]) -> str:
+    figure = cell.metadata.get("mystnb", {}).get("figure", {})
+    return str(figure.get("name") or told.get("function") or "table")
+
+
+def _links(
+    told: dict[str, Any], label: str, chapter: Chapter, files: dict[str, str]
+) -> Iterator[str]:
+    file, function = told.get("file"), str(told.get("function"))
+    if file and (path := chapter.root / file).is_file():
+        text = path.read_text(encoding="utf-8")
+        page = f"source/{file.removesuffix('.py').replace('/', '.')}.html"
+        files[page] = source_page(file, text)
+        line = line_of(function, text) or told["line"]
+        place = f"<code>{escape(file)}</code>, line {line} (function <code>{function}</code>)"
+        yield f'source: <a href="{{up}}{page}#L-{line}">{place}</a>'
+    if told.get("csv"):
+        name, count = f"data/{chapter.name}-{label}.csv", 1
+        while name in files:
+            count += 1
+            name = f"data/{chapter.name}-{label}-{count}.csv"
+        files[name] = told["csv"]
+        note = f" ({escape(told['note'])})" if told.get("note") else ""
+        yield f'data: <a href="{{up}}{name}" download>CSV</a>{note}'
+
+
+def line_of(function: str, text: str) -> int | None:
+    """The line of its ``def``: comments move it, and execute nothing anew."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node.lineno
+    return None
+
+
+def source_page(file: str, text: str) -> str:
+    """A Python file as a page of its own, a place ``L-<number>`` for each line."""
+    styles = {name: HtmlFormatter(style=style) for name, style in _STYLES.items()}
+    rules = {name: form.get_style_defs(".highlight") for name, form in styles.items()}
+    lines = HtmlFormatter(linenos="inline", linespans="L", wrapcode=True)
+    code = highlight(text, PythonLexer(), lines)
+    return _PAGE.format(title=escape(file), code=code, **rules)
