@@ -9,9 +9,8 @@ one before where the gate tells much.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,14 +19,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from moe.checks import as_samples, check_experts, check_positive, warn_unless_gaussian
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.likelihood.sandwich import cell_covariance
 from moe.metrics import match
-from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
-from moe.randomness import as_seed, child_seed, stream
+from moe.model.nonlinearity import Nonlinearity
+from moe.randomness import child_seed, stream
+from moe.recovery.arguments import Task
 from moe.recovery.classified_gate import ClassifiedGate, fold_cells
-from moe.recovery.coordinates import Coordinates, coordinates_of, sample_order
 from moe.recovery.experts import Experts
 from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
 from moe.solvers.cells import CellFit, cell_em
@@ -36,7 +34,7 @@ _LEVEL, _TESTED = 1e-4, 100_000
 _ROUGH, _TIGHT = 1.0, 1e-2
 
 
-def default_gates() -> tuple[Any, ...]:
+def default_classifiers() -> tuple[Any, ...]:
     """A linear one, and gradient-boosted trees."""
     trees = HistGradientBoostingClassifier(
         max_iter=50, learning_rate=0.1, min_samples_leaf=200, early_stopping=False, random_state=0
@@ -44,69 +42,28 @@ def default_gates() -> tuple[Any, ...]:
     return LogisticRegression(), trees
 
 
-def recover_experts(
-    x: Any,
-    y: Any,
-    k: int,
-    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
-    sigma: float | None = None,
-    seed: Any = 0,
-    *,
-    gates: Sequence[Any] | None = None,
-    **options: Any,
-) -> Experts:
-    """The experts of a mixture whose gate may be anything outside their span: see ``experts_of``.
+def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
+    """The experts of a task, whatever its gate.
 
-    x (n, d), y (n,); sigma: the noise level, only for the output transforms; gates: classifiers
-    with ``fit(X, y, sample_weight)`` and ``predict_proba(X)`` to try as the gate, None for a linear
-    one and gradient-boosted trees, empty for none. Raises TypeError, ValueError as ``recover``.
-    """
-    seed = as_seed(seed)
-    x, y = (part.to("cpu", torch.float64) for part in as_samples(x, y))
-    g = as_nonlinearity(nonlinearity)
-    known = None if sigma is None else check_positive(sigma, "sigma")
-    k = check_experts(k, x.shape[1])
-    if len(x) <= k * (x.shape[1] + 1):
-        raise ValueError(
-            f"x: expected more samples than the experts have parameters, k (d + 1) = "
-            f"{k * (x.shape[1] + 1)}, got n = {len(x)}"
-        )
-    if float(y.std()) <= 1e-12 * float(y.abs().max()):
-        raise ValueError(f"y: expected outputs that vary, got the constant {float(y[0]):.6g}")
-    warn_unless_gaussian(x)
-    order = sample_order(x, y, seed)
-    coordinates = coordinates_of(x[order], y[order], g, known)
-    level = None if known is None else known / coordinates.scale
-    problem = Problem(*coordinates.of(x[order], y[order]), k, g, level, False)
-    return experts_of(problem, coordinates, seed, gates, **options)
-
-
-def experts_of(
-    problem: Problem,
-    coordinates: Coordinates,
-    seed: int,
-    gates: Sequence[Any] | None,
-    **options: Any,
-) -> Experts:
-    """The experts of ``problem`` (samples in ``coordinates``), back in the samples' own units.
-
-    1. L_4 (``options``: mu, lam, starts); third moments, then annealed random starts, where that is
+    1. L_4; third moments, then annealed random starts, where that is
        refused or what it leads to is not calibrated in the span, where any gate leaves y a mixture
        with constant proportions.
-    2. EM with constant proportions, learned. 3. For each of ``gates`` (None: ``default_gates()``;
-       empty: none) cross-fitted cells and EM with proportions of their own; the best stays, if it
-       gains more nats than it has proportions.
+    2. EM with constant proportions, learned.
+    3. For each of the ``classifiers`` (None: ``default_classifiers()``; empty: none) cross-fitted
+       cells and EM with proportions of their own; the best stays, if it gains more nats than it has
+       proportions.
 
     Where g is not odd up to a constant, 2 and 3 see the samples in the span of the moments alone.
     """
-    start, fit, refusals = _constant(problem, seed, options)
+    problem, seed = task.problem, task.seed
+    start, fit, refusals = _constant(task)
     span = _span(start) if not odd_up_to_a_constant(problem.g) else None
     g, x, y = problem.g, problem.x, problem.y
     none = torch.zeros(len(x), dtype=torch.long)
     best, gate, gains, found = fit, None, {}, none
     inside = _inside(fit, span)
     complement = torch.linalg.svd(fit.regressors).Vh[problem.k :].T
-    wanted = default_gates() if gates is None else gates
+    wanted = default_classifiers() if classifiers is None else classifiers
     for number, classifier in enumerate(wanted if complement.shape[1] and problem.k > 1 else ()):
         soft = fit.responsibilities(x, y, none, g)
         place = child_seed(seed, "gate", number)
@@ -119,7 +76,7 @@ def experts_of(
         if gains[name] > max([0.0, *(v for key, v in gains.items() if key != name)]):
             best = replace(new, regressors=_outside(new.regressors, span))
             gate, found = ClassifiedGate(complement, models, quantisers, new.proportions), cells
-    return _brought_back(problem, coordinates, start, best, gate, gains, found, span, refusals)
+    return _brought_back(task, start, best, gate, gains, found, span, refusals)
 
 
 def odd_up_to_a_constant(g: Nonlinearity) -> bool:
@@ -129,17 +86,15 @@ def odd_up_to_a_constant(g: Nonlinearity) -> bool:
     return float((total - total[0]).abs().max()) < 1e-9 * (1.0 + float(total.abs().max()))
 
 
-def _constant(
-    problem: Problem, seed: int, options: dict[str, Any]
-) -> tuple[Starts, CellFit, tuple[str, ...]]:
+def _constant(task: Task) -> tuple[Starts, CellFit, tuple[str, ...]]:
     """The best start, and EM with constant proportions from it."""
-    ways = (partial(fourth_moments, **options), third_moments, search)
+    problem, ways = task.problem, (fourth_moments, third_moments, search)
     best: tuple[Starts, CellFit] | None = None
     refusals: list[str] = []
-    generator, part = stream("recover", seed), problem.part()
+    generator, part = stream("recover", task.seed), problem.part()
     for way in ways:
         try:
-            begun = way(problem, part, generator)
+            begun = way(problem, part, task.options, generator)
         except NoStartError as refusal:
             refusals.append(str(refusal))
             continue
@@ -220,8 +175,7 @@ def _uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
 
 
 def _brought_back(
-    problem: Problem,
-    coordinates: Coordinates,
+    task: Task,
     start: Starts,
     fit: CellFit,
     gate: ClassifiedGate | None,
@@ -230,21 +184,22 @@ def _brought_back(
     span: Tensor | None,
     refusals: tuple[str, ...],
 ) -> Experts:
+    problem, coordinates = task.problem, task.coordinates
     shares = fit.proportions[cells].mean(0)
     order = shares.argsort(descending=True)
     fit = replace(fit, regressors=fit.regressors[order], proportions=fit.proportions[:, order])
     against = _uncalibrated(problem, replace(fit, proportions=shares[order][None]))
     if not fit.converged:
         against.insert(0, "EM had not converged")
-    at = (_inside(fit, span), fit.sigma, fit.proportions, cells, problem.g)
-    try:
-        covariance = cell_covariance(_seen(problem.x, span), problem.y, *at)[0][:-1, :-1]
-    except ValueError:
-        rows = _inside(fit, span).numel()
-        covariance = torch.full((rows, rows), math.nan, dtype=problem.x.dtype)
-        against.append("the likelihood has no definite maximum there")
-    back = coordinates.basis if span is None else coordinates.basis @ span
-    lift = coordinates.scale * torch.block_diag(*[back] * problem.k)
+    size = fit.regressors.numel()
+    covariance = torch.full((size, size), math.nan, dtype=problem.x.dtype)
+    if span is None:
+        at = (fit.regressors, fit.sigma, fit.proportions, cells, problem.g)
+        try:
+            covariance = cell_covariance(problem.x, problem.y, *at)[0][:-1, :-1]
+        except ValueError:
+            against.append("the likelihood has no definite maximum there")
+    lift = coordinates.scale * torch.block_diag(*[coordinates.basis] * problem.k)
     rows = coordinates.regressors(start.regressors[0])
     rows = rows / rows.norm(dim=1, keepdim=True)
     regressors = coordinates.regressors(fit.regressors)

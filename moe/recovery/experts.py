@@ -50,7 +50,8 @@ class Experts:
 
     @cached_property
     def standard_errors(self) -> Tensor:
-        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one."""
+        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one. NaN where g
+        is not odd up to a constant: their span is then that of the moments, with its own error."""
         size = self.regressors.numel()
         return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
 

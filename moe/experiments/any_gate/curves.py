@@ -13,7 +13,6 @@ from moe.experiments.any_gate.gates import GatedExperts, gated_experts
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
-from moe.recovery.any_gate import recover_experts
 from moe.solvers.em import expectation_maximisation
 
 L4, CONSTANT, CLASSIFIED = "L_4", "constant", "classified"
@@ -103,7 +102,8 @@ def experts(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float
     """E_reg of the moments, and of the likelihood with constant proportions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = recover_experts(x, y, len(truth.regressors), truth.nonlinearity, seed=seed, gates=())
+        k, g = len(truth.regressors), truth.nonlinearity
+        fit = recover(x, y, k, g, seed=seed, gate="any", classifiers=())
     refused = not bool(fit.moments.isfinite().all())
     moments = math.nan if refused else regressor_error_of(fit.moments, truth.regressors)
     return moments, regressor_error_of(fit.regressors, truth.regressors)
@@ -137,7 +137,7 @@ def recovered(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
 
 def classified(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
     """E_reg with the best of the default classifiers as the gate, cross-fitted."""
-    fit = recover_experts(x, y, len(truth.regressors), truth.nonlinearity, seed=seed)
+    fit = recover(x, y, len(truth.regressors), truth.nonlinearity, seed=seed, gate="any")
     return regressor_error_of(fit.regressors, truth.regressors)
 
 

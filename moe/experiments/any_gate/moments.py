@@ -86,14 +86,17 @@ def _moments(truth: GatedExperts, v: Tensor, transform: OutputTransform) -> Tens
         rest = span @ torch.linalg.svd((row @ span)[None]).Vh[1:].T
         inside = (z[:, None, None] * row + across @ rest.T).flatten(0, 1)
         scores = [
-            weights @ hermite_features(inside + place @ truth.complement.T, degree)[:, -len(roots) :]
+            weights
+            @ hermite_features(inside + place @ truth.complement.T, degree)[:, -len(roots) :]
             for place in v
         ]
         found.append(roots * torch.stack(scores))
     return torch.stack(found)
 
 
-def looking_inside(n: int, seed: int, k: int = 2, d: int = 5, sigma: float = 0.5) -> tuple[float, float]:
+def looking_inside(
+    n: int, seed: int, k: int = 2, d: int = 5, sigma: float = 0.5
+) -> tuple[float, float]:
     """A gate that looks at <a_1, x>^2, against the theorem's M: the largest difference of an entry
     from sum_i pbar_i a_i a_i', and its standard error, from n samples in batches."""
     truth = gated_experts("softmax", k, d, sigma, seed)

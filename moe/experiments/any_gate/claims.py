@@ -1,0 +1,135 @@
+"""What chapter 10 claims, decided from its records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from moe.experiments.any_gate.classified import Row
+from moe.experiments.any_gate.coverage import Covered
+from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
+from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.scores import SHARPENED, Score
+from moe.experiments.common.claims import Finding, over_clusters
+
+FAR_FROM_SOFTMAX = ("quadrants", "shells", "network")
+_EXACT, _QUADRATURE = 1e-10, 1e-5
+
+
+def moments_hold(found: Sequence[Agreement]) -> Finding:
+    """Every identity to rounding; without the transform some of each degree fail (for linear g the
+    square needs none)."""
+    worst = max(each.transformed for each in found)
+    degrees = {each.degree for each in found if each.degree > 2}
+    plain = [max(a.plain for a in found if a.degree == degree) for degree in degrees]
+    return Finding(worst < _EXACT and min(plain) > 1e-2, worst)
+
+
+def breaks(difference: float, error: float) -> Finding:
+    """A difference beyond ten standard errors and a twentieth in size."""
+    interval = (difference - 1.96 * error, difference + 1.96 * error)
+    return Finding(difference > 10 * error and difference > 0.05, difference, interval)
+
+
+def stationary(found: Sequence[Score], odd: bool) -> Finding:
+    """Calibrated gates: no expected score inside the span, nor, for odd g, outside of it; for
+    another g some outside; gates that are not calibrated have one inside."""
+    right = [each for each in found if each.fitted != SHARPENED]
+    wrong = [each for each in found if each.fitted == SHARPENED]
+    inside = max(max(each.inside, each.level) for each in right)
+    outside = [each.outside for each in right]
+    fine = max(outside) < _QUADRATURE if odd else max(outside) > 100 * _QUADRATURE
+    broken = all(each.inside > 100 * _QUADRATURE for each in wrong)
+    return Finding(inside < _QUADRATURE and fine and broken, max([inside, *outside * odd]))
+
+
+def ratio(
+    record: Record, sigma: float, above: str, below: str, n: int, kinds: Sequence[str]
+) -> Finding:
+    """Geometric mean over mixtures of E_reg of one method over that of another, with its interval
+    over mixtures; holds where the interval lies above one."""
+    logs = torch.cat(
+        [
+            (record.at(kind, sigma, above, n) / record.at(kind, sigma, below, n)).log()
+            for kind in kinds
+        ]
+    )
+    middle, (low, high) = over_clusters([[value] for value in logs[logs.isfinite()].tolist()])
+    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def falls(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """The exponent of n in E_reg between two sizes, mean over the gates far from softmax; holds for
+    an interval below -1/2."""
+    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in _far(record)])
+    middle, interval = over_clusters([[value] for value in slopes[slopes.isfinite()].tolist()])
+    return Finding(interval[1] < -0.5, middle, interval)
+
+
+def levels_off(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """As ``falls``; holds for an interval above -1/2."""
+    found = falls(record, sigma, method, first, last)
+    assert found.interval is not None
+    return Finding(found.interval[0] > -0.5, found.value, found.interval)
+
+
+def _far(record: Record) -> list[str]:
+    return [kind for kind in record.spec.kinds if kind in FAR_FROM_SOFTMAX]
+
+
+def _slope(record: Record, kind: str, sigma: float, method: str, first: int, last: int) -> Tensor:
+    change = record.at(kind, sigma, method, last) / record.at(kind, sigma, method, first)
+    return change.log() / math.log(last / first)
+
+
+def wins(record: Record, method: str, over: str, n: int) -> dict[tuple[str, float], bool]:
+    """For every gate and sigma: whether the median E_reg of the one method is below the other's."""
+    return {
+        cell: bool(record.at(*cell, method, n).nanmedian() < record.at(*cell, over, n).nanmedian())
+        for cell in record.errors
+    }
+
+
+def always_better(record: Record, n: int, times: float = 1.0) -> Finding:
+    """Trials in which the constant gate's E_reg is at most ``times`` that of L_4: all of them."""
+    worst = max(
+        float((record.at(*cell, CONSTANT, n) / record.at(*cell, L4, n)).nan_to_num(0.0).max())
+        for cell in record.errors
+    )
+    return Finding(worst < times, worst)
+
+
+def offsets_explain(record: Record, sigma: float, n: int) -> Finding:
+    """How many times offsets lower softmax's error, far from softmax."""
+    return ratio(record, sigma, SOFTMAX, OFFSETS, n, _far(record))
+
+
+def against_recover(record: Record, sigma: float, n: int) -> Finding:
+    """softmax ``recover`` over the constant gate, far from softmax: at least fivefold."""
+    found = ratio(record, sigma, RECOVER, CONSTANT, n, _far(record))
+    assert isinstance(found.value, float)
+    return Finding(found.value > 5, found.value, found.interval)
+
+
+def classifier_gains(rows: Sequence[Row]) -> Finding:
+    """Constant over classified E_reg where the gate is not softmax: geometric mean over mixtures;
+    holds for an interval above one."""
+    logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
+    middle, (low, high) = over_clusters(logs)
+    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def never_far_above(rows: Sequence[Row]) -> Finding:
+    """The classified gate's E_reg is nowhere above twice that of L_4."""
+    worst = max(row.classified / row.l4 for row in rows)
+    return Finding(worst < 2, worst)
+
+
+def covers(found: Sequence[Covered], name: str, low: float, high: float) -> Finding:
+    """Mean coverage over the kinds of gate, clusters are data sets, between the bounds."""
+    sets = [value for each in found for value in getattr(each, name).tolist()]
+    middle, interval = over_clusters(sets)
+    return Finding(low < middle < high, middle, interval)

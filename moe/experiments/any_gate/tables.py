@@ -1,0 +1,74 @@
+"""Tables of chapter 10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moe.experiments.any_gate.claims import wins
+from moe.experiments.any_gate.classified import Row
+from moe.experiments.any_gate.coverage import Covered
+from moe.experiments.any_gate.curves import CONSTANT, L4, SOFTMAX, Record
+from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.scores import Score
+from moe.experiments.common.tables import Table, table
+
+_NAMES = {L4: "$L_4$", SOFTMAX: "softmax", CONSTANT: "constant"}
+
+
+def moments(found: Sequence[Agreement]) -> Table:
+    """For every gate the largest difference from the theorem, by degree."""
+    kinds = list(dict.fromkeys(each.gate for each in found))
+    rows = []
+    for kind in kinds:
+        mine = {each.degree: each for each in found if each.gate == kind}
+        rows.append([kind, *(mine[m].transformed for m in (2, 3, 4)), mine[4].plain, mine[4].size])
+    head = [
+        "gate",
+        *(f"$Q_{m}$" for m in (2, 3, 4)),
+        "$y^4$ instead",
+        r"$\lvert$right side$\rvert$",
+    ]
+    return table(head, rows, [None, ".0e", ".0e", ".0e", ".2f", ".2f"])
+
+
+def scores(found: dict[str, Sequence[Score]]) -> Table:
+    """The expected score at the truth, by nonlinearity, true gate and fitted gate."""
+    rows = [
+        [name, each.gate, each.fitted, each.inside, each.outside]
+        for name, scores in found.items()
+        for each in scores
+    ]
+    head = ["$g$", "true gate", "fitted gate", "in the span", "outside"]
+    return table(head, rows, [None, None, None, ".0e", ".0e"])
+
+
+def who_wins(record: Record, n: int) -> Table:
+    """Who has the lower median error at n samples: a wrong softmax, or L_4."""
+    better = wins(record, SOFTMAX, L4, n)
+    rows = [
+        [kind, *(_NAMES[SOFTMAX] if better[kind, s] else _NAMES[L4] for s in record.spec.sigmas)]
+        for kind in record.spec.kinds
+    ]
+    return table(["gate", *(rf"$\sigma = {s:g}$" for s in record.spec.sigmas)], rows)
+
+
+def classified(rows: Sequence[Row]) -> Table:
+    """E_reg of every estimator, one line a mixture."""
+    head = ["gate", "$L_4$", "constant", "classified", "told the gate", "softmax, from the truth"]
+    values = [[r.kind, r.l4, r.constant, r.classified, r.told, r.softmax, r.winner] for r in rows]
+    return table([*head, "classifier"], values, [None, *[".1e"] * 5, None])
+
+
+def coverage(found: Sequence[Covered]) -> Table:
+    """Coverage of 95 % intervals, and the share of softmax fits that name the way out."""
+    names = ("observed", "sandwich", "truth", "any_gate", "doubted")
+    rows = [[each.kind, *(float(getattr(each, name).mean()) for name in names)] for each in found]
+    head = [
+        "gate",
+        "softmax, $H^{-1}$, its limit",
+        "softmax, sandwich, its limit",
+        "softmax, sandwich, the truth",
+        'gate="any", the truth',
+        "softmax fits doubted",
+    ]
+    return table(head, rows, [None, *[".0%"] * 5])
