@@ -1,4 +1,4 @@
-"""What a classifier as the gate gains over constant proportions, and what knowing the gate would."""
+"""What a classifier as the gate gains over constant proportions, and knowing the gate would."""
 
 from __future__ import annotations
 

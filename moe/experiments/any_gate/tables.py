@@ -21,7 +21,8 @@ def moments(found: Sequence[Agreement]) -> Table:
     rows = []
     for kind in kinds:
         mine = {each.degree: each for each in found if each.gate == kind}
-        rows.append([kind, *(mine[m].transformed for m in (2, 3, 4)), mine[4].plain, mine[4].size])
+        fitted = [mine[m].transformed for m in (2, 3, 4)]
+        rows.append([kind, *fitted, mine[4].plain, mine[4].size])
     head = [
         "gate",
         *(f"$Q_{m}$" for m in (2, 3, 4)),
