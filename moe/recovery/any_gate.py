@@ -71,7 +71,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
         begin = (inside, fit.sigma, fit.proportions[0])
         new = cell_em(_seen(x, span), y, *begin, g, cells, tolerance=_TIGHT)
         name = type(classifier).__name__
-        free = (len(new.proportions) - 1) * (problem.k - 1)
+        free = (len(cells.unique()) - 1) * (problem.k - 1)
         gains[name] = new.log_likelihood - fit.log_likelihood - free
         if gains[name] > max([0.0, *(v for key, v in gains.items() if key != name)]):
             best = replace(new, regressors=_outside(new.regressors, span))

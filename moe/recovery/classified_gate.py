@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +78,7 @@ def fold_cells(
         )
         scores = _scores(model, inputs[inside])
         quantiser = KMeans(
-            min(CELLS, max(2, len(scores) // _PER_CELL)),
+            min(CELLS, 1 + len(scores) // _PER_CELL, len(np.unique(scores[:QUANTISED], axis=0))),
             n_init=1,
             random_state=child_seed(seed, fold) % 2**32,
         ).fit(scores[:QUANTISED])
@@ -97,8 +96,3 @@ def _scores(classifier: Any, v: Array) -> Array:
 
 def _nearest(quantiser: KMeans, scores: Array) -> Tensor:
     return torch.from_numpy(quantiser.predict(scores)).long()
-
-
-def check_gates(gates: Any) -> Sequence[Any]:
-    """One classifier, or several, as a sequence."""
-    return gates if isinstance(gates, (list, tuple)) else (gates,)
