@@ -38,9 +38,8 @@ def cell_covariance(
     hessian = x.new_zeros(k * d + 1, k * d + 1)
     cross = x.new_zeros(groups, (k * d + 1) * free)
     inner = x.new_zeros(groups, free * free)
-    at = (regressors, sigma, proportions, g)
     for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
-        terms = _Terms(*part, *at)
+        terms = _Terms(*part, regressors, sigma, proportions, g)
         hessian += terms.hessian()
         cross.index_add_(0, part[2], terms.cross())
         inner.index_add_(0, part[2], terms.inner())
@@ -54,7 +53,7 @@ def cell_covariance(
     plain = torch.cholesky_inverse(factor)
     outer = torch.zeros_like(plain)
     for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
-        terms = _Terms(*part, *at)
+        terms = _Terms(*part, regressors, sigma, proportions, g)
         own, shares = terms.scores()
         left = own - (projection[part[2]] @ shares[..., None])[..., 0]
         outer += left.T @ left

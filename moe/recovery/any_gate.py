@@ -27,6 +27,7 @@ from moe.randomness import child_seed, stream
 from moe.recovery.arguments import Task
 from moe.recovery.classified_gate import ClassifiedGate, fold_cells
 from moe.recovery.experts import Experts
+from moe.recovery.results import Origin
 from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
 from moe.solvers.cells import CellFit, cell_em
 
@@ -56,7 +57,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
     Where g is not odd up to a constant, 2 and 3 see the samples in the span of the moments alone.
     """
     problem, seed = task.problem, task.seed
-    start, fit, refusals = _constant(task)
+    start, moments, fit, refusals = _constant(task)
     span = _span(start) if not odd_up_to_a_constant(problem.g) else None
     g, x, y = problem.g, problem.x, problem.y
     none = torch.zeros(len(x), dtype=torch.long)
@@ -76,7 +77,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
         if gains[name] > max([0.0, *(v for key, v in gains.items() if key != name)]):
             best = replace(new, regressors=_outside(new.regressors, span))
             gate, found = ClassifiedGate(complement, models, quantisers, new.proportions), cells
-    return _brought_back(task, start, best, gate, gains, found, span, refusals)
+    return _brought_back(task, start, moments, best, gate, gains, found, span, refusals)
 
 
 def odd_up_to_a_constant(g: Nonlinearity) -> bool:
@@ -86,11 +87,13 @@ def odd_up_to_a_constant(g: Nonlinearity) -> bool:
     return float((total - total[0]).abs().max()) < 1e-9 * (1.0 + float(total.abs().max()))
 
 
-def _constant(task: Task) -> tuple[Starts, CellFit, tuple[str, ...]]:
-    """The best start, and EM with constant proportions from it."""
+def _constant(task: Task) -> tuple[Starts, Tensor, CellFit, tuple[str, ...]]:
+    """The best start, the regressors from moments alone (NaN where they refuse), and EM with
+    constant proportions from that start."""
     problem, ways = task.problem, (fourth_moments, third_moments, search)
     best: tuple[Starts, CellFit] | None = None
     refusals: list[str] = []
+    moments = torch.full((problem.k, problem.x.shape[1]), math.nan, dtype=problem.x.dtype)
     generator, part = stream("recover", task.seed), problem.part()
     for way in ways:
         try:
@@ -98,6 +101,8 @@ def _constant(task: Task) -> tuple[Starts, CellFit, tuple[str, ...]]:
         except NoStartError as refusal:
             refusals.append(str(refusal))
             continue
+        if begun.origin is not Origin.SEARCH and bool(moments.isnan().all()):
+            moments = begun.regressors[0]
         fit = _followed(problem, part, begun)
         if best is None or fit.log_likelihood > best[1].log_likelihood + _ROUGH:
             best = begun, fit
@@ -105,7 +110,7 @@ def _constant(task: Task) -> tuple[Starts, CellFit, tuple[str, ...]]:
             break
     if best is None:
         raise RuntimeError("no way gave a start")  # the search always does
-    return *best, tuple(refusals)
+    return best[0], moments, best[1], tuple(refusals)
 
 
 def _followed(problem: Problem, part: Problem, begun: Starts) -> CellFit:
@@ -177,6 +182,7 @@ def _uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
 def _brought_back(
     task: Task,
     start: Starts,
+    moments: Tensor,
     fit: CellFit,
     gate: ClassifiedGate | None,
     gains: dict[str, float],
@@ -200,7 +206,7 @@ def _brought_back(
         except ValueError:
             against.append("the likelihood has no definite maximum there")
     lift = coordinates.scale * torch.block_diag(*[coordinates.basis] * problem.k)
-    rows = coordinates.regressors(start.regressors[0])
+    rows = coordinates.regressors(moments)
     rows = rows / rows.norm(dim=1, keepdim=True)
     regressors = coordinates.regressors(fit.regressors)
     if gate is not None:
@@ -211,7 +217,7 @@ def _brought_back(
         coordinates.scale * fit.sigma,
         shares[order],
         problem.g,
-        rows[match(rows, regressors)],
+        rows[match(rows, regressors)] if bool(rows.isfinite().all()) else rows,
         gate,
         gains,
         fit.log_likelihood - len(problem.y) * math.log(coordinates.scale),

@@ -50,8 +50,10 @@ class Experts:
 
     @cached_property
     def standard_errors(self) -> Tensor:
-        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one. NaN where g
-        is not odd up to a constant: their span is then that of the moments, with its own error."""
+        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one.
+
+        NaN where g is not odd up to a constant: the span is then that of the moments, with an error
+        of its own."""
         size = self.regressors.numel()
         return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
 

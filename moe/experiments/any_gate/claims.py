@@ -10,7 +10,15 @@ from torch import Tensor
 
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
-from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
+from moe.experiments.any_gate.curves import (
+    CONSTANT,
+    DOUBTED,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+)
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.scores import SHARPENED, Score
 from moe.experiments.common.claims import Finding, over_clusters
@@ -70,10 +78,22 @@ def falls(record: Record, sigma: float, method: str, first: int, last: int) -> F
 
 
 def levels_off(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
-    """As ``falls``; holds for an interval above -1/2."""
-    found = falls(record, sigma, method, first, last)
-    assert found.interval is not None
-    return Finding(found.interval[0] > -0.5, found.value, found.interval)
+    """Of the gates far from softmax: the geometric mean of a method's error over that of constant
+    proportions at ``last`` samples. Holds where its interval lies above two, and the power of n
+    with which the error goes has an interval above -1."""
+    slope = falls(record, sigma, method, first, last)
+    above = ratio(record, sigma, method, CONSTANT, last, _far(record))
+    assert slope.interval is not None and above.interval is not None
+    return Finding(above.interval[0] > 2 and slope.interval[0] > -1, above.value, above.interval)
+
+
+def doubts(record: Record, sigma: float, n: int) -> dict[str, tuple[int, int]]:
+    """For every kind of gate: in how many of the mixtures softmax ``recover`` doubts itself."""
+    return {
+        kind: (int(found.sum()), len(found))
+        for kind in record.spec.kinds
+        for found in [record.at(kind, sigma, DOUBTED, n)]
+    }
 
 
 def _far(record: Record) -> list[str]:
@@ -124,7 +144,7 @@ def classifier_gains(rows: Sequence[Row]) -> Finding:
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
     """The classified gate's E_reg is nowhere above twice that of L_4."""
-    worst = max(row.classified / row.l4 for row in rows)
+    worst = max(row.classified / row.l4 for row in rows if math.isfinite(row.l4))
     return Finding(worst < 2, worst)
 
 

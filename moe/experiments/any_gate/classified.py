@@ -64,13 +64,15 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
     start = (truth.regressors, truth.sigma, means / means.sum(1, keepdim=True))
     told = cell_em(x, y, *start, truth.nonlinearity, cells)
     winner = max(fit.gains, key=lambda name: fit.gains[name]) if fit.gate is not None else ""
-    errors = [
+    l4, constant, best = (
         regressor_error_of(rows, truth.regressors)
         for rows in (plain.moments, plain.regressors, fit.regressors)
-    ]
+    )
     return Row(
         kind,
-        *errors,
+        l4,
+        constant,
+        best,
         softmax_from_the_truth(truth, x, y),
         regressor_error_of(told.regressors, truth.regressors),
         winner,

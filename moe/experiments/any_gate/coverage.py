@@ -26,9 +26,9 @@ class Spec:
 
     All of ``kinds`` are run."""
 
-    kinds: tuple[str, ...] = ("shells", "network")
-    k: int = 3
-    d: int = 6
+    kinds: tuple[str, ...] = ("quadrants", "shells")
+    k: int = 2
+    d: int = 5
     sigma: float = 0.5
     n: int = 4_000
     sets: int = 40
@@ -42,7 +42,7 @@ class Covered:
 
     observed, sandwich: softmax fit, around the limit of softmax fits; truth: the same intervals
     (sandwich) around the true experts; any_gate: ``gate="any"`` with constant proportions, around
-    the true experts. doubted (sets,): whether the softmax fit was doubted, and named the way out.
+    the true experts.
     """
 
     kind: str
@@ -50,7 +50,6 @@ class Covered:
     sandwich: Tensor
     truth: Tensor
     any_gate: Tensor
-    doubted: Tensor
 
 
 def run(spec: Spec) -> list[Covered]:
@@ -80,7 +79,6 @@ def _covered(spec: Spec, kind: str) -> Covered:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             free = recover(x, y, spec.k, seed=seed, gate="any", classifiers=())
-            whole = recover(x, y, spec.k, seed=seed)
         order = match(free.regressors, truth.regressors)
         own, errors = free.regressors[order], free.standard_errors[order]
         rows.append(
@@ -89,7 +87,6 @@ def _covered(spec: Spec, kind: str) -> Covered:
                 _inside(fit.regressors, robust, limit.regressors),
                 _inside(fit.regressors, robust, truth.regressors),
                 _inside(own, errors, truth.regressors),
-                float('gate="any"' in whole.reason),
             ]
         )
     return Covered(kind, *torch.tensor(rows, dtype=torch.float64).T)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
 
-L4, CONSTANT, CLASSIFIED = "L_4", "constant", "classified"
+L4, CONSTANT = "L_4", "constant"
 SOFTMAX, OFFSETS, RECOVER = "softmax", "softmax with offsets", "recover"
+DOUBTED = "doubted"
 ORACLES = (SOFTMAX, OFFSETS)
 
 
@@ -24,9 +25,8 @@ ORACLES = (SOFTMAX, OFFSETS)
 class Spec:
     """``mixtures`` random mixtures with a gate of each kind at each sigma, n of each of ``sizes``.
 
-    recovered: sizes at which softmax ``recover`` runs too; classified: sizes at which the gate is
-    classified; both for the sigmas in ``loud`` alone. L_4 and the constant gate go on to ``far``
-    samples there.
+    recovered: sizes at which softmax ``recover`` runs too, for the sigmas in ``loud`` alone. L_4
+    and the constant gate go on to ``far`` samples there.
     """
 
     kinds: tuple[str, ...] = ("softmax", "quadrants", "shells", "network", "top-1")
@@ -34,7 +34,6 @@ class Spec:
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     far: tuple[int, ...] = ()
     recovered: tuple[int, ...] = ()
-    classified: tuple[int, ...] = ()
     loud: tuple[float, ...] = (1.0,)
     mixtures: int = 3
     k: int = 3
@@ -46,7 +45,7 @@ class Spec:
 @dataclass(frozen=True)
 class Record:
     """errors[kind, sigma][method]: a tensor (sizes of that method, mixtures) of E_reg; NaN where
-    L_4 refused. sizes[method] as in the spec."""
+    L_4 refused; DOUBTED: one where softmax ``recover`` doubts itself."""
 
     spec: Spec
     errors: dict[tuple[str, float], dict[str, Tensor]]
@@ -56,7 +55,9 @@ class Record:
         spec = self.spec
         if method in (L4, CONSTANT):
             return spec.sizes + (spec.far if sigma in spec.loud else ())
-        return {RECOVER: spec.recovered, CLASSIFIED: spec.classified}.get(method, spec.sizes)
+        if method in (RECOVER, DOUBTED):
+            return spec.recovered
+        return spec.sizes
 
     def at(self, kind: str, sigma: float, method: str, n: int) -> Tensor:
         """E_reg of that cell, (mixtures,)."""
@@ -93,8 +94,8 @@ def trial(spec: Spec, kind: str, sigma: float, seed: int) -> dict[str, list[floa
         for name in ORACLES:
             out[name].append(softmax_from_the_truth(truth, x[:n], y[:n], name == OFFSETS))
     if loud:
-        out[RECOVER] = [recovered(truth, x[:n], y[:n], seed) for n in spec.recovered]
-        out[CLASSIFIED] = [classified(truth, x[:n], y[:n], seed) for n in spec.classified]
+        found = [recovered(truth, x[:n], y[:n], seed) for n in spec.recovered]
+        out[RECOVER], out[DOUBTED] = [e for e, _ in found], [float(doubt) for _, doubt in found]
     return out
 
 
@@ -104,7 +105,7 @@ def experts(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float
         warnings.simplefilter("ignore")
         k, g = len(truth.regressors), truth.nonlinearity
         fit = recover(x, y, k, g, seed=seed, gate="any", classifiers=())
-    refused = not bool(fit.moments.isfinite().all())
+    refused = any(why.startswith("L_4") for why in fit.refusals)
     moments = math.nan if refused else regressor_error_of(fit.moments, truth.regressors)
     return moments, regressor_error_of(fit.regressors, truth.regressors)
 
@@ -127,20 +128,10 @@ def softmax_from_the_truth(
     return regressor_error_of(end.regressors[0][:, : truth.regressors.shape[1]], truth.regressors)
 
 
-def recovered(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
-    """E_reg of softmax ``recover``."""
+def recovered(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, bool]:
+    """E_reg of softmax ``recover``, and whether it doubts itself and names the way out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = recover(x, y, len(truth.regressors), truth.nonlinearity, seed=seed)
-    return regressor_error_of(fit.model.regressors, truth.regressors)
-
-
-def classified(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
-    """E_reg with the best of the default classifiers as the gate, cross-fitted."""
-    fit = recover(x, y, len(truth.regressors), truth.nonlinearity, seed=seed, gate="any")
-    return regressor_error_of(fit.regressors, truth.regressors)
-
-
-def with_seed(spec: Spec, seed: int) -> Spec:
-    """The same sizes on other mixtures."""
-    return replace(spec, seed=seed)
+    doubted = 'gate="any"' in fit.reason
+    return regressor_error_of(fit.model.regressors, truth.regressors), doubted

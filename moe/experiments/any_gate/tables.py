@@ -33,14 +33,15 @@ def moments(found: Sequence[Agreement]) -> Table:
 
 
 def scores(found: dict[str, Sequence[Score]]) -> Table:
-    """The expected score at the truth, by nonlinearity, true gate and fitted gate."""
-    rows = [
-        [name, each.gate, each.fitted, each.inside, each.outside]
-        for name, scores in found.items()
-        for each in scores
-    ]
-    head = ["$g$", "true gate", "fitted gate", "in the span", "outside"]
-    return table(head, rows, [None, None, None, ".0e", ".0e"])
+    """The expected score at the truth by g and fitted gate: its range over the true gates."""
+    rows = []
+    for name, every in found.items():
+        for fitted in dict.fromkeys(each.fitted for each in every):
+            mine = [each for each in every if each.fitted == fitted]
+            parts = [[each.inside for each in mine], [each.outside for each in mine]]
+            rows.append([name, fitted, *((min(part), max(part)) for part in parts)])
+    head = ["$g$", "fitted gate", "in the span", "outside"]
+    return table(head, rows, [None, None, ".0e", ".0e"])
 
 
 def who_wins(record: Record, n: int) -> Table:
@@ -61,8 +62,8 @@ def classified(rows: Sequence[Row]) -> Table:
 
 
 def coverage(found: Sequence[Covered]) -> Table:
-    """Coverage of 95 % intervals, and the share of softmax fits that name the way out."""
-    names = ("observed", "sandwich", "truth", "any_gate", "doubted")
+    """Coverage of 95 % intervals."""
+    names = ("observed", "sandwich", "truth", "any_gate")
     rows = [[each.kind, *(float(getattr(each, name).mean()) for name in names)] for each in found]
     head = [
         "gate",
@@ -70,6 +71,5 @@ def coverage(found: Sequence[Covered]) -> Table:
         "softmax, sandwich, its limit",
         "softmax, sandwich, the truth",
         'gate="any", the truth',
-        "softmax fits doubted",
     ]
-    return table(head, rows, [None, *[".0%"] * 5])
+    return table(head, rows, [None, *[".0%"] * 4])
