@@ -12,7 +12,16 @@ from moe.experiments.any_gate import claims as judge
 from moe.experiments.any_gate import figures, tables
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
-from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record, Spec
+from moe.experiments.any_gate.curves import (
+    CONSTANT,
+    DOUBTED,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+    Spec,
+)
 from moe.experiments.any_gate.curves import run as run_curves
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
@@ -64,9 +73,24 @@ def test_scores_inside_or_outside_are_noticed() -> None:
 
 def test_curves_that_fall_or_level_off_are_told_apart() -> None:
     at = (1.0, SOFTMAX, 1_000, 10_000)
-    assert judge.levels_off(record(), *at).holds and not judge.falls(record(), *at).holds
+    assert judge.levels_off(record(), *at).holds
+    assert not judge.falls(record(), *at).holds
     falling = record(POWERS | {SOFTMAX: -0.8})
-    assert judge.falls(falling, *at).holds and not judge.levels_off(falling, *at).holds
+    assert judge.falls(falling, *at).holds
+    assert not judge.levels_off(record(heights=HEIGHTS | {SOFTMAX: 0.015}), *at).holds
+    assert not judge.levels_off(
+        record(POWERS | {SOFTMAX: -1.1}, HEIGHTS | {SOFTMAX: 9.0}), *at
+    ).holds
+
+
+def test_a_fit_far_off_that_does_not_doubt_itself_is_noticed() -> None:
+    found = record()
+    for cell in found.errors.values():
+        cell[DOUBTED] = torch.ones(1, 3, dtype=torch.float64)
+    assert judge.worst_are_doubted(found, 1.0, 10_000).holds
+    found.errors["quadrants", 1.0][DOUBTED][0, 1] = 0.0
+    assert judge.worst_are_doubted(found, 1.0, 10_000).holds is False
+    assert judge.worst_are_doubted(found, 1.0, 10_000, beyond=1.0).holds is None
 
 
 def test_ratios_and_who_wins() -> None:
@@ -90,10 +114,17 @@ def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
     assert len(tables.classified(rows).values) == 2
 
 
+def test_a_price_of_ignorance_and_narrow_intervals() -> None:
+    value = torch.full((8,), 0.9, dtype=torch.float64)
+    assert judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
+    value = value + 0.06
+    assert not judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
+
+
 def test_intervals_too_narrow_or_too_wide_are_noticed() -> None:
     def covered(share: float) -> list[Covered]:
         value = torch.full((8,), share, dtype=torch.float64)
-        return [Covered("tree", value, value, value, value, value)]
+        return [Covered("tree", value, value, value, value)]
 
     assert judge.covers(covered(0.95), "any_gate", 0.9, 0.985).holds
     assert not judge.covers(covered(0.89), "any_gate", 0.9, 0.985).holds
@@ -107,4 +138,4 @@ def test_the_figure_shows_every_method_of_a_small_run() -> None:
     names = [figures.STYLES[method][3] for method in (L4, SOFTMAX, OFFSETS, CONSTANT)]
     assert_shows(figures.errors_figure(found), *names)
     assert found.errors.keys() == run_curves(small).errors.keys()
-    assert len(tables.who_wins(found, 2_000).values) == 2
+    assert len(tables.against_softmax(found, 2_000).values) == 2

@@ -23,7 +23,7 @@ from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.scores import SHARPENED, Score
 from moe.experiments.common.claims import Finding, over_clusters
 
-FAR_FROM_SOFTMAX = ("quadrants", "shells", "network")
+FAR_FROM_SOFTMAX = ("quadrants", "shells")
 _EXACT, _QUADRATURE = 1e-10, 1e-5
 
 
@@ -87,13 +87,15 @@ def levels_off(record: Record, sigma: float, method: str, first: int, last: int)
     return Finding(above.interval[0] > 2 and slope.interval[0] > -1, above.value, above.interval)
 
 
-def doubts(record: Record, sigma: float, n: int) -> dict[str, tuple[int, int]]:
-    """For every kind of gate: in how many of the mixtures softmax ``recover`` doubts itself."""
-    return {
-        kind: (int(found.sum()), len(found))
-        for kind in record.spec.kinds
-        for found in [record.at(kind, sigma, DOUBTED, n)]
-    }
+def worst_are_doubted(record: Record, sigma: float, n: int, beyond: float = 0.01) -> Finding:
+    """Softmax ``recover``: every fit with E_reg beyond the bound doubts itself. None without one;
+    the value counts them, and the doubted among all others."""
+    errors = torch.cat([record.at(kind, sigma, RECOVER, n) for kind in record.spec.kinds])
+    doubted = torch.cat([record.at(kind, sigma, DOUBTED, n) for kind in record.spec.kinds]) > 0
+    far = errors > beyond
+    seen = f"{int(doubted[far].sum())} of {int(far.sum())}; of the others "
+    seen += f"{int(doubted[~far].sum())} of {int((~far).sum())}"
+    return Finding(bool(doubted[far].all()) if bool(far.any()) else None, seen)
 
 
 def _far(record: Record) -> list[str]:
@@ -153,3 +155,9 @@ def covers(found: Sequence[Covered], name: str, low: float, high: float) -> Find
     sets = [value for each in found for value in getattr(each, name).tolist()]
     middle, interval = over_clusters(sets)
     return Finding(low < middle < high, middle, interval)
+
+
+def too_narrow(found: Sequence[Covered], name: str) -> Finding:
+    """Mean coverage of 95 % intervals, whose own interval over data sets lies below 95 %."""
+    value, interval = over_clusters([v for each in found for v in getattr(each, name).tolist()])
+    return Finding(interval[1] < 0.95, value, interval)

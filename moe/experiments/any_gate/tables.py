@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moe.experiments.any_gate.claims import wins
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import CONSTANT, L4, SOFTMAX, Record
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.scores import Score
 from moe.experiments.common.tables import Table, table
-
-_NAMES = {L4: "$L_4$", SOFTMAX: "softmax", CONSTANT: "constant"}
 
 
 def moments(found: Sequence[Agreement]) -> Table:
@@ -44,14 +41,20 @@ def scores(found: dict[str, Sequence[Score]]) -> Table:
     return table(head, rows, [None, None, ".0e", ".0e"])
 
 
-def who_wins(record: Record, n: int) -> Table:
-    """Who has the lower median error at n samples: a wrong softmax, or L_4."""
-    better = wins(record, SOFTMAX, L4, n)
-    rows = [
-        [kind, *(_NAMES[SOFTMAX] if better[kind, s] else _NAMES[L4] for s in record.spec.sigmas)]
-        for kind in record.spec.kinds
-    ]
-    return table(["gate", *(rf"$\sigma = {s:g}$" for s in record.spec.sigmas)], rows)
+def against_softmax(record: Record, n: int) -> Table:
+    """Median over mixtures of softmax's error over that of L_4, and of constant proportions."""
+    others = (L4, CONSTANT)
+    rows = []
+    for kind in record.spec.kinds:
+        values = [
+            (record.at(kind, s, SOFTMAX, n) / record.at(kind, s, other, n)).nanmedian()
+            for other in others
+            for s in record.spec.sigmas
+        ]
+        rows.append([kind, *values])
+    names = {L4: "to $L_4$", CONSTANT: "to constant"}
+    head = [rf"{names[other]}, $\sigma = {s:g}$" for other in others for s in record.spec.sigmas]
+    return table(["gate", *head], rows, [None, *[".2g"] * len(head)])
 
 
 def classified(rows: Sequence[Row]) -> Table:
