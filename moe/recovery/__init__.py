@@ -30,13 +30,15 @@ def recover(
     sigma: float | None = ...,
     seed: Any = ...,
     *,
-    gate: Literal["any"],
-    classifiers: Sequence[Any] | None = ...,
+    gate: Literal["softmax", "constant"] = ...,
     mu: float | None = ...,
     lam: float | None = ...,
+    gated: bool = ...,
     starts: int = ...,
     restarts: int = ...,
-) -> Experts: ...
+    iterations: int = ...,
+    initial: Any = ...,
+) -> Recovery: ...
 
 
 @overload
@@ -48,15 +50,13 @@ def recover(
     sigma: float | None = ...,
     seed: Any = ...,
     *,
-    gate: Literal["softmax", "constant"] = ...,
+    gate: Literal["any"],
+    classifiers: Sequence[Any] | None = ...,
     mu: float | None = ...,
     lam: float | None = ...,
-    gated: bool = ...,
     starts: int = ...,
     restarts: int = ...,
-    iterations: int = ...,
-    initial: Any = ...,
-) -> Recovery: ...
+) -> Experts: ...
 
 
 def recover(
