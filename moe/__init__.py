@@ -14,6 +14,7 @@ logging.getLogger("moe").addHandler(logging.NullHandler())
 
 _PUBLIC = {
     "DoubtfulFitWarning": "moe.exceptions",
+    "Experts": "moe.recovery.experts",
     "MoE": "moe.model.mixture",
     "MoERegressor": "moe.estimator",
     "Nonlinearity": "moe.model.nonlinearity",
