@@ -11,7 +11,6 @@ import torch
 from benchmarks.measure import Row, annealed, oracle, peak_mib, problem, seconds
 from moe.experiments.sample_complexity import efficiency as bound
 from moe.metrics import gating_error, regressor_error, regressor_error_of
-from moe.model.mixture import MoE
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
@@ -109,7 +108,7 @@ def accuracy(seeds: int = 20) -> Iterator[Row]:
             truth, x, y = problem(seed, n, k=3, d=10)
             cost, fit = seconds(partial(recover, x, y, 3, seed=seed))
             floor, end = seconds(partial(oracle, truth, x, y))
-            best = MoE(end.regressors[0], end.gating[0], float(end.sigma))
+            best = end.model(0, truth.nonlinearity)
             gates = gating_error(fit.model, truth) / gating_error(best, truth)
             alone = 1.0
             for stage in fit.stages:

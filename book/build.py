@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from builder.errors import BuildError
+from builder import BuildError
 from builder.parameters import parse
 from builder.pipeline import Book, build, build_chapter
 from builder.provenance import duration

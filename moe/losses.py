@@ -143,3 +143,13 @@ def l4_population(
     cross = (overlap * proportions) @ overlap.mT
     fourth = cross.diagonal(dim1=-2, dim2=-1)
     return _combine(cross, fourth, overlap @ proportions, regressors, mu, lam, delta)
+
+
+def dual_basis(regressors: Tensor) -> Tensor:
+    """Rows dual to those of A (..., k, d): pinv(A)', so that dual_basis(A) A' = I; an involution.
+
+    Where L_4 has its minima in the population, up to lengths, orders and signs (derived; book,
+    chapter 4).
+    """
+    dual: Tensor = torch.linalg.pinv(regressors).mT
+    return dual

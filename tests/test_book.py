@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from builder import BuildError
 from builder.contents import find_chapter, read_contents
-from builder.errors import BuildError
 from builder.pipeline import Book, build, build_chapter
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from builder.errors import BuildError
+from builder import BuildError
 from builder.parameters import defaults, parse, resolve
 
 

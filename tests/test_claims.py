@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from builder import BuildError
 from builder.contents import read_contents
-from builder.errors import BuildError
 from builder.pipeline import build
 
 from moe.experiments.common.claims import (

@@ -9,14 +9,11 @@ import pytest
 import torch
 
 from moe.experiments.baselines import claims as decide
-from moe.experiments.baselines.climbs import Climb
+from moe.experiments.baselines.climbs import Climb, Curve
 from moe.experiments.baselines.contest import Row, Trust
-from moe.experiments.baselines.effort import Point, Record, Spec
+from moe.experiments.baselines.searches import Effort, EffortSpec, Ends, EndsSpec, Point
 from moe.experiments.baselines.success_curves import DRAWS, Draws
-from moe.experiments.baselines.transition import Curve
 from moe.experiments.baselines.tuning import Outcome
-from moe.experiments.baselines.wrong_ends import Record as Ends
-from moe.experiments.baselines.wrong_ends import Spec as EndsSpec
 from moe.experiments.common.problems import Setting
 from moe.experiments.common.shares import Share
 
@@ -58,7 +55,7 @@ def test_the_tuned_choice_loses_where_another_wins_on_six_more_of_the_same_data_
 def test_recombination_must_win_clearly_and_cost_less() -> None:
     best = Point("best", 300, (False,) * 18 + (True,) * 2, 900.0)
     ours = Point("recover", 300, (True,) * 10 + (False,) * 8 + (True,) * 2, 800.0)
-    record = Record(Spec(Setting(8, 8, 256)), (best, ours), (0.0,) * 20, TRUST)
+    record = Effort(EffortSpec(Setting(8, 8, 256)), (best, ours), (0.0,) * 20, TRUST)
     assert decide.searches_better(record).holds
     dear = replace(record, points=(best, replace(ours, passes=901.0)))
     assert not decide.searches_better(dear).holds

@@ -7,14 +7,10 @@ from dataclasses import replace
 import torch
 
 from moe.experiments.gating_loss import claims
-from moe.experiments.gating_loss.convergence import (
-    ConvergenceRecord,
-    ConvergenceSpec,
-    ConvexityRecord,
-    ConvexitySpec,
-)
+from moe.experiments.gating_loss.convergence import ConvergenceRecord, ConvergenceSpec
+from moe.experiments.gating_loss.convexity import ConvexityRecord, ConvexitySpec
+from moe.experiments.gating_loss.dimension import DimensionRecord, DimensionSpec
 from moe.experiments.gating_loss.minima import PhaseRecord, PhaseSpec
-from moe.experiments.gating_loss.rates import DimensionRecord, DimensionSpec
 from moe.experiments.gating_loss.transfer import TransferRecord, TransferSpec
 
 NAN = float("nan")

@@ -11,6 +11,8 @@ from helpers import normal
 from torch import Tensor
 
 from moe.experiments.sample_complexity import claims as judge
+from moe.experiments.sample_complexity import claims_efficiency as judge_bound
+from moe.experiments.sample_complexity import claims_onset as judge_onset
 from moe.experiments.sample_complexity import efficiency
 from moe.experiments.sample_complexity.errors import Cell, Spec, limit_laws, predicted
 from moe.experiments.sample_complexity.onset import Onset, Try
@@ -58,7 +60,7 @@ def test_a_law_that_is_a_tenth_off_or_does_not_grow_as_simulated_is_noticed() ->
     assert not judge.as_simulated([exact[0], 1.1 * exact[1]], laws).holds
     assert not judge.as_simulated([1.1 * exact[0], exact[1]], laws).holds
     loose = [law.squared_angles * (1 + 5 * noise[:8]) for law in laws]
-    assert not judge.as_simulated(loose, laws).holds  # too few to tell
+    assert judge.as_simulated(loose, laws).holds is None  # too few to tell
 
 
 def grown(medians: list[float]) -> list[Cell]:
@@ -105,37 +107,37 @@ def onset(first: list[int], failing: float = 0.4, ahead: float = 20.0, **options
 
 
 def test_a_slide_is_no_jump_and_data_sets_that_differ_by_more_than_two_are_noticed() -> None:
-    assert judge.jump([onset([1] * 9)]).holds
-    assert judge.jump([onset([1] * 9, failing=0.09)]).holds is False
-    assert judge.jump([onset([1] * 3)]).holds is None
-    assert judge.spread([onset([1, 2, 2, 1])]).holds
-    assert judge.spread([onset([1, 2, 2, 4])]).holds is False
+    assert judge_onset.jump([onset([1] * 9)]).holds
+    assert judge_onset.jump([onset([1] * 9, failing=0.09)]).holds is False
+    assert judge_onset.jump([onset([1] * 3)]).holds is None
+    assert judge_onset.spread([onset([1, 2, 2, 1])]).holds
+    assert judge_onset.spread([onset([1, 2, 2, 4])]).holds is False
 
 
 def test_failures_of_the_likelihood_are_not_failures_of_the_search() -> None:
-    right = judge.search_fails([onset([1] * 9), onset([2] * 9)])
+    right = judge_onset.search_fails([onset([1] * 9), onset([2] * 9)])
     assert right.holds and right.value == 1.0
-    assert judge.search_fails([onset([1] * 9), onset([2] * 9, ahead=0.5)]).holds is False
-    assert judge.search_fails([onset([1] * 2)]).holds is None
+    assert judge_onset.search_fails([onset([1] * 9), onset([2] * 9, ahead=0.5)]).holds is False
+    assert judge_onset.search_fails([onset([1] * 2)]).holds is None
 
 
 def test_more_starts_must_help_more_often_than_they_harm() -> None:
     few = onset([2] * 9)
-    assert judge.more_starts_need_less(few, onset([1] * 4 + [2] * 5)).holds
-    assert judge.more_starts_need_less(few, onset([1] * 4 + [3] * 2 + [2] * 3)).holds is False
-    assert judge.more_starts_need_less(few, onset([2] * 9)).holds is False
-    assert judge.more_starts_need_less(few, onset([1] * 5 + [2] * 4)).holds is False
+    assert judge_onset.more_starts_need_less(few, onset([1] * 4 + [2] * 5)).holds
+    assert judge_onset.more_starts_need_less(few, onset([1] * 4 + [3] * 2 + [2] * 3)).holds is False
+    assert judge_onset.more_starts_need_less(few, onset([2] * 9)).holds is False
+    assert judge_onset.more_starts_need_less(few, onset([1] * 5 + [2] * 4)).holds is False
 
 
 def test_a_constant_multiple_does_not_grow() -> None:
-    assert judge.multiple_grows([onset([1] * 9, d=10), onset([2] * 9, d=20)]).holds
+    assert judge_onset.multiple_grows([onset([1] * 9, d=10), onset([2] * 9, d=20)]).holds
     mostly = onset([1] * 4 + [2] * 5, d=20)  # the median is a step higher, the data sets are not
     mixed = onset([1] * 5 + [2] * 4, d=10)
-    assert judge.multiple_grows([mixed, mostly]).holds is False
+    assert judge_onset.multiple_grows([mixed, mostly]).holds is False
     less, more = onset([1] * 3 + [2] * 3, d=10), onset([1] * 2 + [2] * 4, d=20)
-    assert judge.multiple_grows([less, more]).holds is None
-    assert not judge.multiple_grows([onset([2] * 9, d=10), onset([2] * 9, d=20)]).holds
-    assert not judge.multiple_grows([onset([1] * 9), onset([3] * 9), onset([2] * 9)]).holds
+    assert judge_onset.multiple_grows([less, more]).holds is None
+    assert not judge_onset.multiple_grows([onset([2] * 9, d=10), onset([2] * 9, d=20)]).holds
+    assert not judge_onset.multiple_grows([onset([1] * 9), onset([3] * 9), onset([2] * 9)]).holds
 
 
 def record(name: str, middle: float, width: float, sets: int = 120) -> efficiency.Record:
@@ -144,29 +146,44 @@ def record(name: str, middle: float, width: float, sets: int = 120) -> efficienc
     return efficiency.Record(efficiency.Spec(), {name: values})
 
 
+def test_a_first_order_twin_takes_its_scatter_away_and_no_error() -> None:
+    scatter = 0.3 * normal(9, purpose="errors")
+    values = {"gating": 1.13 + scatter, "first_order_gating": 1 + scatter}
+    beside = efficiency.Record(efficiency.Spec(), values)
+    assert beside.mean("gating").value == pytest.approx(1.13)
+    assert beside.mean("gating").high - beside.mean("gating").low < 1e-9
+    assert judge_bound.at_the_bound([beside], "gating").holds is False
+
+
 def test_an_error_an_eighth_above_the_bound_is_noticed() -> None:
-    assert judge.at_the_bound([record("gating", 1.03, 0.3)], "gating").holds
-    assert judge.at_the_bound([record("gating", 1.13, 0.3)], "gating").holds is False
-    assert judge.at_the_bound([record("gating", 1.1, 0.3, sets=6)], "gating").holds is None
+    assert judge_bound.at_the_bound([record("gating", 1.03, 0.3)], "gating").holds
+    assert judge_bound.at_the_bound([record("gating", 1.13, 0.3)], "gating").holds is False
+    assert judge_bound.at_the_bound([record("gating", 1.1, 0.3, sets=6)], "gating").holds is None
 
 
 def test_coverage_of_nine_in_ten_is_noticed() -> None:
     name = "covered_gating"
-    assert judge.covers([record(name, 0.95, 0.05)], "gating").holds
-    assert judge.covers([record(name, 0.91, 0.05)], "gating").holds is False
-    assert judge.covers([record(name, 0.925, 0.1)], "gating").holds is False  # within its interval
-    assert judge.covers([record(name, 0.925, 0.1, sets=8)], "gating").holds is None
+    assert judge_bound.covers([record(name, 0.95, 0.05)], "gating").holds
+    assert judge_bound.covers([record(name, 0.91, 0.05)], "gating").holds is False
+    assert (
+        judge_bound.covers([record(name, 0.925, 0.1)], "gating").holds is False
+    )  # within its interval
+    assert judge_bound.covers([record(name, 0.925, 0.1, sets=8)], "gating").holds is None
     holes = record(name, 0.95, 0.05)
     holes.values[name][3] = math.nan
-    found = judge.covers([holes], "gating")
+    found = judge_bound.covers([holes], "gating")
     assert found.holds and isinstance(found.value, float) and math.isfinite(found.value)
 
 
 def test_an_error_at_the_bound_at_one_level_is_not_above_it() -> None:
     name = "regressors"
-    assert judge.above_the_bound([record(name, 1.05, 0.3), record(name, 1.1, 0.3)], name).holds
-    assert not judge.above_the_bound([record(name, 0.99, 0.3), record(name, 1.2, 0.3)], name).holds
-    assert not judge.above_the_bound([record(name, 1.02, 0.3, sets=40)], name).holds
+    assert judge_bound.above_the_bound(
+        [record(name, 1.05, 0.3), record(name, 1.1, 0.3)], name
+    ).holds
+    assert not judge_bound.above_the_bound(
+        [record(name, 0.99, 0.3), record(name, 1.2, 0.3)], name
+    ).holds
+    assert not judge_bound.above_the_bound([record(name, 1.02, 0.3, sets=40)], name).holds
 
 
 def test_powers_of_k_are_taken_over_the_cells_whose_law_is_known() -> None:
@@ -176,8 +193,13 @@ def test_powers_of_k_are_taken_over_the_cells_whose_law_is_known() -> None:
         errors: Tensor = torch.full((3, 5), median, dtype=torch.float64)
         return Cell(spec, {"average": errors})
 
-    law, measured = judge.powers([exact(k) for k in (2, 3, 4, 6)], "average")
-    assert measured.value == pytest.approx(law) and 1.8 < law < 3
+    cells = [exact(k) for k in (2, 3, 4, 6)]
+    law, measured = judge.powers(cells, "average")
+    assert measured is not None and measured.value == pytest.approx(law) and 1.8 < law < 3
+    assert judge.powers(cells, "recover")[1] is None
+    assert judge.powers_agree(cells, ["average"]).holds
+    steep = [Cell(c.spec, {"average": c.errors["average"] * c.spec.k**0.4}) for c in cells]
+    assert judge.powers_agree(steep, ["average"]).holds is False
 
 
 def test_the_bootstrap_of_medians_covers_nearly_what_it_says() -> None:

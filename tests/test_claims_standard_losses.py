@@ -7,10 +7,16 @@ import torch
 
 from moe.experiments.common.shares import Share
 from moe.experiments.standard_losses import claims as verdicts
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure
+from moe.experiments.standard_losses.lifted_trap import Lifted
+from moe.experiments.standard_losses.newton_kantorovich import Enclosure, certify_squared
+from moe.experiments.standard_losses.population_losses import (
+    levenberg_marquardt,
+    squared_population,
+)
 from moe.experiments.standard_losses.random_starts import Cell, Contest, EMShares
-from moe.experiments.standard_losses.sigma_held import Lifted
+from moe.experiments.standard_losses.spurious_minima import oblique_pair, random_start
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase, PhaseSpec
+from moe.randomness import stream
 
 
 def contest(successes: int, datasets: int = 12, oracle: float = 0.01) -> Contest:
@@ -45,6 +51,19 @@ def test_certified_asks_for_h_below_one_half() -> None:
     assert verdicts.certified(point).holds
     assert not verdicts.certified(replace(point, gradient=5.01e-6)).holds
     assert not verdicts.certified(replace(point, excess=1e-6)).holds
+
+
+def test_a_ball_beside_a_minimum_and_the_lift_are_checked_on_the_loss() -> None:
+    truth = oblique_pair()
+    loss = squared_population(truth, 24)
+    theta = levenberg_marquardt(loss, random_start(truth, 8, stream("starts", 0)), 100)[0]
+    spurious = theta[loss.values(theta) > 1e-3][0]
+    point = certify_squared(truth, spurious, ((0.2, 0.15),))
+    assert verdicts.encloses(truth, point, 0).holds
+    assert not verdicts.encloses(truth, replace(point, excess=point.excess - 1e-9), 0).holds
+    assert not verdicts.encloses(truth, replace(point, lipschitz=1e6), 0).holds
+    assert verdicts.lifts(truth, point).holds
+    assert not verdicts.lifts(truth, replace(point, extra_curvature=-1e-6)).holds
 
 
 def phase(kinds: list[int], curvature: list[float]) -> Phase:

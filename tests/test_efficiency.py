@@ -53,7 +53,7 @@ def test_standard_errors_match_the_spread_of_maximum_likelihood_over_data_sets()
         end = expectation_maximisation(
             x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
         )
-        fit = MoE(end.regressors[0], end.gating[0], float(end.sigma))
+        fit = end.model(0, truth.nonlinearity)
         fits.append(pack(align(fit, truth)))
         errors.append(standard_errors(fit, x, y).covariance.diagonal().sqrt())
     spread = torch.stack(fits).std(0)

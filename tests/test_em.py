@@ -187,7 +187,7 @@ def test_em_ends_at_a_stationary_point_of_the_likelihood(nonlinearity: str) -> N
         x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity, tolerance=1e-9
     )
     assert bool(fit.converged)
-    end = MoE(fit.regressors[0], fit.gating[0], float(fit.sigma), truth.nonlinearity)
+    end = fit.model(0, truth.nonlinearity)
     log_likelihood, score, observed = information(end, x, y)
     decrement = float(score @ torch.linalg.solve(observed, score))
     assert 0 <= decrement < 1e-6

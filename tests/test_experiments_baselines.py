@@ -8,20 +8,18 @@ import torch
 from helpers import assert_shows
 
 from moe.experiments.baselines import (
-    annealing,
     climbs,
     contest,
-    effort,
     figures,
-    gridlock,
+    searches,
+    stuck,
     tables,
-    transition,
     tuning,
-    wrong_ends,
 )
 from moe.experiments.baselines import spectral as em_and_spectral
 from moe.experiments.baselines.climbs import Climb
-from moe.experiments.baselines.contestants import METHODS, Contest, random, trial
+from moe.experiments.baselines.contest import Contest, trial
+from moe.experiments.baselines.contestants import METHODS, random
 from moe.experiments.baselines.gradient import descend, descend_all
 from moe.experiments.common.problems import Fit, Problem, Setting, draw, errors
 from moe.experiments.common.shares import Share
@@ -151,7 +149,7 @@ def test_intervals_of_n50_and_n95_cover_and_a_climb_goes_where_success_turns(
     pretend(n50, steepness, monkeypatch)
     climb, covered = Climb("EM, a sigma each", Setting(4, 4, 0), runs=60), [0, 0]
     for seed in range(40):
-        curve = transition._curve(climb, climbs.trial(climb, seed))
+        curve = climbs._curve(climb, climbs.trial(climb, seed))
         sizes = curve.n50.interval(), curve.n95.interval()
         for i, (truth, (low, high)) in enumerate(zip((n50, n95), sizes, strict=True)):
             covered[i] += low < truth < high
@@ -165,22 +163,39 @@ def test_intervals_of_n50_and_n95_cover_and_a_climb_goes_where_success_turns(
 def test_a_climb_ends_at_its_cap_and_starts_at_its_least(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(4, 4, 0)
     pretend(1e6, 5.0, monkeypatch)
-    hopeless = transition._curve(
+    hopeless = climbs._curve(
         climb := Climb("L_4, then EM", setting, cap=500), climbs.trial(climb, 0)
     )
     assert not hopeless.reached(0.5) and hopeless.at_cap == (362, hopeless.shares[362])
     assert hopeless.shares[362].successes == 0 and max(hopeless.shares) <= 500
     pretend(1.0, 5.0, monkeypatch)
-    certain = transition._curve(climb := Climb("oracle", setting, least=12), climbs.trial(climb, 0))
+    certain = climbs._curve(climb := Climb("oracle", setting, least=12), climbs.trial(climb, 0))
     assert certain.below(0.5) and min(certain.shares) >= 12
-    assert "under 1.0" in tables.sizes([certain], 0.5)
-    assert "of 40 at 23" not in tables.sizes([hopeless], 0.5)
-    assert f"of {hopeless.at_cap[1].trials} at 23" in tables.sizes([hopeless], 0.5)
+    assert "under 1.0" in tables.sizes([certain], 0.5).markdown
+    assert f"{hopeless.at_cap[1]} at 23" in tables.sizes([hopeless], 0.5).markdown
+    assert len(hopeless.outcomes) < climb.runs, "what lies out of range is soon known to"
+
+
+def test_runs_that_were_made_before_count_and_are_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(150.0, 3.0, monkeypatch)
+    climb = Climb("recover", Setting(4, 4, 0), runs=20)
+    first = climbs._curve(climb, climbs.trial(climb, 0))
+    more = replace(climb, before=first.outcomes, runs=8)
+    both = climbs._curve(more, climbs.trial(more, 0))
+    assert both.outcomes[: len(first.outcomes)] == first.outcomes
+    assert len(first.outcomes) < len(both.outcomes) <= len(first.outcomes) + 8
+    answer = contest.Trust(Setting(4, 4, 48), 1, 0, 1, 0, 0, errors=(0.01, 0.5))
+    panel = climbs.panels(True, [answer])["no gates, random experts"]
+    (asked,) = (c for c in panel if c.method == "recover" and c.setting.k == 4)
+    assert asked.before == ((48, 0, 0.01), (48, 1, 0.5))
+    assert not any(c.before for c in panel if c is not asked)
 
 
 def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
-    climb = Climb("EM, sigma learned", Setting(4, 4, 0), begin=2.0, runs=4)
-    curve = transition._curve(climb, climbs.trial(climb, 0))
+    climb = Climb("EM, sigma learned", Setting(4, 4, 0), begin=2.0, runs=4, compare=True)
+    curve = climbs._curve(climb, climbs.trial(climb, 0))
     failed = [(n, run) for n, run, error in curve.outcomes if error >= 0.05]
     assert failed and len(curve.ahead) == len(failed)
     for (n, run), (size, ahead) in zip(failed, curve.ahead, strict=True):
@@ -188,8 +203,8 @@ def test_failed_runs_are_compared_with_the_oracle_on_their_own_data() -> None:
         seed = child_seed(0, run)
         mine, best = (trial(Contest(m, setting), seed) for m in (climb.method, "oracle"))
         assert n == size and ahead == (mine["log_likelihood"] > best["log_likelihood"])
-    held = Climb("EM, sigma held", Setting(4, 4, 0), begin=2.0, runs=4)
-    assert transition._curve(held, climbs.trial(held, 0)).ahead == ()
+    alone = replace(climb, compare=False)
+    assert climbs._curve(alone, climbs.trial(alone, 0)).ahead == ()
 
 
 def test_the_likelihood_of_a_fit_is_that_of_its_densities() -> None:
@@ -206,7 +221,7 @@ def test_the_likelihood_of_a_fit_is_that_of_its_densities() -> None:
 def test_holding_sigma_needs_more_samples_than_a_sigma_each() -> None:
     names = ("EM, sigma held", "EM, a sigma each", "oracle")
     wanted = [Climb(name, Setting(4, 4, 0), cap=2_000) for name in names]
-    (curves,) = transition.curves({"small": wanted}).values()
+    (curves,) = climbs.curves({"small": wanted}).values()
     held, each, oracle = (curve.n50.value for curve in curves)
     assert oracle < each < held
     assert_shows(figures.thresholds({"small": curves}), *(figures.label(n) for n in names))
@@ -218,19 +233,19 @@ def test_boards_report_shares_and_medians() -> None:
     rows = contest.board(("oracle", "likelihood, SGD", "EM, sigma learned"), [EASY], 3)
     assert [row.method for row in rows] == ["oracle", "likelihood, SGD", "EM, sigma learned"]
     assert rows[0].share == Share(3, 3) and rows[0].error < 1e-3
-    assert "3 of 3" in tables.board(rows)
+    assert "3 of 3" in tables.board(rows).markdown
     alone = [trial(Contest("likelihood, SGD", EASY), child_seed(0, run)) for run in range(3)]
     assert rows[1].error == pytest.approx(sorted(one["error"] for one in alone)[1])
     assert rows[1].passes == 600 * 200 // EASY.n
 
 
 def test_the_best_of_more_starts_costs_more_and_recover_stands_beside_it() -> None:
-    spec = effort.Spec(Setting(4, 4, 64), best=(1, 4, 30), restarts=(30,))
-    (record,) = effort.run([spec], 3)
+    spec = searches.EffortSpec(Setting(4, 4, 64), best=(1, 4, 30), restarts=(30,))
+    (record,) = searches.effort([spec], 3)
     best = [record.point("best", m) for m in spec.best]
     assert best[0].passes < best[1].passes < best[2].passes
     assert best[0].share.successes <= best[2].share.successes
-    one = effort.trial(spec, child_seed(0, 0))
+    one = searches.effort_trial(spec, child_seed(0, 0))
     assert record.hits[0] == one["hits"] / 30
     assert record.point("recover", 30).won[0] == (one["recover 30"] < 0.05)
     assert record.trust.right + record.trust.right_doubted == sum(record.point("recover", 30).won)
@@ -238,7 +253,7 @@ def test_the_best_of_more_starts_costs_more_and_recover_stands_beside_it() -> No
 
 
 def test_sigma_held_decides_at_once_and_a_sigma_each_expert_by_expert() -> None:
-    record = annealing.run(Setting(6, 6, 2000), 3, 60)
+    record = stuck.watch(Setting(6, 6, 2000), 3, 60)
     sharp = {way: float(values[1].median()) for way, values in record.sharp.items()}
     assert sharp["held"] > 0.75 > sharp["one each"]
     spread = record.most["one each"] / record.least["one each"]
@@ -251,11 +266,10 @@ def test_sigma_held_decides_at_once_and_a_sigma_each_expert_by_expert() -> None:
 def test_most_stuck_runs_are_let_go_by_heating_and_by_more_samples() -> None:
     """The straight way to the truth, on the run's own samples, rises at the true sigma and hardly
     or not at all at the spread of y."""
-    spec = gridlock.Spec(Setting(4, 4, 150), levels=(0.05, 1.0), times=(8,))
-    ends = [gridlock.trial(spec, seed) for seed in range(12)]
-    stuck = [end for end in ends if end["stuck"]]
-    assert len(stuck) >= 6 and all(end["found"] < 1 for end in stuck)
-    values = {name: torch.tensor([end[name] for end in stuck]) for name in stuck[0]}
+    spec = stuck.Spec(Setting(4, 4, 150), levels=(0.05, 1.0), times=(8,))
+    ends = stuck.stuck_runs(spec, 12)
+    assert len(ends) >= 6 and all(end["found"] < 1 for end in ends)
+    values = {name: torch.tensor([end[name] for end in ends]) for name in ends[0]}
     assert float((values["lost"] > 0).double().mean()) > 0.75
     assert float(values["reheated 0.05"].mean()) < 0.25
     assert float(values["reheated 1"].mean()) > 0.5
@@ -265,16 +279,16 @@ def test_most_stuck_runs_are_let_go_by_heating_and_by_more_samples() -> None:
 
 def test_the_slides_figure_has_every_start_and_noise() -> None:
     specs = [
-        em_and_spectral.Spec(Setting(k, 5, 400, 0.1, 1.0), start, noise)
+        em_and_spectral.Spec(Setting(k, 5, 400, 0.1, 1.0), noise)
         for k in (3, 4)
-        for start in ("EM", "spectral + EM")
         for noise in ("held", "one")
     ]
     cells = em_and_spectral.table(specs, 2)
-    assert [cell.spec for cell in cells] == specs
+    both = [(spec, start) for spec in specs for start in em_and_spectral.SLIDES]
+    assert [(cell.spec, cell.start) for cell in cells] == both
     runs = [em_and_spectral.trial(specs[0], child_seed(0, run)) for run in range(2)]
-    assert cells[0].regressors == pytest.approx(sum(run["regressors"] for run in runs) / 2)
-    assert cells[0].both == pytest.approx(sum(run["both"] for run in runs) / 2)
+    assert cells[0].regressors == pytest.approx(sum(run["EM regressors"] for run in runs) / 2)
+    assert cells[0].both == pytest.approx(sum(run["EM both"] for run in runs) / 2)
     figure = figures.em_and_spectral(cells)
     names = [rf"{s}, $\sigma$ {n}" for s in ("EM", "spectral + EM") for n in ("held", "learned")]
     assert_shows(figure, *names)
@@ -284,33 +298,34 @@ def test_the_slides_figure_has_every_start_and_noise() -> None:
 def test_the_slides_errors_are_small_at_the_truth_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = em_and_spectral.Spec(Setting(3, 5, 400, 0.1, 1.0), "EM", "one")
+    spec = em_and_spectral.Spec(Setting(3, 5, 400, 0.1, 1.0), "one")
     ends = []
     for order in ([0, 1, 2], [2, 0, 1]):
         monkeypatch.setattr(
             Problem, "starts", lambda self, _, rows=order: self.truth.regressors[None, rows]
         )
         ends.append(em_and_spectral.trial(spec, 0))
+    ends = [{name: one[f"EM {name}"] for name in em_and_spectral.NAMES} for one in ends]
     assert ends[0] == pytest.approx(ends[1], abs=1e-3)
     assert ends[0]["regressors"] < 0.15 < ends[0]["both"] < 2
 
 
 def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Setting(2, 3, 300)
-    choices: list[tuning.Descent | tuning.Start] = [
+    choices: list[tuning.Descent | tuning.Starts] = [
         tuning.Descent(small, 2, "likelihood", "adam", 0.03, 50),
-        tuning.Start(small, 2, "one", 1.0, 1.0),
+        tuning.Starts(small, 2, "one", (1.0, 2.0), (0.1, 1.0)),
     ]
-    found = tuning.outcomes(choices)
-    assert [end.share.trials for end in found] == [2, 2]
+    (descended,), found = tuning.outcomes(choices)
+    assert [end.share.trials for end in (descended, *found)] == [2] * 5
     problem = draw(small, child_seed(child_seed(0, "tuning"), 1))
     alone = errors(random(problem, "one"), problem.truth)[0]
-    assert found[1].errors[1] == pytest.approx(alone)
+    assert found[1].errors[1] == pytest.approx(alone, rel=1e-6), "side by side as alone"
 
     class Asked(Exception):  # noqa: N818
         """Carries the seeds of a sweep, in place of its results."""
 
-    def ask(trial: object, specs: object, seeds: list[int]) -> None:
+    def ask(trial: object, specs: object, seeds: list[int], **_: object) -> None:
         raise Asked(seeds)
 
     def seeds_of(*arguments: object) -> set[int]:
@@ -323,7 +338,7 @@ def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         (contest, "board", (["oracle"], [small])),
         (contest, "trust", ([small],)),
         (em_and_spectral, "table", ([],)),
-        (wrong_ends, "run", ([],)),
+        (searches, "wrong_ends", ([],)),
     ):
         monkeypatch.setattr(module, "sweep", ask)
         used[name] = set().union(*(seeds_of(*choice, 1000, seed) for seed in range(3)))
@@ -336,9 +351,9 @@ def test_tuning_uses_data_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_two_wrong_ends_share_is_mostly_right() -> None:
-    spec = wrong_ends.Spec(Setting(6, 6, 144), starts=8)
-    (record,) = wrong_ends.run([spec], 3)
-    counts = [wrong_ends.trial(spec, child_seed(0, run)) for run in range(3)]
+    spec = searches.EndsSpec(Setting(6, 6, 144), starts=8)
+    (record,) = searches.wrong_ends([spec], 3)
+    counts = [searches.ends_trial(spec, child_seed(0, run)) for run in range(3)]
     totals = {name: sum(count[name] for count in counts) for name in counts[0]}
     assert all(count["experts"] % 6 == 0 and count["experts"] <= 48 for count in counts)
     assert record.experts == tuple(count["experts"] for count in counts)

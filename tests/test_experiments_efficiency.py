@@ -42,6 +42,17 @@ def test_the_bounds_are_those_of_the_package_and_fall_like_one_over_n() -> None:
     assert efficiency.bounds_of(replace(SPEC, n=8_000))[0] == pytest.approx(regressors / 4)
 
 
+@pytest.mark.parametrize("record", RECORDS, ids=["sigma learned", "sigma known"])
+def test_first_order_estimates_have_their_expectations_and_the_scatter_of_the_fits(
+    record: efficiency.Record,
+) -> None:
+    expected = {"regressors": 1, "gating": 1, "covered_regressors": 0.95, "covered_gating": 0.95}
+    for name, value in (expected | {"gate_length": 0}).items():
+        first = record.values[f"first_order_{name}"]
+        assert abs(float(first.mean()) - value) < 4 * float(first.std()) / 80**0.5
+        assert float(record.each(name).std()) < 0.8 * float(record.values[name].std())
+
+
 def test_a_trial_depends_on_its_spec_and_seed_alone() -> None:
     spec = replace(SPEC, oracle=False)
     first, second = efficiency.trial(spec, 5), efficiency.trial(spec, 5)

@@ -12,14 +12,18 @@ from helpers import assert_shows, normal, samples
 
 from moe.experiments.gated_networks.twins import two_experts
 from moe.experiments.gating_loss import convergence as gating_loss
+from moe.experiments.gating_loss import convexity as gating_convexity
+from moe.experiments.gating_loss import dimension as gating_dimension
 from moe.experiments.gating_loss import figures as pictures
 from moe.experiments.gating_loss import figures_minima as landscape_pictures
+from moe.experiments.gating_loss import information as gating_information
 from moe.experiments.gating_loss import minima as gating_landscape
+from moe.experiments.gating_loss import population as gating_population
 from moe.experiments.gating_loss import rates as gating_rates
 from moe.experiments.gating_loss import transfer as gating_transfer
 from moe.likelihood.information import information
 from moe.losses import log_loss
-from moe.model.mixture import MoE, log_gate, random_moe
+from moe.model.mixture import MoE, full_gating, log_gate, random_moe
 from moe.randomness import stream
 
 
@@ -29,9 +33,9 @@ def convergence() -> gating_loss.ConvergenceRecord:
 
 
 @pytest.fixture(scope="module")
-def dimension() -> gating_rates.DimensionRecord:
-    spec = gating_rates.DimensionSpec(dimensions=(6, 20), n=8_000, population=50_000, trials=2)
-    return gating_rates.run_dimension(spec)
+def dimension() -> gating_dimension.DimensionRecord:
+    spec = gating_dimension.DimensionSpec(dimensions=(6, 20), n=8_000, population=50_000, trials=2)
+    return gating_dimension.run_dimension(spec)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +45,9 @@ def separation() -> gating_rates.SeparationRecord:
 
 
 @pytest.fixture(scope="module")
-def convexity() -> gating_loss.ConvexityRecord:
-    spec = gating_loss.ConvexitySpec(norms=(0.5, 16.0), n=1_000, points=4, trials=2)
-    return gating_loss.run_convexity(spec)
+def convexity() -> gating_convexity.ConvexityRecord:
+    spec = gating_convexity.ConvexitySpec(norms=(0.5, 16.0), n=1_000, points=4, trials=2)
+    return gating_convexity.run_convexity(spec)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +60,9 @@ def transfer() -> gating_transfer.TransferRecord:
 
 def test_best_gates_have_zero_gradient_and_positive_curvature() -> None:
     truth, x, y = samples(3, 5, 2_000, sigma=0.2, nonlinearity="tanh")
-    best = gating_loss.best_gates(truth, x, y)
+    best = gating_information.best_gates(truth, x, y)
     assert information(best, x, y)[1][15:25].abs().max() < 1e-9 * len(y)
-    assert torch.linalg.eigvalsh(gating_loss.gate_information(best, x, y).observed)[0] > 0
+    assert torch.linalg.eigvalsh(gating_information.gate_information(best, x, y).observed)[0] > 0
 
 
 def test_both_methods_converge_geometrically_at_the_predicted_rates(
@@ -96,19 +100,19 @@ def test_rate_for_two_experts_does_not_see_scale(separation: gating_rates.Separa
     assert bool((separation.predicted < 1).all())
 
 
-def test_rates_do_not_depend_on_the_dimension(dimension: gating_rates.DimensionRecord) -> None:
+def test_rates_do_not_depend_on_the_dimension(dimension: gating_dimension.DimensionRecord) -> None:
     """Fresh data from below, the sample's own information from above."""
     assert bool(((dimension.fresh / dimension.em_limit - 1).abs() < 0.06).all())
     assert bool(((dimension.descent_fresh / dimension.descent_limit - 1).abs() < 0.06).all())
     assert bool((dimension.em_predicted > 0.99 * dimension.fresh).all())
     assert bool(((dimension.descent / dimension.descent_limit - 1).abs() < 0.15).all())
     with pytest.raises(ValueError, match="dimensions"):
-        gating_rates.run_dimension(gating_rates.DimensionSpec(dimensions=(5, 10)))
+        gating_dimension.run_dimension(gating_dimension.DimensionSpec(dimensions=(5, 10)))
 
 
 def test_the_gates_block_is_that_of_the_whole_information() -> None:
     model, x, y = samples(3, 4, 300, sigma=0.3, nonlinearity="tanh")
-    own = gating_loss.gate_information(model, x, y)
+    own = gating_information.gate_information(model, x, y)
     for kind, block in (("complete", own.complete), ("missing", own.missing)):
         whole = information(model, x, y, kind)[2]  # type: ignore[arg-type]
         torch.testing.assert_close(block, whole[12:20, 12:20] / 300, rtol=1e-10, atol=1e-12)
@@ -116,15 +120,31 @@ def test_the_gates_block_is_that_of_the_whole_information() -> None:
 
 def test_the_slowest_direction_has_the_rate_and_is_slowest() -> None:
     model, x, y = samples(3, 4, 500, sigma=0.3)
-    own = gating_loss.gate_information(model, x, y)
+    own = gating_information.gate_information(model, x, y)
 
     def rate(v: torch.Tensor) -> float:
         return float(v @ own.missing @ v / (v @ own.complete @ v))
 
     assert rate(own.slowest) == pytest.approx(own.em_rate)
     assert max(rate(v) for v in normal(200, 8, purpose="ways")) < own.em_rate
-    rates = (own.em_rate, own.gradient_rate)
-    assert gating_rates.fresh_rates(own, model, x, y) == pytest.approx(rates)
+    axes = torch.linalg.eigh(own.observed).eigenvectors
+    ways = torch.stack([own.slowest, axes[:, 0], axes[:, -1]]).view(3, 2, 4)
+    padded = full_gating(ways)
+    missing, complete = gating_dimension.in_directions(padded, model, x, y)
+    flat, steep = (complete - missing)[1:].tolist()
+    assert float(missing[0] / complete[0]) == pytest.approx(own.em_rate)
+    assert (steep - flat) / (steep + flat) == pytest.approx(own.gradient_rate)
+
+
+def test_fresh_rates_of_coordinates_in_the_span_are_those_of_whole_inputs() -> None:
+    wide = gating_dimension._embed(random_moe(3, 5, sigma=0.3, generator=stream("truth", 1)), 30)
+    fitted = gating_information.gate_information(wide, *wide.sample(2_000, stream("data", 1)))
+    em, _ = gating_dimension.fresh_rates(fitted, wide, 200_000, stream("fresh", 1))
+    way = full_gating(fitted.slowest.view(1, 2, 30))
+    missing, complete = gating_dimension.in_directions(
+        way, wide, *wide.sample(100_000, stream("fresh", 2))
+    )
+    assert em == pytest.approx(float(missing / complete), abs=0.01)
 
 
 @pytest.mark.parametrize("g", ["linear", "relu"])
@@ -169,7 +189,9 @@ def test_information_splits_off_the_directions_outside_the_span() -> None:
     )
     values = torch.stack(
         [
-            gating_loss.gate_information(wide, *wide.sample(5_000, stream("data", seed))).missing
+            gating_information.gate_information(
+                wide, *wide.sample(5_000, stream("data", seed))
+            ).missing
             for seed in range(20)
         ]
     )
@@ -190,7 +212,7 @@ def test_l_log_is_bounded_in_the_gates() -> None:
 
 
 def test_l_log_is_not_convex_and_em_finds_one_minimum(
-    convexity: gating_loss.ConvexityRecord,
+    convexity: gating_convexity.ConvexityRecord,
 ) -> None:
     assert bool((convexity.lowest[0, 0] > 0).all())
     assert bool((convexity.lowest[:, 1] < 0).double().mean((1, 2)).min() > 0.8)
@@ -215,9 +237,9 @@ def test_for_two_experts_l_log_falls_along_the_segment_to_the_true_gates(
         gates_in_span=True,
         generator=stream("truth", 3),
     )
-    exact = gating_landscape.population(truth, 128, 40)
+    exact = gating_population.population(truth, 128, 40)
     assert exact.gradient(truth.gating).abs().max() < 1e-5  # the quadrature's error
-    spread = float(torch.linalg.eigvalsh(exact.x.T * exact.weight @ exact.x)[-1])  # nearly 1
+    spread = float(torch.linalg.eigvalsh(exact.x.T * exact.weight.sum(0) @ exact.x)[-1])  # nearly 1
     sizes = 10 ** torch.linspace(-1, 1.5, 40).double()
     directions = torch.nn.functional.normalize(normal(40, 4, purpose="gates"), dim=1)
     for w in sizes[:, None] * directions:
@@ -229,16 +251,16 @@ def test_for_two_experts_l_log_falls_along_the_segment_to_the_true_gates(
     away = [float((gating - truth.gating).norm())]
     for _ in range(50):
         move = 7.9 / spread * exact.gradient(gating)
-        gating = gating - torch.nn.functional.pad(move, (0, 0, 0, 1))
+        gating = gating - full_gating(move)
         away.append(float((gating - truth.gating).norm()))
     assert bool((torch.tensor(away).diff() < 1e-5).all())
     assert away[-1] < 0.9 * away[0]
 
 
 def test_at_equal_regressors_exchanged_gates_are_a_second_strict_minimum_of_equal_loss() -> None:
-    truth = gating_landscape.near_twins(0.0, 2.0, 0.3)
-    exact = gating_landscape.population(truth, 256, 12)
-    other = gating_landscape.exchanged(truth)
+    truth = gating_population.near_twins(0.0, 2.0, 0.3)
+    exact = gating_population.population(truth, 256, 12)
+    other = gating_population.exchanged(truth)
     assert exact.loss(other) == pytest.approx(exact.loss(truth.gating), abs=1e-12)
     for gating in (truth.gating, other):
         assert exact.gradient(gating).abs().max() < 1e-3
@@ -267,34 +289,34 @@ def test_em_for_two_experts_contracts_from_afar_nearly_as_fast_as_locally(sigma:
 
 
 def test_em_on_a_sample_stays_in_the_spurious_minimum() -> None:
-    truth = gating_landscape.near_twins(5.0, 2.0, 0.3)
+    truth = gating_population.near_twins(5.0, 2.0, 0.3)
     assert torch.linalg.matrix_rank(truth.regressors) == 3
     assert (truth.regressors @ truth.gating.T).abs().max() < 1e-12
     x, y = truth.sample(50_000, stream("data", 0))
-    exact = gating_landscape.population(truth, 512, 8)
-    trap = gating_landscape.descend(exact, gating_landscape.exchanged(truth))
-    best = gating_loss.best_gates(truth, x, y)
+    exact = gating_population.population(truth, 512, 8)
+    trap = gating_population.descend(exact, gating_population.exchanged(truth))
+    best = gating_information.best_gates(truth, x, y)
     start = MoE(truth.regressors, trap, truth.sigma)
-    end = gating_loss.best_gates(start, x, y)
+    end = gating_information.best_gates(start, x, y)
     assert float((end.gating - best.gating).norm()) > 2.0
     assert float((end.gating - trap).norm()) < 1.0
     assert end.log_density(x, y).mean() < best.log_density(x, y).mean() - 0.003
-    assert torch.linalg.eigvalsh(gating_loss.gate_information(end, x, y).observed)[0] > 0
+    assert torch.linalg.eigvalsh(gating_information.gate_information(end, x, y).observed)[0] > 0
     assert information(end, x, y)[1][15:25].abs().max() < 1e-6 * len(y)
 
 
 def test_population_agrees_with_a_sample_and_its_derivatives_with_autograd() -> None:
     truth = random_moe(3, 4, sigma=0.4, generator=stream("truth", 1))
-    exact = gating_landscape.population(truth, 1_024, 10)
-    gating = torch.nn.functional.pad(normal(2, 4, purpose="gates"), (0, 0, 0, 1))
+    exact = gating_population.population(truth, 1_024, 10)
+    gating = full_gating(normal(2, 4, purpose="gates"))
     x, y = truth.sample(100_000, stream("data", 1))
     values = -MoE(truth.regressors, gating, 0.4).log_density(x, y)
     error = float(values.std()) / len(y) ** 0.5
     assert exact.loss(gating) == pytest.approx(float(values.mean()), abs=5 * error)
 
     def loss(free: torch.Tensor) -> torch.Tensor:
-        joint = log_gate(torch.nn.functional.pad(free, (0, 0, 0, 1)), exact.x) + exact.bumps
-        return -exact.weight @ torch.logsumexp(joint, -1)
+        belief = log_gate(full_gating(free), exact.x)
+        return -(exact.weight * torch.logsumexp(belief.T + exact.bumps, 1)).sum()
 
     free = gating[:2].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(free), free)
@@ -305,17 +327,17 @@ def test_population_agrees_with_a_sample_and_its_derivatives_with_autograd() -> 
 
 def test_l_log_need_not_be_convex_at_the_origin() -> None:
     """For two experts it is (r_1 r_2 <= 1/4); for three there are problems where it is not."""
-    exact = gating_landscape.population(gating_landscape.hollow(), 2_048, 12)
+    exact = gating_population.population(gating_population.hollow(), 2_048, 12)
     zero = torch.zeros(3, 5, dtype=torch.float64)
     assert float(torch.linalg.eigvalsh(exact.hessian(zero))[0]) < -0.01
-    pair = gating_landscape.population(two_experts(0.9, 4.0, 0.3), 256, 12)
+    pair = gating_population.population(two_experts(0.9, 4.0, 0.3), 256, 12)
     assert float(torch.linalg.eigvalsh(pair.hessian(zero[:2, :4]))[0]) > 0
 
 
 def test_l_log_is_not_constant_far_out() -> None:
     """The mean of its limits over all relabellings of far gates is above its value at W = 0."""
     truth, x, y = samples(3, 5, 500, sigma=0.3)
-    far = 1e6 * torch.nn.functional.pad(normal(2, 5, purpose="gates"), (0, 0, 0, 1))
+    far = 1e6 * full_gating(normal(2, 5, purpose="gates"))
     losses = [
         log_loss(far[list(order)], truth.regressors, 0.3, x, y, truth.nonlinearity)
         for order in permutations(range(3))
@@ -399,8 +421,8 @@ def test_measured_rate_of_a_geometric_sequence() -> None:
 def test_figures_draw(
     convergence: gating_loss.ConvergenceRecord,
     separation: gating_rates.SeparationRecord,
-    dimension: gating_rates.DimensionRecord,
-    convexity: gating_loss.ConvexityRecord,
+    dimension: gating_dimension.DimensionRecord,
+    convexity: gating_convexity.ConvexityRecord,
     transfer: gating_transfer.TransferRecord,
 ) -> None:
     assert_shows(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from helpers import assert_shows
 
+from moe.experiments.common.mixtures import mixtures_of
 from moe.experiments.engine.sweep import Trial
 from moe.experiments.recovery import (
     em_starts,
@@ -66,7 +67,7 @@ def test_all_methods_share_their_start_and_their_axes() -> None:
 
 def test_the_losses_see_one_stream_from_its_beginning() -> None:
     """Their batches are equal: the squared loss of a mixture's own mean is its noise's."""
-    truths = headline_stream.mixtures_of(SMALL)
+    truths = mixtures_of(SMALL)
     experts = torch.stack([truth.regressors for truth in truths])
     gates = torch.stack([truth.gating for truth in truths])[:, :-1]
     first, second = (squared_loss_of(SMALL, truths)(experts, gates) for _ in range(2))
@@ -79,7 +80,7 @@ def test_the_losses_see_one_stream_from_its_beginning() -> None:
 
 
 def test_the_oracle_of_l4_starts_at_the_truth() -> None:
-    truths = headline_stream.mixtures_of(SMALL)
+    truths = mixtures_of(SMALL)
     experts = torch.stack([truth.regressors for truth in truths])
     rows = headline_stream.dual_rows(headline.minimiser(SMALL, experts))
     assert float(headline_stream.regressor_errors(rows, truths).max()) < 1e-12
@@ -201,7 +202,7 @@ def test_tables_say_what_the_records_say() -> None:
 
 
 def test_a_regressor_error_of_a_stack_is_that_of_its_parts() -> None:
-    truths = headline_stream.mixtures_of(SMALL)
+    truths = mixtures_of(SMALL)
     rows = torch.randn(3, 2, 2, 4, generator=stream("rows"), dtype=torch.float64)
     errors = headline_stream.regressor_errors(rows, truths)
     assert errors.shape == (3, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from moe.experiments.regressor_loss import three_forms
 from moe.experiments.regressor_loss import weights as l4_weights
 from moe.landscape import critical_points, largest_delta
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
-from moe.losses import l4_moments, l4_population
+from moe.losses import dual_basis, l4_moments, l4_population
 from moe.metrics import regressor_error_of
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import as_nonlinearity
@@ -173,9 +174,9 @@ def test_skewed_regressors_have_the_cosine() -> None:
     rows = l4_descent.skewed_regressors(4, 6, 0.3, stream("truth", 0))
     expected = torch.full((4, 4), 0.3, dtype=torch.float64).fill_diagonal_(1.0)
     torch.testing.assert_close(rows @ rows.T, expected)
-    dual = l4_descent.dual_basis(rows)
+    dual = dual_basis(rows)
     torch.testing.assert_close(dual @ rows.T, torch.eye(4, dtype=torch.float64))
-    torch.testing.assert_close(l4_descent.dual_basis(dual), rows)
+    torch.testing.assert_close(dual_basis(dual), rows)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,17 @@ def test_projection_is_necessary(ambient: l4_ambient.Record) -> None:
     assert bool((ambient.projected.median(1).values < ambient.ambient.median(1).values / 3).all())
     assert bool((ambient.escape[0] < 0).all())
     assert bool((ambient.outside > 0.5).all())
+
+
+def test_losses_of_many_data_sets_are_those_of_each() -> None:
+    second, fourth = normal(2, 3, 3, purpose="second"), normal(2, 3, 3, 3, 3, purpose="fourth")
+    second = second + second.mT
+    fourth = torch.stack([sum(part.permute(p) for p in permutations(range(4))) for part in fourth])
+    rows, deltas = normal(2, 4, 2, 3, purpose="rows"), torch.tensor([0.0, 0.7]).double()
+    values = l4_ambient.losses_in_space(rows, second, fourth, 0.5, 10.0, deltas)
+    for i, delta in enumerate(deltas.tolist()):
+        own = l4_moments(rows[i], second[i], fourth[i], 0.5, 10.0, delta)
+        torch.testing.assert_close(values[i], own, rtol=1e-12, atol=1e-10)
 
 
 def test_quartic_coefficient_is_the_growth_of_the_loss() -> None:
@@ -324,14 +336,14 @@ def test_the_ridge_of_a_stream_turns_the_directions_of_experts_that_are_not_orth
     for cosine in (0.0, 0.5):
         truth = l4_descent.skewed_regressors(3, 3, cosine, stream("truth", 0))
         q = quadratic((x @ truth.T).gather(1, expert[:, None])) / quadratic.normaliser
-        rows = l4_descent.dual_basis(truth) / thirds.sqrt()[:, None]
+        rows = dual_basis(truth) / thirds.sqrt()[:, None]
         for _ in range(60):
             a = rows.requires_grad_()
             variance = (q * ((x @ a.T).square() - a.square().sum(-1))).var(0).sum()
             value = l4_population(a, truth, thirds, mu, lam) + lam / batch * variance
             (slope,) = torch.autograd.grad(value, a)
             rows = a.detach() - 0.004 * slope
-        errors.append(regressor_error_of(l4_descent.dual_basis(rows), truth))
+        errors.append(regressor_error_of(dual_basis(rows), truth))
     assert errors[0] < 1e-3
     assert errors[1] > 0.01
 
@@ -387,8 +399,10 @@ def test_with_samples_l4_is_in_the_limit_unbounded_below() -> None:
     assert bool((falls[:, 1].double().mean(1) > 0.25).all())
     escape = -torch.ones(3, 3, 3, 3, dtype=torch.float64)  # T = -(e1 + e2 + e3)^(4)
     zero = torch.zeros(3, 3, dtype=torch.float64)
-    lowest, e = l4_ambient.steepest_escape(zero, escape, 0.5, 10.0, stream("directions", 0))
-    assert lowest == pytest.approx(-2 * 0.5 * 9, rel=1e-3)  # two rows fall, one does not
+    both = torch.stack([escape, -escape])  # two rows fall, one does not; the other way round
+    starts = normal(2, 2, 32, 3, purpose="directions")
+    lowest, e = l4_ambient.steepest_escape(zero.expand(2, 3, 3), both, 0.5, 10.0, starts)
+    assert lowest.tolist() == pytest.approx([-2 * 0.5 * 9, -0.5 * 9], rel=1e-3)
     assert float(e.abs().min()) == pytest.approx(3**-0.5, abs=0.01)
 
 

@@ -9,7 +9,9 @@ from helpers import assert_shows, normal
 
 from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
 from moe.experiments.standard_losses import (
+    annealing,
     figures,
+    lifted_trap,
     random_starts,
     sigma_held,
     spurious_minima,
@@ -32,7 +34,7 @@ from moe.experiments.standard_losses.population_losses import (
 )
 from moe.landscape.slices import path_values
 from moe.losses import log_loss, squared_loss
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 
 
@@ -120,6 +122,45 @@ def test_third_derivatives_are_those_of_the_hessian(name: str) -> None:
             slope = (up[part] - down[part]) / (2 * step)
             size = float(exact[..., index].abs().max())
             torch.testing.assert_close(exact[..., index], slope, rtol=0, atol=1e-5 * size)
+
+
+def test_the_slope_in_log_sigma_against_differences() -> None:
+    truth = sigma_held.near_twins(sigma=0.3)
+    theta = somewhere(log_population(truth, 0.3, 40))
+    down, up = (
+        float(log_population(truth, 0.3 * math.exp(step), 40).values(theta[None]))
+        for step in (-1e-5, 1e-5)
+    )
+    slope = log_population(truth, 0.3, 40).noise_slope(theta)
+    assert slope == pytest.approx((up - down) / 2e-5, rel=1e-6)
+    with pytest.raises(ValueError, match="expected a likelihood"):
+        squared_population(truth, 4).noise_slope(theta)
+
+
+def test_the_gradients_that_adam_follows_are_those_of_the_losses() -> None:
+    truth = spurious_minima.spanned_three()
+    x, y = truth.sample(300, stream("data", 0))
+    rows = normal(4, 5, 3).requires_grad_()
+    level = normal(4, 1, 1, seed=1).requires_grad_()
+    regressors, gating = rows[:, :3], full_gating(rows[:, 3:])
+    for slopes, others, values in (
+        (
+            random_starts._squared_slopes,
+            [],
+            squared_loss(regressors, gating, x, y, truth.nonlinearity),
+        ),
+        (
+            random_starts._log_slopes,
+            [level],
+            log_loss(gating, regressors, level.exp()[:, 0, 0], x, y, truth.nonlinearity),
+        ),
+    ):
+        parameters = [rows, *others]
+        exact = torch.autograd.grad(values.sum(), parameters, retain_graph=True)
+        value, gradients = random_starts._summed(slopes, [p.detach() for p in parameters], x, y)
+        torch.testing.assert_close(value, values.detach(), rtol=1e-12, atol=0)
+        for gradient, right in zip(gradients, exact, strict=True):
+            torch.testing.assert_close(gradient, right, rtol=0, atol=1e-10)
 
 
 def test_the_lattice_integrates_what_is_known() -> None:
@@ -301,7 +342,7 @@ def test_the_smallest_case_that_meets_the_assumptions() -> None:
     truth = spurious_minima.orthogonal_three()
     assert float((truth.regressors @ truth.gating.T).abs().max()) < 1e-12
     assert truth.regressors.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
-    twins = sigma_held.lifted_twins()
+    twins = lifted_trap.lifted_twins()
     assert float((twins.regressors @ twins.gating.T).abs().max()) < 1e-12
     assert twins.regressors.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
     assert int(torch.linalg.matrix_rank(twins.regressors)) == 3
@@ -408,7 +449,7 @@ def test_learning_sigma_frees_em_where_holding_it_does_not() -> None:
 
 
 def test_entropies_start_near_zero_with_sigma_held_and_near_log_k_when_learned() -> None:
-    cooling = random_starts.anneal(random_starts.Cell(3, 6, 0.05, 300, datasets=1, starts=3), 10)
+    cooling = annealing.anneal(random_starts.Cell(3, 6, 0.05, 300, datasets=1, starts=3), 10)
     assert cooling.entropy["sigma held"].shape == (11, 3)
     assert float(cooling.entropy["sigma held"][0].max()) < 0.3
     assert float(cooling.entropy["sigma learned"][0].min()) > 0.5 * math.log(3)
@@ -426,13 +467,13 @@ def test_the_squared_loss_fails_where_the_likelihood_succeeds() -> None:
 
 def test_a_schedule_of_sigma_helps_where_holding_it_does_not() -> None:
     hard = random_starts.Cell(4, 20, 0.05, 1000, datasets=1, starts=4)
-    held = random_starts.scheduled(hard, ())
-    halved = random_starts.scheduled(hard, (1.0, 0.5, 0.25, 0.125))
+    held = annealing.scheduled(hard, ())
+    halved = annealing.scheduled(hard, (1.0, 0.5, 0.25, 0.125))
     assert int((halved < 0.05).sum()) >= int((held < 0.05).sum()) + 2
 
 
 def test_prop_02_symmetric_the_critical_noise_under_the_assumptions() -> None:
-    truth = sigma_held.lifted_twins()
+    truth = lifted_trap.lifted_twins()
     x, y = truth.sample(400_000, stream("data", 5))
     pooled = torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
     square = (y - x @ pooled).square()
@@ -449,7 +490,7 @@ def test_prop_02_symmetric_the_critical_noise_under_the_assumptions() -> None:
 def test_no_stuck_run_is_an_error_that_says_so() -> None:
     easy = random_starts.Cell(1, 3, 0.1, 500, datasets=1, starts=2)
     with pytest.raises(ValueError, match="expected one with a stuck run"):
-        random_starts.stuck_paths(easy, (0.1,), 1000)
+        annealing.stuck_paths(easy, (0.1,), 1000)
 
 
 def test_figures_draw(held: sigma_held.Record) -> None:
@@ -459,7 +500,7 @@ def test_figures_draw(held: sigma_held.Record) -> None:
     hard = random_starts.Cell(4, 20, 0.05, 1000, datasets=1, starts=2)
     loss = squared_population(spurious_minima.oblique_pair(), 8)
     path = path_values(loss.values, somewhere(loss), somewhere(loss, 1), 5)
-    paths = random_starts.stuck_paths(hard, (1.0, 0.05), 2000)
+    paths = annealing.stuck_paths(hard, (1.0, 0.05), 2000)
     shares = [random_starts.em_shares(hard)]
     phase = squared_phase.phase(squared_phase.PhaseSpec((10, 60, 85), (2.0,), 6))
     starts = ("spurious minimum", "truth, experts swapped")
@@ -475,6 +516,6 @@ def test_figures_draw(held: sigma_held.Record) -> None:
         (figures.held_paths(held), [rf"$\sigma$ held at {s}" for s in (1, 0.3, 0.1, 0.05)]),
         (figures.stuck_paths(paths), [rf"$\sigma$ held at {s}" for s in (1, 0.05)]),
         (figures.em_shares({"a": shares * 2, "b": shares}), ways),
-        (figures.annealing(random_starts.anneal(hard, 3)), ways),
+        (figures.annealing(annealing.anneal(hard, 3)), ways),
     ):
         assert_shows(figure, *names)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 import moe
 from moe.exceptions import DoubtfulFitWarning
-from moe.experiments.baselines import annealing, contest, effort, gridlock, wrong_ends
+from moe.experiments.baselines import contest, searches, stuck
 from moe.experiments.baselines import gradient as gradient_baselines
 from moe.experiments.baselines import spectral as em_and_spectral
-from moe.experiments.baselines.contestants import METHODS, Contest, trial
+from moe.experiments.baselines.contest import Contest, trial
+from moe.experiments.baselines.contestants import METHODS
 from moe.experiments.common.problems import Problem, Setting, draw
 from moe.experiments.recovery import headline, headline_stream, how_many, stages
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
@@ -98,12 +99,14 @@ class Ledger:
 EASY = Setting(3, 4, 90)
 EXPERIMENTS: dict[str, Callable[[], object]] = {
     **{name: partial(trial, Contest(name, EASY), 3) for name in METHODS if "loss" not in name},
-    "effort": partial(effort.trial, effort.Spec(EASY, best=(1, 8), restarts=(8,)), 3),
+    "effort": partial(
+        searches.effort_trial, searches.EffortSpec(EASY, best=(1, 8), restarts=(8,)), 3
+    ),
     "together": partial(contest.together, contest.Together("likelihood, SGD", EASY, 2), 3),
-    "gridlock": partial(gridlock.trial, gridlock.Spec(Setting(4, 4, 60), (0.05,)), 0),
-    "slides": partial(em_and_spectral.trial, em_and_spectral.Spec(EASY, "spectral + EM", "one"), 3),
-    "annealing": partial(annealing.run, EASY, 2, 5),
-    "wrong ends": partial(wrong_ends.trial, wrong_ends.Spec(EASY, starts=4), 3),
+    "gridlock": partial(stuck.trial, stuck.Spec(Setting(4, 4, 60), (0.05,)), 0),
+    "slides": partial(em_and_spectral.trial, em_and_spectral.Spec(EASY, "one"), 3),
+    "annealing": partial(stuck.watch, EASY, 2, 5),
+    "wrong ends": partial(searches.ends_trial, searches.EndsSpec(EASY, starts=4), 3),
     "headline": partial(
         headline.run,
         headline_stream.Spec(k=2, d=4, seeds=2, batch=20, steps=3, gate_steps=3, points=1),

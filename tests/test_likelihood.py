@@ -8,12 +8,11 @@ import pytest
 import torch
 from helpers import normal, samples
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.likelihood import information as likelihood
 from moe.likelihood.information import em_rate, information, pack, unpack
 from moe.losses import log_loss
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, full_gating, random_moe
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
@@ -30,7 +29,7 @@ def problem(name: str, *, k: int = 3, d: int = 5, n: int = 60) -> tuple[MoE, Ten
 def log_likelihood(theta: Tensor, model: MoE, x: Tensor, y: Tensor) -> Tensor:
     k, d = model.k, model.d
     regressors = theta[: k * d].view(k, d)
-    gating = pad(theta[k * d : -1].view(k - 1, d), (0, 0, 0, 1))
+    gating = full_gating(theta[k * d : -1].view(k - 1, d))
     loss = log_loss(gating, regressors, theta[-1].exp(), x, y, model.nonlinearity)
     return -len(y) * loss
 
@@ -71,7 +70,7 @@ def test_complete_information_is_the_curvature_of_the_complete_data_objective() 
 
     def objective(theta: Tensor) -> Tensor:
         regressors = theta[: k * d].view(k, d)
-        gating = pad(theta[k * d : -1].view(k - 1, d), (0, 0, 0, 1))
+        gating = full_gating(theta[k * d : -1].view(k - 1, d))
         residual = (y[:, None] - model.nonlinearity(x @ regressors.T)) / theta[-1].exp()
         joint = torch.log_softmax(x @ gating.T, 1) - 0.5 * residual.square() - theta[-1]
         return (responsibilities * joint).sum()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moe.exceptions import OutsideTheoryWarning
 from moe.metrics import absolute_cosines, align, gating_error, match, regressor_error
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, full_gating, random_moe
 from moe.randomness import stream
 
 seeds = st.integers(0, 2**31 - 1)
@@ -118,7 +118,7 @@ def test_relative_to_the_last_row_one_estimate_has_several_gate_errors(seed: int
     """Name the truth's experts in every order: centred one number, relative to the last row not."""
     truth = random_moe(3, 6, gate_norm=2.0, generator=stream("truth", seed))
     noise = torch.randn(2, 6, generator=stream("noise", seed), dtype=torch.float64)
-    gating = truth.gating + torch.nn.functional.pad(noise, (0, 0, 0, 1))
+    gating = truth.gating + full_gating(noise)
     estimate = MoE(truth.regressors, gating, 0.1)
     errors, relative_to_last = [], []
     for order in permutations(range(3)):

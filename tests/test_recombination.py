@@ -11,7 +11,14 @@ from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.recovery import recombination
-from moe.recovery.recombination import agree, joined, offspring, random_rows, recombine
+from moe.recovery.recombination import (
+    agree,
+    anneal,
+    joined,
+    offspring,
+    random_rows,
+    recombine,
+)
 from moe.solvers.em import EMResult, expectation_maximisation
 
 LINEAR = as_nonlinearity("linear")
@@ -119,6 +126,67 @@ def test_breeding_finds_what_as_many_random_starts_do_not() -> None:
         for name, end in (("random", fit.best), ("bred", bred)):
             found[name] += regressor_error_of(end.regressors[0], truth.regressors) < 0.05
     assert found["bred"] >= 3 and found["random"] <= 1
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh"])
+def test_annealing_in_single_precision_gives_the_numbers_of_double(name: str) -> None:
+    """Within a twentieth of a nat over 20 iterations, and monotone but for rounding."""
+    truth, x, y = samples(3, 5, 2000, 1, sigma=0.05, nonlinearity=name)
+    rows = random_rows(4, 3, 5, stream("starts", 0), torch.float64)
+    level = y.std().expand(4, 3)
+    fit = anneal(x, y, rows, level, truth.nonlinearity, 20, 0.0)
+    dense = expectation_maximisation(
+        x, y, rows, torch.zeros_like(rows), level, truth.nonlinearity,
+        learn=("regressors", "sigmas"), iterations=20, tolerance=0.0,
+    )  # fmt: skip
+    assert fit.regressors.dtype == fit.sigma.dtype == fit.log_likelihood.dtype == torch.float64
+    assert not torch.equal(fit.regressors, dense.regressors), "it was in single precision"
+    assert torch.allclose(fit.regressors, dense.regressors, atol=2e-3)
+    assert torch.allclose(fit.log_likelihood, dense.log_likelihood, rtol=0, atol=0.05)
+    assert float(fit.trace.diff(dim=0).min()) > -1e-6 * float(fit.trace.abs().max())
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e12, 0.0), (1e-12, 0.0), (1.0, 1e4)])
+def test_samples_out_of_the_reach_of_single_precision_are_annealed_in_double(
+    factor: float, offset: float
+) -> None:
+    truth, x, y = samples(2, 3, 200, 1, sigma=0.05)
+    y = factor * y + offset
+    rows = factor * random_rows(2, 2, 3, stream("starts", 0), torch.float64)
+    level = y.std().expand(2, 2)
+    fit = anneal(x, y, rows, level, truth.nonlinearity, 5, 0.0)
+    dense = expectation_maximisation(
+        x, y, rows, torch.zeros_like(rows), level, truth.nonlinearity,
+        learn=("regressors", "sigmas"), iterations=5, tolerance=0.0,
+    )  # fmt: skip
+    assert torch.equal(fit.regressors, dense.regressors)
+
+
+@pytest.mark.parametrize(("common", "generations"), [(0, 6), (1, 6), (2, 22)])
+def test_populations_that_stay_strangers_are_given_up_after_96_starts(
+    common: int, generations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k = 12: an eighth is one and a half."""
+    bred: list[EMResult] = []
+
+    def still(x: Tensor, y: Tensor, rows: Tensor, *rest: Any) -> EMResult:
+        return ends_of(rows)
+
+    def watched(ends: EMResult, *rest: Any) -> tuple[Tensor, Tensor]:
+        bred.append(ends)
+        return offspring(ends, *rest)
+
+    monkeypatch.setattr(recombination, "anneal", still)
+    monkeypatch.setattr(recombination, "offspring", watched)
+    monkeypatch.setattr(
+        recombination,
+        "shared",
+        lambda rows, others: (torch.arange(12) < common).expand(rows.shape[:-1]),
+    )
+    _, x, y = samples(2, 2, 60, sigma=0.05, gate_norm=0.0)
+    seeds = ends_of(random_rows(4, 12, 2, stream("seeds", 0), torch.float64))
+    recombine(x, y, 12, LINEAR, stream("solver", 0), seeds, starts=296)
+    assert len(bred) == 2 * generations
 
 
 def test_joined_ends_are_best_first_and_lose_their_traces() -> None:

@@ -61,7 +61,7 @@ def test_recovery_reaches_the_maximum_that_em_from_the_truth_reaches(
     oracle = expectation_maximisation(
         x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity, learn=learn
     )
-    best = MoE(oracle.regressors[0], oracle.gating[0], float(oracle.sigma))
+    best = oracle.model(0, truth.nonlinearity)
     assert fit.converged, fit.reason
     assert fit.log_likelihood == pytest.approx(float(oracle.log_likelihood), abs=1e-3)
     assert regressor_error(fit.model, truth) < 5e-4

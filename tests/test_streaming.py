@@ -28,7 +28,7 @@ from moe.moments.passes import _apply_alone, _merged, open_source
 from moe.moments.transforms import OutputTransform, output_transform
 from moe.randomness import stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.streaming import _Gather, stream_l4_moments, stream_moments
+from moe.solvers.streaming import _gathered, stream_l4_moments, stream_moments
 
 ROOT = Path(__file__).resolve().parents[1]
 CUTS = (0, 1, 40, 500, 1300, 3000)
@@ -208,8 +208,10 @@ def test_a_worker_has_one_thread_and_the_process_its_own_number_back() -> None:
 
 def test_merging_leaves_the_parts_as_they_are() -> None:
     """A cluster that loses a merged part merges the same parts again."""
-    gather = _Gather(transform(2), "average")
-    parts = [gather(*piece) for piece in pieces(*samples(3000, 4))]
+    parts = [
+        _gathered(*piece, transform=transform(2), method="average")
+        for piece in pieces(*samples(3000, 4))
+    ]
     once, again = (_merged(parts) for _ in range(2))
     assert once is not None and again is not None
     assert once.count == again.count == 3000

@@ -2,7 +2,6 @@
 
 contents      the chapters that _toc.yml names
 parameters    the `parameters` cell of a chapter, and values given on the command line
-dependencies  the files a chapter depends on, by its imports
 keys          what a chapter's results depend on, as digests
 execute       chapters -> executed notebooks, in parallel
 provenance    how a page came to be, told at its foot
@@ -11,3 +10,7 @@ render        the staged folder -> HTML
 gate          what the HTML must satisfy
 pipeline      all of the above, in order
 """
+
+
+class BuildError(Exception):
+    """The book cannot be built; the message names the file, what was expected and what came."""

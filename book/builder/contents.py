@@ -12,7 +12,7 @@ import yaml
 from nbformat import NotebookNode
 from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
-from builder.errors import BuildError
+from builder import BuildError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from nbformat import NotebookNode
 
-from builder.errors import BuildError
+from builder import BuildError
 
 PROFILES = ("quick", "full")
 

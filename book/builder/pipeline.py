@@ -18,9 +18,8 @@ from typing import Any
 import nbformat
 from filelock import FileLock
 
-from builder import gate, parameters
+from builder import BuildError, gate, parameters
 from builder.contents import Chapter, find_chapter, read_contents
-from builder.errors import BuildError
 from builder.execute import Failure, Job, Outcome, run_all
 from builder.keys import changes, ingredients, versions
 from builder.provenance import duration

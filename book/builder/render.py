@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from builder.errors import BuildError
+from builder import BuildError
 
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 _OPTIONS = ("--all", "-n", "--keep-going")

@@ -12,10 +12,9 @@ import joblib
 import nbformat
 import yaml
 
+from builder import BuildError, sources
 from builder import claims as ledger
-from builder import sources
 from builder.contents import Chapter, injected
-from builder.errors import BuildError
 from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}

@@ -27,6 +27,11 @@ def log_gate(gating: Tensor, x: Tensor) -> Tensor:
     return torch.log_softmax(x @ gating.mT, dim=-1)
 
 
+def full_gating(free: Tensor) -> Tensor:
+    """Gates (..., k, d) whose last row is zero, from the free ones (..., k - 1, d)."""
+    return torch.nn.functional.pad(free, (0, 0, 0, 1))
+
+
 @dataclass(frozen=True, eq=False)
 class MoE:
     """P(y | x) = sum_i p_i(x) N(y; g(<a_i, x>), sigma^2), p_i(x) = exp<w_i, x> / sum_j exp<w_j, x>.
@@ -130,10 +135,15 @@ class MoE:
         """
         dtype, device = self.regressors.dtype, self.regressors.device
         x = torch.randn(n, self.d, generator=generator, dtype=dtype, device=device)
+        return x, self.draw(x, generator)[0]
+
+    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Given x (n, d): expert ~ gate(x), y ~ N(g(<a, x>), sigma^2). Returns y (n,) and the
+        hidden expert (n,) int64."""
         expert = torch.multinomial(self.gate(x), 1, generator=generator)
         mean = self.expert_means(x).gather(1, expert)[:, 0]
-        noise = torch.randn(n, generator=generator, dtype=dtype, device=device)
-        return x, mean + self.sigma * noise
+        noise = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
+        return mean + self.sigma * noise, expert[:, 0]
 
     def mixing_proportions(self, n: int = 200_000, *, generator: torch.Generator) -> Tensor:
         """pbar_i = E[p_i(x)] over x ~ N(0, I), by n Monte Carlo samples: (k,)."""

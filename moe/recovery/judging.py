@@ -25,7 +25,7 @@ _LINEAGE = {**dict.fromkeys(_MOMENTS, "moments"), Origin.GIVEN: "given"}
 
 def model_of(run: EMResult, problem: Problem) -> MoE:
     """The mixture at which the first start of a run ended."""
-    return MoE(run.regressors[0], run.gating[0], float(run.sigma[0]), problem.g)
+    return run.model(0, problem.g)
 
 
 @dataclass(frozen=True, eq=False)

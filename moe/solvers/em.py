@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.model.mixture import MoE, full_gating
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, Samples, expectation, sigma_floor
 
 _HALVINGS = 12
-_RIDGE = 1e-9
+_RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
+_SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 _PARAMETERS = ("regressors", "gating", "sigma")
 
 __all__ = ["EMResult", "expectation_maximisation", "sigma_floor"]
@@ -52,6 +54,26 @@ class EMResult:
             self.passes,
         )
 
+    def to(self, dtype: torch.dtype) -> EMResult:
+        """The same with its real numbers in another precision, without the path."""
+        parts = (self.regressors, self.gating, self.sigma, self.log_likelihood)
+        regressors, gating, sigma, log_likelihood = (part.to(dtype) for part in parts)
+        return EMResult(
+            regressors,
+            gating,
+            sigma,
+            log_likelihood,
+            self.iterations,
+            self.converged,
+            self.trace.to(dtype),
+            self.passes,
+        )
+
+    def model(self, start: int, nonlinearity: Nonlinearity) -> MoE:
+        """Where one start ended, as a mixture with one sigma."""
+        sigma = float(self.sigma[start])
+        return MoE(self.regressors[start], self.gating[start], sigma, nonlinearity)
+
     @property
     def best(self) -> EMResult:
         """The start with the highest log-likelihood alone."""
@@ -66,11 +88,13 @@ def _solve(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
     step is zero.
     """
     least = torch.finfo(matrix.dtype).eps * scale
-    ridge = _RIDGE * matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(least)
+    ridge = _RIDGE[matrix.dtype] * matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(least)
     solid = matrix.clone()
     solid.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
-    solution: Tensor = torch.linalg.solve_ex(solid, right[..., None])[0][..., 0]
-    return torch.where(torch.isfinite(solution).all(-1, keepdim=True), solution, 0.0)
+    factor, failed = torch.linalg.cholesky_ex(solid)
+    solution = torch.cholesky_solve(right[..., None], factor)[..., 0]
+    sound = torch.isfinite(solution).all(-1) & (failed == 0)
+    return torch.where(sound[..., None], solution, 0.0)
 
 
 def _gating_step(state: EStep, scale: float) -> Tensor:
@@ -84,7 +108,7 @@ def _gating_step(state: EStep, scale: float) -> Tensor:
         state.pull_w.flatten(1),
         scale,
     )
-    return torch.nn.functional.pad(step.view(starts, free, d), (0, 0, 0, 1))
+    return full_gating(step.view(starts, free, d))
 
 
 def _maximisation(
@@ -124,7 +148,7 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
         move_a = _solve(state.gram_a, state.pull_a, data.curvature)
     if data.free:
         move_w = _gating_step(state, data.curvature)
-    slack = 1e-12 * state.log_likelihood.abs()
+    slack = _SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
     new = _maximisation(data, g, state, (move_a, move_w), 1.0)
     for halving in range(1, _HALVINGS + 1):
         worse = ~(new.log_likelihood - state.log_likelihood >= -slack)

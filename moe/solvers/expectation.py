@@ -12,9 +12,9 @@ from torch import Tensor
 from moe.likelihood.grams import Grams, packed_size, unpacked
 from moe.model.nonlinearity import Nonlinearity
 
-_CHUNK_ENTRIES, _LEAST_ROWS = 64_000, 500
+_CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
 _CACHED_ENTRIES = 20_000_000
-_LEAST_EXPONENT = -300.0
+_LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
 _PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
 
@@ -174,15 +174,16 @@ def _normalise(exponents: Tensor, hard: bool = False) -> Tensor:
     """Turns (S, k, n) into softmax over the experts, in place; log sum exp (S, n). ``hard``: into
     the indicator of the largest, which is then handed back instead.
 
-    Shares below e^-300 are raised to that: it changes no sum, and numbers too small to be normal
-    would slow down all that follows a hundredfold.
+    Shares below e^-300 (single precision: e^-50) are raised to that: it changes no sum, and numbers
+    too small to be normal would slow down all that follows a hundredfold.
     """
     if hard:
         most, winner = exponents.max(dim=1, keepdim=True)
         exponents.zero_().scatter_(1, winner, 1.0)
         return most[:, 0]
     most = exponents.amax(dim=1, keepdim=True)
-    total = exponents.sub_(most).clamp_min_(_LEAST_EXPONENT).exp_().sum(dim=1, keepdim=True)
+    least = _LEAST_EXPONENT[exponents.dtype]
+    total = exponents.sub_(most).clamp_min_(least).exp_().sum(dim=1, keepdim=True)
     exponents.mul_(total.reciprocal())
     return total.log_().add_(most)[:, 0]
 

@@ -22,7 +22,7 @@ from moe.moments.whitening import Whitening, whiten
 from moe.solvers.quartic import QuarticSolution, check_weights, minimise_quartic, random_starts
 
 DEFAULT_MU = 0.8
-_MARGIN = 3.0
+MARGIN = 3.0
 
 
 class NoMinimumError(RuntimeError):
@@ -158,7 +158,7 @@ def minimise_l4(
         raise NoMinimumError("the fourth moment has no positive direction")
     mu = DEFAULT_MU if mu is None else mu
     given = lam is not None
-    lam = _MARGIN * mu * ceiling if lam is None else lam
+    lam = MARGIN * mu * ceiling if lam is None else lam
     if given or mu >= 1:
         broken = check_weights(mu, lam, min(1.0, 1.0 / ceiling))
         if broken:

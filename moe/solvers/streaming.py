@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -51,7 +52,9 @@ def stream_moments(
 
     Raises TypeError or ValueError for a source or samples that cannot be used, naming the chunk.
     """
-    return open_source(source, workers).fold(_Accumulate(transform, basis, method))
+    return open_source(source, workers).fold(
+        partial(_accumulated, transform=transform, basis=basis, method=method)
+    )
 
 
 def stream_l4_moments(
@@ -89,7 +92,7 @@ def stream_l4_moments(
     known = None if sigma is None else check_positive(sigma, "sigma")
     quadratic = solved_transform(g, known or 0.0, 2)
     warn_if_even(g)
-    first = passes.fold(_Gather(quadratic, method))
+    first = passes.fold(partial(_gathered, transform=quadratic, method=method))
     second = _estimate(passes, first, quadratic, method)
     check_experts(k, len(first.outputs))
     try:
@@ -98,7 +101,9 @@ def stream_l4_moments(
         raise NoMinimumError(str(error)) from error
     level = first.noise_level(g) if known is None else known
     quartic = solved_transform(g, level, 4)
-    inside = passes.fold(_Gather(quartic, method, whitening.basis))
+    inside = passes.fold(
+        partial(_gathered, transform=quartic, method=method, basis=whitening.basis)
+    )
     if inside.count != first.count:
         raise ValueError(
             f"source: expected the same samples in every pass, got {first.count} in the first "
@@ -138,44 +143,42 @@ class _Sums:
         return noise_level(self.deviations / max(self.count - 1, 1), g)
 
 
-@dataclass(frozen=True, eq=False)
-class _Accumulate:
-    transform: OutputTransform
-    basis: Tensor | None
-    method: Method
-
-    def __call__(self, x: Tensor, y: Tensor) -> Moments:
-        return Moments(self.transform, x.shape[1], self.basis, self.method).update(x, y)
+def _accumulated(
+    x: Tensor, y: Tensor, *, transform: OutputTransform, basis: Tensor | None, method: Method
+) -> Moments:
+    return Moments(transform, x.shape[1], basis, method).update(x, y)
 
 
-@dataclass(frozen=True, eq=False)
-class _Gather:
-    transform: OutputTransform
-    method: str
-    basis: Tensor | None = None
+def _gathered(
+    x: Tensor,
+    y: Tensor,
+    *,
+    transform: OutputTransform,
+    method: str,
+    basis: Tensor | None = None,
+) -> _Sums:
+    x, y = x.double(), y.double()
+    moments: Moments | PowerSums
+    if method == "average":
+        moments = _accumulated(x, y, transform=transform, basis=basis, method="average")
+    elif _features(transform, x.shape[1], basis) <= DIRECT_FEATURES:
+        moments = _accumulated(x, y, transform=transform, basis=basis, method="least_squares")
+    else:
+        moments = _product(x, y, transform=transform, basis=basis)
+    mean = y.mean()
+    return _Sums(len(y), float(mean), float((y - mean).square().sum()), y @ x, moments)
 
-    def __call__(self, x: Tensor, y: Tensor) -> _Sums:
-        x, y = x.double(), y.double()
-        moments: Moments | PowerSums
-        if self.method == "average":
-            moments = _Accumulate(self.transform, self.basis, "average")(x, y)
-        elif _features(self.transform, x.shape[1], self.basis) <= DIRECT_FEATURES:
-            moments = _Accumulate(self.transform, self.basis, "least_squares")(x, y)
-        else:
-            moments = _Product(self.transform, self.basis, None)(x, y)
-        mean = y.mean()
-        return _Sums(len(y), float(mean), float((y - mean).square().sum()), y @ x, moments)
 
-
-@dataclass(frozen=True, eq=False)
-class _Product:
-    transform: OutputTransform
-    basis: Tensor | None
-    coefficients: Sequence[Tensor] | None
-
-    def __call__(self, x: Tensor, y: Tensor) -> PowerSums:
-        x, q = x.double(), self.transform(y.double()) / self.transform.normaliser
-        return power_sums(x, q, self.transform.degree, self.basis, self.coefficients)
+def _product(
+    x: Tensor,
+    y: Tensor,
+    *,
+    transform: OutputTransform,
+    basis: Tensor | None,
+    coefficients: Sequence[Tensor] | None = None,
+) -> PowerSums:
+    x, q = x.double(), transform(y.double()) / transform.normaliser
+    return power_sums(x, q, transform.degree, basis, coefficients)
 
 
 def _features(transform: OutputTransform, d: int, basis: Tensor | None) -> int:
@@ -202,8 +205,9 @@ def _estimate(
                 if method == "least_squares":
                     raise
         else:
+            step = partial(_product, transform=transform, basis=basis)
             fit, converged = fit_matrix_free(
-                lambda c: moments if c is None else passes.fold(_Product(transform, basis, c)),
+                lambda c: moments if c is None else passes.fold(partial(step, coefficients=c)),
                 *(order, degree, TOLERANCE, torch.float64),
             )
             if not converged:

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
+from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.contest import Row, Trust
-from moe.experiments.baselines.effort import Record
+from moe.experiments.baselines.searches import Effort, Ends
 from moe.experiments.baselines.success_curves import DRAWS, Draws, combined
-from moe.experiments.baselines.transition import Curve
 from moe.experiments.baselines.tuning import Outcome
-from moe.experiments.baselines.wrong_ends import Record as Ends
 from moe.experiments.common.claims import Finding, share
 from moe.experiments.common.problems import Setting
 from moe.experiments.common.shares import Share
@@ -161,7 +160,7 @@ def more_often_right(records: Sequence[Ends], lead: float, draws: int = 2_000) -
     return Finding(min(low for _, (low, _) in found) > lead, value, interval)
 
 
-def searches_better(record: Record) -> Finding:
+def searches_better(record: Effort) -> Finding:
     """``recover`` wins on more of the same data sets than the best of all random starts (p < 0.01),
     with fewer passes."""
     ours, best = (

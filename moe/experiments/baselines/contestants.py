@@ -5,10 +5,9 @@ All are functions of a ``Problem``: the same samples, the same random start, the
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -17,15 +16,14 @@ from torch import Tensor
 
 from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.baselines.gradient import descend
-from moe.experiments.baselines.moment_starts import l4_regressors, t3_regressors
-from moe.experiments.common.problems import Fit, NoStartError, Problem, Setting, draw, errors
-from moe.losses import log_loss
+from moe.experiments.common.moment_starts import l4_regressors, t3_regressors
+from moe.experiments.common.problems import Fit, NoStartError, Problem
 from moe.recovery import recover
 from moe.solvers.em import EMResult, expectation_maximisation
 
 MANY = 20
 ITERATIONS = 500
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 ROUND = 15
 COOLING, COOLING_STEPS = 0.9, 10
 SHORT = 0.1
@@ -64,6 +62,25 @@ def em(
     )
 
 
+def ends(
+    problem: Problem,
+    regressors: Tensor,
+    sigma: Tensor | float,
+    noise: Noise,
+    gating: Tensor | None = None,
+    hard: bool = False,
+) -> EMResult:
+    """``em`` of every start; with a sigma each it is run on with one sigma, as the model says, once
+    all have converged."""
+    end = em(problem, regressors, sigma, noise, gating=gating, hard=hard)
+    if noise != "each":
+        return end
+    level = end.sigma.square().mean(1).sqrt()
+    left = max(ROUND, ITERATIONS - int(end.iterations.min()))
+    last = em(problem, end.regressors, level, "one", gating=end.gating, iterations=left)
+    return replace(last, passes=end.passes + last.passes)
+
+
 def joint(
     problem: Problem,
     regressors: Tensor,
@@ -72,17 +89,10 @@ def joint(
     gating: Tensor | None = None,
     hard: bool = False,
 ) -> Fit:
-    """``em``, the best start by likelihood; with a sigma each it is run on with one sigma, as the
-    model says, once it has converged."""
-    end = em(problem, regressors, sigma, noise, gating=gating, hard=hard)
-    spent = int(end.iterations.sum())
-    if noise == "each":
-        level = end.sigma.square().mean(1).sqrt()
-        left = max(ROUND, ITERATIONS - int(end.iterations.max()))
-        end = em(problem, end.regressors, level, "one", gating=end.gating, iterations=left)
-        spent += int(end.iterations.sum())
-    index = int(end.log_likelihood.argmax())
-    return Fit(end.regressors[index], end.gating[index], float(end.sigma[index]), spent)
+    """``ends``, the best start by likelihood."""
+    every = ends(problem, regressors, sigma, noise, gating, hard)
+    end = every.best
+    return Fit(end.regressors[0], end.gating[0], float(end.sigma[0]), every.passes)
 
 
 def random(
@@ -108,7 +118,7 @@ def raced(problem: Problem, *, starts: int = MANY) -> Fit:
     spent = 0
     while len(rows) > 1:
         fit = em(problem, rows, sigma, "one", gating=gating, iterations=ROUND)
-        spent += int(fit.iterations.sum())
+        spent += fit.passes
         best = fit.log_likelihood.argsort(descending=True)[: len(rows) // 2]
         rows, gating, sigma = fit.regressors[best], fit.gating[best], fit.sigma[best]
     end = joint(problem, rows, sigma, "one", gating)
@@ -120,7 +130,7 @@ def cooled(problem: Problem, *, factor: float = COOLING, steps: int = COOLING_ST
     ``steps`` iterations down to the truth's, where it runs until it converges."""
     rows, gating, spent = problem.starts(1), None, 0
     for fit in lowered(problem, rows, float(problem.y.std()), factor, steps):
-        rows, gating, spent = fit.regressors, fit.gating, spent + int(fit.iterations)
+        rows, gating, spent = fit.regressors, fit.gating, spent + fit.passes
     end = joint(problem, rows, problem.sigma, "held", gating)
     return replace(end, passes=end.passes + spent)
 
@@ -161,14 +171,14 @@ def gates_only(problem: Problem, rows: Tensor) -> EMResult:
 def alone(problem: Problem, start: Callable[[Problem], Tensor]) -> Fit:
     """Regressors from moments, gates by L_log; no joint step."""
     gates = gates_only(problem, start(problem)[None])
-    return Fit(gates.regressors[0], gates.gating[0], problem.sigma, int(gates.iterations))
+    return Fit(gates.regressors[0], gates.gating[0], problem.sigma, gates.passes)
 
 
 def refined(problem: Problem, start: Callable[[Problem], Tensor], noise: Noise = "each") -> Fit:
     """``alone``, then joint EM."""
     gates = gates_only(problem, start(problem)[None])
     end = joint(problem, gates.regressors, gates.sigma, noise, gates.gating)
-    return replace(end, passes=end.passes + int(gates.iterations))
+    return replace(end, passes=end.passes + gates.passes)
 
 
 def full(problem: Problem, *, restarts: int = 300) -> Fit:
@@ -219,39 +229,3 @@ METHODS: dict[str, Callable[[Problem], Fit]] = {
     "recover": full,
     "oracle": oracle,
 }
-
-
-@dataclass(frozen=True)
-class Contest:
-    """One contestant on one kind of problem: a cell of every table of this chapter."""
-
-    method: str
-    setting: Setting
-
-
-def trial(contest: Contest, seed: int) -> dict[str, float]:
-    """See ``measured``; where no start was found error is 1, no_start 1, and the rest NaN or 0."""
-    problem = draw(contest.setting, seed)
-    try:
-        return measured(METHODS[contest.method](problem), problem)
-    except NoStartError:
-        none = dict.fromkeys(("gate_error", "log_likelihood", "converged"), math.nan)
-        return {"error": 1.0, **none, "passes": 0.0, "no_start": 1.0}
-
-
-def measured(fit: Fit, problem: Problem) -> dict[str, float]:
-    """E_reg and E_gate (NaN without gates), passes over the samples, the log-likelihood per sample
-    in nats at the fit's own sigma, converged (NaN for methods that do not say)."""
-    error, gate_error = errors(fit, problem.truth)
-    return {
-        "error": error,
-        "gate_error": gate_error if problem.gated else math.nan,
-        "passes": float(fit.passes),
-        "log_likelihood": -float(
-            log_loss(
-                fit.gating, fit.regressors, fit.sigma, problem.x, problem.y, problem.nonlinearity
-            )
-        ),
-        "converged": math.nan if fit.converged is None else float(fit.converged),
-        "no_start": 0.0,
-    }

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from moe.experiments.baselines.annealing import Record as Watched
-from moe.experiments.baselines.effort import Record
+from moe.experiments.baselines.climbs import Curve
+from moe.experiments.baselines.searches import Effort
 from moe.experiments.baselines.spectral import SLIDES, Cell
-from moe.experiments.baselines.transition import Curve
+from moe.experiments.baselines.stuck import Watched
+from moe.experiments.baselines.success_curves import over_of
 from moe.experiments.common.shares import Share
 from moe.experiments.common.style import COLOURS, band, drawing, subplots
 
@@ -53,7 +54,7 @@ def success(curves: Sequence[Curve]) -> Figure:
         x = np.geomspace(min(sizes) / 2, max(sizes) * 2, 80)
         y = [curve.posterior.success(float(n)) for n in x]
         axis.plot(x / curve.unit, y, color=style["color"], linestyle=style["linestyle"])
-    _legend(axis, names, loc="lower right")
+    axis.legend(handles=_handles(names), loc="lower right", fontsize=9)
     axis.set(xscale="log", ylim=(-0.04, 1.04))
     axis.set(xlabel="samples per weight $n/(kd)$", ylabel="share that recovers (1)")
     return figure
@@ -68,7 +69,7 @@ def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
     used: dict[str, Style] = {}
     for axis, (title, curves) in zip(axes, records.items(), strict=False):
         names = [name for name in STYLES if any(curve.method == name for curve in curves)]
-        over = "k" if len({curve.setting.k for curve in curves}) > 1 else "d"
+        over = over_of([curve.setting for curve in curves])
         for shift, name in enumerate(names):
             mine = [curve for curve in curves if curve.method == name]
             _threshold_line(axis, mine, 1.03 ** (shift - len(names) / 2), over)
@@ -110,7 +111,7 @@ _ERRORS: Style = {"capsize": 2, "markersize": 5, "linewidth": 1.4, "elinewidth":
 
 
 @drawing
-def effort(records: Sequence[Record]) -> Figure:
+def effort(records: Sequence[Effort]) -> Figure:
     """Success against mean passes: the best of m random starts, and ``recover``."""
     figure, axes = subplots(1, len(records), height=3.2, sharey=True)
     for axis, record in zip(axes[0], records, strict=True):
@@ -157,40 +158,27 @@ _WAYS: dict[str, Style] = {
 def annealing(record: Watched) -> Figure:
     """sigma, the largest responsibility, E_reg, and the spread of the experts' own sigmas."""
     figure, axes = subplots(2, 2, height=2.7, sharex=True)
-    iterations = 1 + np.arange(len(record.sigma["held"]))
+    iterations = 1 + record.times.numpy()
     for axis, runs, text in (
         (axes[0, 0], record.sigma, r"$\sigma$ of the model ($y$)"),
         (axes[0, 1], record.sharp, "largest responsibility (1)"),
         (axes[1, 0], record.error, r"regressor error $E_{\rm reg}$ (1)"),
     ):
         for way, values in runs.items():
-            style = _WAYS[way]
-            band(
-                axis,
-                iterations,
-                values,
-                colour=style["color"],
-                linestyle=style["linestyle"],
-                label=way,
-            )
+            colour, dashes = _WAYS[way]["color"], _WAYS[way]["linestyle"]
+            band(axis, iterations, values, colour=colour, linestyle=dashes, label=way)
         axis.set_ylabel(text)
     for extreme, text, dashes in (
         (record.most["one each"], "largest", "-"),
         (record.least["one each"], "smallest", "--"),
     ):
-        band(
-            axes[1, 1],
-            iterations,
-            extreme,
-            colour=COLOURS["green"],
-            linestyle=dashes,
-            label=text,
-        )
+        colour = COLOURS["green"]
+        band(axes[1, 1], iterations, extreme, colour=colour, linestyle=dashes, label=text)
     axes[1, 1].set_ylabel(r"$\sigma_i$, one each ($y$)")
     for axis in (axes[0, 0], axes[1, 1]):
         axis.set_yscale("log")
     for axis in axes[1]:
-        axis.set(xlabel="iteration", xscale="log", xlim=(1, len(iterations)))
+        axis.set(xlabel="iteration", xscale="log", xlim=(1, iterations[-1]))
     axes[0, 0].legend(fontsize=9)
     axes[1, 1].legend(fontsize=9)
     return figure
@@ -228,12 +216,8 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
         for start, colour in (("EM", "vermilion"), ("spectral + EM", "blue")):
             axis.axhline(SLIDES[start][k], color=COLOURS[colour], linewidth=5, alpha=0.25)
             for noise, marker, dashes in (("held", "s", "--"), ("one", "o", "-")):
-                mine = [
-                    cell
-                    for cell in cells
-                    if cell.spec.setting.k == k
-                    and (cell.spec.start, cell.spec.noise) == (start, noise)
-                ]
+                one = (k, start, noise)
+                mine = [c for c in cells if (c.spec.setting.k, c.start, c.spec.noise) == one]
                 axis.plot(
                     [cell.spec.setting.n / (k * cell.spec.setting.d) for cell in mine],
                     [cell.regressors for cell in mine],
@@ -264,7 +248,3 @@ def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
 
 def _handles(names: Sequence[str]) -> list[Line2D]:
     return [Line2D([], [], label=label(name), **STYLES[name]) for name in names]
-
-
-def _legend(axis: Axes, names: Sequence[str], loc: Any) -> None:
-    axis.legend(handles=_handles(names), loc=loc, fontsize=9)

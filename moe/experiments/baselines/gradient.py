@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.experiments.common.problems import Fit, Problem
 from moe.losses import log_loss, squared_loss
+from moe.model.mixture import full_gating
 from moe.solvers.gradient import gradient_descent
 
 Loss = Literal["squared", "likelihood"]
@@ -55,15 +56,16 @@ def descend_all(
     x, y = (torch.stack(parts) for parts in zip(*((p.x, p.y) for p in problems), strict=True))
     first = FIRST_STEPS[loss, optimiser] if step is None else step
     rows = torch.cat([problem.starts(1) for problem in problems])
-    generators = [problem.generator() for problem in problems]
     n, index = y.shape[1], torch.arange(len(problems))[:, None]
+    draws = [torch.randint(n, (steps + 1, BATCH), generator=p.generator()) for p in problems]
+    chosen = iter(torch.stack(draws, 1))
 
     def batch() -> tuple[Tensor, Tensor]:
-        chosen = torch.stack([torch.randint(n, (BATCH,), generator=one) for one in generators])
-        return x[index, chosen], y[index, chosen]
+        several = next(chosen)
+        return x[index, several], y[index, several]
 
     def pad(free: Tensor) -> Tensor:
-        return torch.nn.functional.pad(free if gated else 0 * free, (0, 0, 0, 1))
+        return full_gating(free if gated else 0 * free)
 
     def squared(a: Tensor, w: Tensor) -> Tensor:
         return squared_loss(a, pad(w), *batch(), g)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.experiments.common.problems import Setting
 from moe.randomness import stream
 
 DRAWS = 400
@@ -123,3 +124,9 @@ def _quantile(weights: Tensor, values: Tensor, q: float) -> Tensor:
     below = weights[:, order].cumsum(1)
     index = (below < q).sum(1).clamp_max(len(values) - 1)
     return values[order][index]
+
+
+def over_of(settings: Sequence[Setting]) -> str:
+    """What a line of curves goes over: d where that differs and k does not, else k."""
+    crowds, sizes = ({getattr(one, name) for one in settings} for name in ("k", "d"))
+    return "d" if len(crowds) == 1 < len(sizes) else "k"

@@ -32,4 +32,5 @@ class Share:
         n, p = self.units or self.trials, self.value
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5 / (1 + z**2 / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        low, high = centre - half, centre + half  # at 0 and 1 exact but for rounding
+        return low if self.successes else 0.0, high if p < 1 else 1.0

@@ -108,10 +108,7 @@ class LabelledSample:
 def labelled_sample(model: MoE, n: int, generator: torch.Generator) -> LabelledSample:
     """As ``MoE.sample``, with the hidden choice of expert kept."""
     x = torch.randn(n, model.d, generator=generator, dtype=model.regressors.dtype)
-    expert = torch.multinomial(model.gate(x), 1, generator=generator)
-    mean = model.expert_means(x).gather(1, expert)[:, 0]
-    noise = torch.randn(n, generator=generator, dtype=x.dtype)
-    return LabelledSample(x, mean + model.sigma * noise, expert[:, 0])
+    return LabelledSample(x, *model.draw(x, generator))
 
 
 def undecided_input(model: MoE, x: Tensor, *, least: float = 0.1) -> Tensor:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.claims import Finding, over_clusters
-from moe.experiments.gating_loss.convergence import ConvergenceRecord, ConvexityRecord
+from moe.experiments.gating_loss.convergence import ConvergenceRecord
+from moe.experiments.gating_loss.convexity import ConvexityRecord
+from moe.experiments.gating_loss.dimension import DimensionRecord
 from moe.experiments.gating_loss.minima import PhaseRecord
-from moe.experiments.gating_loss.rates import DimensionRecord, SeparationRecord
+from moe.experiments.gating_loss.rates import SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
 
 
@@ -111,13 +113,10 @@ def same_in_every_dimension(record: DimensionRecord) -> Finding:
     return Finding(level and above, *over_clusters([*em[-1].numpy()]))
 
 
-def bias_shrinks(record: DimensionRecord, more: DimensionRecord) -> Finding:
-    """With four times the data the excess of the sample's rate over the population's falls to less
-    than three quarters, at the largest dimension."""
-    before, after = (
-        float((r.em_predicted[-1, : more.spec.trials] / r.em_limit[: more.spec.trials] - 1).mean())
-        for r in (record, more)
-    )
+def bias_shrinks(fewer: DimensionRecord, record: DimensionRecord) -> Finding:
+    """Where ``record`` has four times the data of ``fewer``, the excess of the sample's rate over
+    the population's is less than three quarters of that, at the largest dimension."""
+    before, after = (float((r.em_predicted[-1] / r.em_limit - 1).mean()) for r in (fewer, record))
     return Finding(after < 0.75 * before, f"{before:.3f} to {after:.3f}")
 
 

@@ -12,8 +12,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from moe.experiments.common.style import COLOURS, CYCLE, DASHES, band, drawing, subplots
-from moe.experiments.gating_loss.convergence import ConvergenceRecord, ConvexityRecord
-from moe.experiments.gating_loss.rates import DimensionRecord, SeparationRecord
+from moe.experiments.gating_loss.convergence import ConvergenceRecord
+from moe.experiments.gating_loss.convexity import ConvexityRecord
+from moe.experiments.gating_loss.dimension import DimensionRecord
+from moe.experiments.gating_loss.rates import SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
 
 _MARKERS = ["o", "^", "s", "D"]

@@ -3,142 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gated_networks.twins import two_experts
-from moe.experiments.gating_loss.convergence import shared_curvature
-from moe.model.mixture import MoE, gaussian_log_density, log_gate
+from moe.experiments.gating_loss.population import descend, exchanged, near_twins, population
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
-
-
-@dataclass(frozen=True, eq=False)
-class Population:
-    """L_log's expectation as a weighted sum over P points, the same for every gating: x (P, d),
-    weight (P,) of sum one, bumps (P, k) = log N(y; g(<a_i, x>), sigma^2)."""
-
-    x: Tensor
-    weight: Tensor
-    bumps: Tensor
-
-    def loss(self, gating: Tensor) -> float:
-        """L_log at a gating (k, d), in nats."""
-        joint = log_gate(gating, self.x) + self.bumps
-        return -float(self.weight @ torch.logsumexp(joint, -1))
-
-    def gradient(self, gating: Tensor) -> Tensor:
-        """- E (r_i - p_i) x of the free rows, (k - 1, d)."""
-        belief = log_gate(gating, self.x)
-        change = torch.softmax(belief + self.bumps, -1) - belief.exp()
-        return -(self.weight[:, None] * change[:, :-1]).T @ self.x
-
-    def hessian(self, gating: Tensor) -> Tensor:
-        """E (Cov(p) - Cov(r)) (x) x x' of the free rows, ((k - 1) d, (k - 1) d)."""
-        belief = log_gate(gating, self.x)
-        r = torch.softmax(belief + self.bumps, -1)
-        p_part, r_part = (shared_curvature(self.x, s, self.weight) for s in (belief.exp(), r))
-        return p_part - r_part
-
-    def em_step(self, gating: Tensor) -> Tensor:
-        """The gating (k, d) after one step of EM with a complete M-step: the logistic regression on
-        the present responsibilities, by Newton's method with steps that are halved as needed."""
-        labels = torch.softmax(log_gate(gating, self.x) + self.bumps, -1)
-
-        def objective(trial: Tensor) -> float:
-            return -float(self.weight @ (labels * log_gate(trial, self.x)).sum(-1))
-
-        for _ in range(30):
-            p = log_gate(gating, self.x).exp()
-            gradient = (self.weight[:, None] * (p - labels)[:, :-1]).T @ self.x
-            if float(gradient.norm()) < 1e-8:
-                break
-            curvature = shared_curvature(self.x, p, self.weight)
-            move = torch.linalg.solve(curvature, gradient.flatten()).view_as(gradient)
-            moved = halved(objective, gating, -move)
-            if moved is gating:
-                break
-            gating = moved
-        return gating
-
-
-def population(model: MoE, points: int, nodes: int = 10) -> Population:
-    """x from the first ``points`` (a power of two) of Sobol's sequence, the drawn expert summed
-    with its probability, the noise by Gauss and Hermite's ``nodes``: P = points k nodes."""
-    engine = torch.quasirandom.SobolEngine(model.d)
-    uniform = engine.draw(points, dtype=torch.float64) + 0.5 / points
-    x = torch.special.ndtri(uniform)
-    node, step = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
-    mean = model.expert_means(x)
-    y = mean[:, :, None] + model.sigma * node
-    weight = model.gate(x)[:, :, None] * (step / step.sum()) / points
-    residual = y[..., None] - mean[:, None, None, :]
-    bumps = gaussian_log_density(residual, model.sigma)
-    each = x[:, None, None].expand(-1, model.k, nodes, -1)
-    return Population(
-        each.reshape(-1, model.d), weight.flatten(), bumps.reshape(-1, model.k).contiguous()
-    )
-
-
-def halved(loss: Callable[[Tensor], float], gating: Tensor, move: Tensor) -> Tensor:
-    """gating (k, d) + move (k - 1, d) / 2^h with the least h that lowers the loss; ``gating``
-    itself if none does."""
-    before = loss(gating)
-    for halving in range(20):
-        trial = gating + pad(move / 2**halving, (0, 0, 0, 1))
-        if loss(trial) < before:
-            return trial
-    return gating
-
-
-def descend(exact: Population, gating: Tensor, *, steps: int = 60) -> Tensor:
-    """Newton's method from a gating (k, d), made a descent: absolute curvatures, and each step is
-    halved until the loss falls. Ends in a minimum, or after ``steps``."""
-    for _ in range(steps):
-        gradient = exact.gradient(gating)
-        if float(gradient.norm()) < 1e-8:
-            break
-        values, vectors = torch.linalg.eigh(exact.hessian(gating))
-        size = values.abs().clamp_min(1e-4)
-        move = -(vectors @ ((vectors.T @ gradient.flatten()) / size)).view_as(gradient)
-        moved = halved(exact.loss, gating, move * min(1.0, 1.0 / float(move.norm())))
-        if moved is gating:
-            break
-        gating = moved
-    return gating
-
-
-def near_twins(
-    angle: float, gate_norm: float, sigma: float, d: int = 5, cosine: float = 0.0
-) -> MoE:
-    """k = 3 unit regressors, the first and the last ``angle`` degrees apart, the second orthogonal
-    to both, and two gates of the given norm and mutual cosine orthogonal to them: A2 to A4 hold."""
-    regressors, gating = torch.zeros(2, 3, d, dtype=torch.float64)
-    turn = math.radians(angle)
-    regressors[0, 0] = regressors[1, 2] = 1.0
-    regressors[2, 0], regressors[2, 1] = math.cos(turn), math.sin(turn)
-    gating[0, 3], gating[1, 3] = gate_norm, gate_norm * cosine
-    gating[1, 4] = gate_norm * math.sqrt(1 - cosine**2)
-    return MoE(regressors, gating, sigma)
-
-
-def hollow() -> MoE:
-    """k = 3 linear experts that meet A2 to A4, whose L_log is not convex even at W = 0: two of them
-    20 degrees apart, with opposite gates of norm 4."""
-    model = near_twins(20.0, 4.0, 0.3)
-    gating = torch.zeros_like(model.gating)
-    gating[0], gating[1] = model.gating[0], -model.gating[0]
-    return MoE(model.regressors[[0, 2, 1]], gating, model.sigma)
-
-
-def exchanged(model: MoE) -> Tensor:
-    """The model's gating with its first and last row exchanged, the last row zero again."""
-    gating = model.gating.flip(0) if model.k == 2 else model.gating[[2, 1, 0]]
-    return gating - gating[-1]
 
 
 @dataclass(frozen=True)
@@ -250,7 +123,7 @@ def run_plane(spec: PlaneSpec) -> PlaneRecord:
         path, down = [at(*start)], [at(*start)]
         for _ in range(spec.iterations):
             free = down[-1][:1] - spec.step * exact.gradient(down[-1])
-            down.append(pad(free, (0, 0, 0, 1)))
+            down.append(full_gating(free))
         for _ in range(spec.iterations // 15):
             path.append(exact.em_step(path[-1]))
         em.append(torch.stack(path)[:, 0, 1:])
@@ -291,7 +164,7 @@ def em_contraction(
     ways = ways / ways.norm(dim=1, keepdim=True)
     factors = [
         [
-            float((exact.em_step(best + pad(size * way[None], (0, 0, 0, 1))) - best).norm()) / size
+            float((exact.em_step(best + full_gating(size * way[None])) - best).norm()) / size
             for way in ways
         ]
         for size in (radius * gate_norm for radius in radii)
@@ -305,7 +178,7 @@ def em_divergence(
     """E KL(p || p*) of the gate after 0, 1, ... complete EM steps in the population, from random
     gates of norms up to 10: (starts, steps + 1)."""
     exact = population(model, points, nodes)
-    target = log_gate(model.gating, exact.x)
+    mass, target = exact.weight.sum(0), exact.belief(model.gating)
     draws = torch.randn(
         starts, model.k, model.d, generator=stream("starts", seed), dtype=torch.float64
     )
@@ -314,8 +187,8 @@ def em_divergence(
         gating = size * (gating - gating[-1]) / gating.norm()
         run = []
         for _ in range(steps + 1):
-            own = log_gate(gating, exact.x)
-            run.append(exact.weight @ (own.exp() * (own - target)).sum(1))
+            own = exact.belief(gating)
+            run.append(mass @ (own.exp() * (own - target)).sum(0))
             gating = exact.em_step(gating)
         runs.append(torch.stack(run))
     return torch.stack(runs)

@@ -1,4 +1,4 @@
-"""What the rates of EM and gradient descent on L_log depend on, and what not."""
+"""What the rates of EM and gradient descent on L_log depend on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from moe.experiments.gated_networks.twins import two_experts
-from moe.experiments.gating_loss.convergence import (
+from moe.experiments.gating_loss.convergence import distances, em_path, measured_rate
+from moe.experiments.gating_loss.information import (
     GateInformation,
     best_gates,
-    distances,
-    em_path,
     gate_information,
-    measured_rate,
-    shared_curvature,
 )
-from moe.experiments.gating_loss.minima import descend, population
-from moe.model.mixture import MoE, log_gate, random_moe
+from moe.experiments.gating_loss.population import descend, population
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 
 
@@ -79,14 +75,11 @@ def em_slope(model: MoE, points: int, nodes: int) -> tuple[float, float]:
     best = descend(exact, model.gating)
     columns = []
     for direction in 1e-4 * torch.eye(best[:-1].numel(), dtype=torch.float64):
-        move = pad(direction.view_as(best[:-1]), (0, 0, 0, 1))
+        move = full_gating(direction.view_as(best[:-1]))
         ends = [exact.em_step(best + sign * move)[:-1].flatten() for sign in (1, -1)]
         columns.append((ends[0] - ends[1]) / 2e-4)
     slope = torch.linalg.eigvals(torch.stack(columns, dim=1)).real.max()
-    belief = log_gate(best, exact.x)
-    shares = (belief.exp(), torch.softmax(belief + exact.bumps, -1))
-    matrices = (shared_curvature(exact.x, share, exact.weight) for share in shares)
-    return float(slope), GateInformation(*matrices).em_rate
+    return float(slope), exact.information(best).em_rate
 
 
 def compare_pairs(gate_norm: float, noise: float, seed: int = 0) -> tuple[float, float]:
@@ -105,31 +98,6 @@ def compare_pairs(gate_norm: float, noise: float, seed: int = 0) -> tuple[float,
     error = own.std(0) / len(batches) ** 0.5
     z = (own.mean(0) - torch.stack([exact.complete, exact.missing])) / error
     return apart, float(z.abs().max())
-
-
-def fresh_rates(fitted: GateInformation, model: MoE, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Rates of EM and of gradient descent at ``model`` on a sample that ``fitted`` has not seen, in
-    the directions that are extreme for ``fitted``: EM's slowest one, and the flattest and the
-    steepest of the Hessian. At most the population's rates, up to the sample's error."""
-    _, axes = torch.linalg.eigh(fitted.observed)
-    missing, complete = _in_direction(fitted.slowest, model, x, y)
-    flat, steep = (
-        complete_ - missing_
-        for missing_, complete_ in (
-            _in_direction(v, model, x, y) for v in (axes[:, 0], axes[:, -1])
-        )
-    )
-    return missing / complete, (steep - flat) / (steep + flat)
-
-
-def _in_direction(direction: Tensor, model: MoE, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """E Var_r <v, x> and E Var_p <v, x>, v = ``direction`` ((k - 1) d,)."""
-    along = x @ pad(direction.view(model.k - 1, model.d), (0, 0, 0, 1)).T
-    missing, complete = (
-        float(((share * along.square()).sum(1) - (share * along).sum(1).square()).mean())
-        for share in (model.responsibilities(x, y), model.gate(x))
-    )
-    return missing, complete
 
 
 def run_em(
@@ -197,74 +165,4 @@ def run_separation(spec: SeparationSpec) -> SeparationRecord:
         torch.tensor([point.em_rate for point in curve], dtype=torch.float64),
         torch.tensor([point.gradient_rate for point in curve], dtype=torch.float64),
         GateInformation(complete, torch.zeros_like(complete)).gradient_rate,
-    )
-
-
-@dataclass(frozen=True)
-class DimensionSpec:
-    """One geometry of regressors and gates a trial, placed in spaces of growing dimension."""
-
-    dimensions: tuple[int, ...] = (6, 10, 20, 50, 100)
-    k: int = 3
-    sigma: float = 0.3
-    gate_norm: float = 1.0
-    n: int = 20_000
-    population: int = 200_000
-    trials: int = 4
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class DimensionRecord:
-    """EM's rate measured (dimensions, trials) and predicted from the same sample's information;
-    descent (dimensions, trials): gradient descent's rate from the Hessian; fresh, descent_fresh
-    (dimensions, trials): ``fresh_rates`` on ``population`` samples; em_limit, descent_limit
-    (trials,): both rates for the population, from as large a sample in 2k dimensions."""
-
-    spec: DimensionSpec
-    em_measured: Tensor
-    em_predicted: Tensor
-    descent: Tensor
-    fresh: Tensor
-    descent_fresh: Tensor
-    em_limit: Tensor
-    descent_limit: Tensor
-
-
-def run_dimension(spec: DimensionSpec) -> DimensionRecord:
-    """Rates against d, the Gram matrix of (A, W) held fixed, for d above the dimension 2k - 1 of
-    their span. Raises ValueError if d < 2k."""
-    least = 2 * spec.k - 1
-    if min(spec.dimensions) <= least:
-        raise ValueError(f"dimensions: expected d >= 2k = {least + 1}, got {min(spec.dimensions)}")
-    rows: list[list[float]] = []
-    limits: list[list[float]] = []
-    for trial in range(spec.trials):
-        small = random_moe(
-            spec.k,
-            least,
-            sigma=spec.sigma,
-            gate_norm=spec.gate_norm,
-            generator=stream("truth", spec.seed, trial),
-        )
-        wide = _embed(small, least + 1)
-        population = wide.sample(spec.population, stream("population", spec.seed, trial))
-        at_truth = gate_information(wide, *population)
-        limits.append([at_truth.em_rate, at_truth.gradient_rate])
-        for d in spec.dimensions:
-            here = _embed(small, d)
-            measured, at_best = run_em(here, spec.n, 35, spec.seed, d, trial)
-            large = here.sample(spec.population, stream("fresh", spec.seed, d, trial))
-            fresh = fresh_rates(at_best, here, *large)
-            rows.append([measured, at_best.em_rate, at_best.gradient_rate, *fresh])
-    shape = (spec.trials, len(spec.dimensions), 5)
-    table = torch.tensor(rows, dtype=torch.float64).view(shape).permute(2, 1, 0)
-    return DimensionRecord(spec, *table, *torch.tensor(limits, dtype=torch.float64).T)
-
-
-def _embed(model: MoE, d: int) -> MoE:
-    """The same regressors and gates in R^d, d >= model.d, with zeros appended."""
-    extra = (0, d - model.d)
-    return MoE(
-        pad(model.regressors, extra), pad(model.gating, extra), model.sigma, model.nonlinearity
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from moe.experiments.gating_loss.convergence import best_gates
+from moe.experiments.gating_loss.information import best_gates
 from moe.likelihood.information import information
 from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
@@ -19,7 +19,7 @@ class TransferSpec:
     """Regressors moved by ``shifts`` times sigma in random directions, gates refitted on each."""
 
     sigmas: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
-    shifts: tuple[float, ...] = tuple(10 ** (i / 4 - 3) for i in range(17))
+    shifts: tuple[float, ...] = tuple(10 ** (i / 2 - 3) for i in range(9))
     k: int = 3
     d: int = 10
     n: int = 10_000

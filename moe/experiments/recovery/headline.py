@@ -12,21 +12,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.experiments.common.mixtures import mixtures_of
 from moe.experiments.recovery.headline_stream import (
     Spec,
     Streams,
     dual_rows,
     gate_errors,
     l4_loss_of,
-    mixtures_of,
     regressor_errors,
     schedule,
     squared_loss_of,
     starts_of,
-    with_zero_row,
 )
-from moe.losses import log_loss
-from moe.model.mixture import MoE
+from moe.losses import dual_basis, log_loss
+from moe.model.mixture import MoE, full_gating
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.gradient import Descent, gradient_descent
@@ -129,8 +128,7 @@ def l4_floor(spec: Spec) -> Tensor:
 
 def minimiser(spec: Spec, experts: Tensor) -> Tensor:
     """L_4's population minimiser for equal proportions 1/k: the dual basis, s sqrt(k) long."""
-    dual: Tensor = torch.linalg.pinv(experts).mT
-    return dual * (spec.k * spec.lam / (spec.lam - spec.mu * spec.k)) ** 0.5
+    return dual_basis(experts) * (spec.k * spec.lam / (spec.lam - spec.mu * spec.k)) ** 0.5
 
 
 def _gates(spec: Spec, truths: list[MoE], rows: Tensor) -> tuple[Descent, Tensor]:
@@ -149,7 +147,7 @@ def _gates(spec: Spec, truths: list[MoE], rows: Tensor) -> tuple[Descent, Tensor
         return torch.where(learns, log_sigma.view(3, -1) / 2, held).exp()
 
     def loss(free: Tensor, log_sigma: Tensor) -> Tensor:
-        w = with_zero_row(free).unflatten(0, (3, -1))
+        w = full_gating(free).unflatten(0, (3, -1))
         batch = streams.batch(spec.batch)
         return log_loss(w, experts, level(log_sigma), *batch, streams.g).flatten()
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from moe.experiments.common.mixtures import mixtures_of
 from moe.experiments.recovery.headline_stream import (
     Spec,
     dual_rows,
     l4_loss_of,
-    mixtures_of,
     regressor_errors,
     schedule,
     squared_loss_of,

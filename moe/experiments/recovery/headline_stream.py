@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.common.mixtures import random_mixtures
-from moe.losses import l4_samples, squared_loss
+from moe.losses import dual_basis, l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
-from moe.model.mixture import MoE, log_gate
+from moe.model.mixture import MoE, full_gating, log_gate
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -75,26 +74,8 @@ class Streams:
 
 def dual_rows(rows: Tensor) -> Tensor:
     """The dual basis pinv(A)' of each A (S, k, d), rows of norm one."""
-    dual: Tensor = torch.linalg.pinv(rows).mT
+    dual = dual_basis(rows)
     return dual / dual.norm(dim=-1, keepdim=True)
-
-
-def with_zero_row(free: Tensor) -> Tensor:
-    return torch.nn.functional.pad(free, (0, 0, 0, 1))
-
-
-def mixtures_of(spec: Spec) -> list[MoE]:
-    """The mixtures of a spec."""
-    return random_mixtures(
-        spec.seeds,
-        spec.seed,
-        k=spec.k,
-        d=spec.d,
-        sigma=spec.sigma,
-        gate_norm=spec.gate_norm,
-        orthonormal=spec.orthonormal,
-        nonlinearity=spec.nonlinearity,
-    )
 
 
 def starts_of(spec: Spec) -> Tensor:
@@ -121,7 +102,7 @@ def regressor_errors(rows: Tensor, truths: Sequence[MoE]) -> Tensor:
 def gate_errors(rows: Tensor, free: Tensor, truths: Sequence[MoE]) -> Tensor:
     """E_gate of gates (seeds, k - 1, d) beside rows (seeds, k, d) -> (seeds,)."""
     errors = []
-    for a, w, truth in zip(rows, with_zero_row(free), truths, strict=True):
+    for a, w, truth in zip(rows, full_gating(free), truths, strict=True):
         order = match(a, truth.regressors)
         errors.append(gating_error_of(w[order], truth.gating))
     return torch.tensor(errors, dtype=rows.dtype)
@@ -133,7 +114,7 @@ def squared_loss_of(spec: Spec, truths: list[MoE]) -> Callable[[Tensor, Tensor],
     streams = Streams(truths, stream("data", spec.seed))
 
     def loss(rows: Tensor, free: Tensor) -> Tensor:
-        a, w = (part.unflatten(0, (-1, len(truths))) for part in (rows, with_zero_row(free)))
+        a, w = (part.unflatten(0, (-1, len(truths))) for part in (rows, full_gating(free)))
         return squared_loss(a, w, *streams.batch(spec.batch), streams.g).flatten()
 
     return loss

@@ -74,7 +74,7 @@ def trial(spec: Spec, n: int, seed: int) -> dict[str, float]:
     end = expectation_maximisation(
         x, y, truth.regressors, truth.gating, truth.sigma, truth.nonlinearity
     )
-    oracle = MoE(end.regressors[0], end.gating[0], float(end.sigma), truth.nonlinearity)
+    oracle = end.model(0, truth.nonlinearity)
     pbar = truth.mixing_proportions(50_000, generator=stream("fresh", seed))
     order = match(fit.model.regressors, truth.regressors)
     out = {

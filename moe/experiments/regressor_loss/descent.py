@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import exact_proportions
 from moe.landscape.certificate import Certificate, certificate
-from moe.losses import l4_moments
+from moe.losses import dual_basis, l4_moments
 from moe.metrics import match, regressor_error_of
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import as_nonlinearity
@@ -20,11 +20,6 @@ from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import Descent, gradient_descent
 from moe.solvers.quartic import minimise_quartic, random_starts
-
-
-def dual_basis(regressors: Tensor) -> Tensor:
-    """Rows dual to the rows of A (k, d): pinv(A)', so that dual_basis(A) A' = I; an involution."""
-    return torch.linalg.pinv(regressors).mT
 
 
 def skewed_regressors(k: int, d: int, cosine: float, generator: torch.Generator) -> Tensor:
@@ -119,7 +114,7 @@ def descend(
     )
 
 
-def _whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """V of the second moment, and the fourth moment in the coordinates that it defines."""
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     whitening = whiten(score_moment(x, y, quadratic, spec.method).tensor, spec.k)
@@ -131,7 +126,7 @@ def _whitened(spec: Spec, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def run(spec: Spec) -> Record:
     """Moments, whitening, descent; the error is that of pinv(A_min)' at every recorded step."""
     truth, x, y = draw(spec)
-    whitener, tensor = _whitened(spec, x, y)
+    whitener, tensor = whitened(spec, x, y)
     eye = torch.eye(spec.k, dtype=x.dtype)
     descent = descend(spec, eye, tensor, whitener.T, truth)
     ends = descent.parameters[0]
@@ -154,7 +149,7 @@ def proportion_errors(spec: Spec, trials: int) -> Tensor:
     for trial in range(trials):
         one = replace(spec, seed=child_seed(spec.seed, "proportions", trial))
         truth, x, y = draw(one)
-        whitener, tensor = _whitened(one, x, y)
+        whitener, tensor = whitened(one, x, y)
         starts = random_starts(one.starts, one.k, stream("starts", one.seed))
         end = minimise_quartic(tensor, one.mu, one.lam, starts)
         rows = dual_basis(end.points[end.best] @ whitener.T)

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import exact_proportions
-from moe.experiments.common.mixtures import random_mixtures
-from moe.experiments.regressor_loss.descent import dual_basis
-from moe.losses import l4_population, l4_samples
+from moe.experiments.common.mixtures import mixtures_of
+from moe.losses import dual_basis, l4_population, l4_samples
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE
 from moe.moments.estimate import score_moment
@@ -87,7 +86,7 @@ def length_terms(
 
 def run(spec: Spec) -> Record:
     """All batch sizes and ways see the same mixtures and starts, all ways the same samples."""
-    truths = _mixtures(spec)
+    truths = mixtures_of(spec)
     generator = stream("data", spec.seed)
 
     def batch(size: int) -> tuple[Tensor, Tensor]:
@@ -126,18 +125,6 @@ def run(spec: Spec) -> Record:
     exact = _descend(spec, population, starts[:1], back[:1], truths)
     errors, outside, diverged = (torch.stack(part) for part in zip(*ends, strict=True))
     return Record(spec, errors, outside, diverged, exact[0][0], exact[1][0])
-
-
-def _mixtures(spec: Spec) -> list[MoE]:
-    return random_mixtures(
-        spec.seeds,
-        spec.seed,
-        k=spec.k,
-        d=spec.d,
-        sigma=spec.sigma,
-        gate_norm=spec.gate_norm,
-        orthonormal=spec.orthonormal,
-    )
 
 
 def _descend(

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from moe.experiments.common.error_law import ErrorLaw, span_of, tangent_projections
 from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
+from moe.losses import dual_basis
 from moe.model.mixture import MoE, log_gate
 from moe.moments.estimate import Method
 from moe.moments.transforms import output_transform
-from moe.solvers.l4 import DEFAULT_MU
+from moe.solvers.l4 import DEFAULT_MU, MARGIN
 
 MOST_EXPERTS = 5
-_MARGIN = 3.0  # lambda = 3 mu / min p, as `minimise_l4` chooses
 _EXACT = 9  # Gauss-Hermite nodes an axis: exact to degree 17, and Q_4^2 S_4^2 has degree 16
 
 
@@ -89,10 +89,10 @@ class _Shape:
 
     @staticmethod
     def of(a: Tensor, p: Tensor, mu: float) -> _Shape:
-        lam = _MARGIN * mu / p.min()
+        lam = MARGIN * mu / p.min()
         squares = lam / (lam - mu / p)
         push, pull = squares / p, mu * squares / p
-        dual = torch.linalg.pinv(a).T
+        dual = dual_basis(a)
         weights = push.repeat(len(p), 1).fill_diagonal_(0.0) - pull.diag()
         contracted = torch.einsum("ij,ja,jb->iab", weights, dual, dual)
         scale = 1 / ((push + pull[:, None]) * torch.outer(p, p).sqrt())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from numpy.polynomial.hermite_e import hermevander
 from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import (
@@ -17,7 +18,6 @@ from moe.losses import l4_moments, l4_population, l4_samples
 from moe.model.mixture import MoE, random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.moments.estimate import Moments
-from moe.moments.hermite import score_tensor
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -100,17 +100,27 @@ def run(spec: Spec) -> Record:
 def exact_moment(model: MoE, nonlinearity: str, degree: int) -> Tensor:
     """E[Q(y) S(x)] / c of degree 2 or 4, with the gates, for k experts in R^3 by quadrature.
 
-    Each expert's part in coordinates of its own, so that a kink of g is the edge of a panel.
+    Each expert's part in coordinates of its own, so that a kink of g is the edge of a panel; there
+    the entries of S are products of Hermite polynomials of one coordinate each.
     """
     g = as_nonlinearity(nonlinearity)
     transform = output_transform(g, model.sigma, degree)
     z, z_weight = line_rule(g.kinks)
     across, across_weight = grid_rule(2, nodes=32)
     weight = (z_weight * noise_averaged(transform, g, model.sigma, z))[:, None] * across_weight
+    hermite = [
+        torch.from_numpy(hermevander(t.numpy(), degree)) for t in (z, across[:, 0], across[:, 1])
+    ]
+    entries = torch.cartesian_prod(*[torch.arange(3)] * degree)
+    orders = torch.nn.functional.one_hot(entries, 3).sum(1).unbind(1)
     moment = torch.zeros((3,) * degree, dtype=torch.float64)
     for m, a in enumerate(model.regressors):
-        others = torch.linalg.svd(a[None]).Vh[1:]
-        x = (z[:, None, None] * a + across @ others).reshape(-1, 3)
-        gated = weight.flatten() * model.gate(x)[:, m]
-        moment += torch.tensordot(gated, score_tensor(x, degree), dims=1)
+        frame = torch.cat([a[None], torch.linalg.svd(a[None]).Vh[1:]])
+        x = (z[:, None, None] * a + across @ frame[1:]).reshape(-1, 3)
+        gated = weight * model.gate(x)[:, m].view_as(weight)
+        sums = torch.einsum("np,na,pb,pc->abc", gated, *hermite)
+        own = sums[orders].view((3,) * degree)  # entries in the frame: products of He
+        for _ in range(degree):
+            own = torch.tensordot(own, frame, dims=([0], [0]))
+        moment += own
     return moment / transform.normaliser

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.regressor_loss.descent import dual_basis, skewed_regressors
+from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.landscape.squares import population_tensor
-from moe.losses import l4_population
+from moe.losses import dual_basis, l4_population
 from moe.metrics import regressor_error_of
 from moe.randomness import stream
 from moe.solvers.quartic import minimise_quartic, quartic_gradient, quartic_loss, random_starts
@@ -89,12 +89,12 @@ def run(spec: Spec) -> Record:
         norm_penalty.append(_errors(slides.points[slides.best], truth))
         whole = minimise_quartic(whitened, mu, spec.lam, starts)
         general.append(_errors(whole.points[whole.best] @ back, truth))
-    ridge, ends = [], []
+    ridge = []
     for delta in spec.deltas:
         minimum = _ridge_minimum(truth, p, spec, delta)
         value = float(l4_population(minimum, truth, p, spec.delta_mu, spec.lam, delta))
         ridge.append((regressor_error_of(dual_basis(minimum), truth), value))
-        ends.append(_with_delta(whitened, back, spec, delta, generator))
+    turned, values = torch.tensor(ridge, dtype=torch.float64).T
     return Record(
         spec,
         truth,
@@ -102,8 +102,9 @@ def run(spec: Spec) -> Record:
         solutions[0].values[~_at_truth(solutions[0].points)],
         torch.tensor(norm_penalty, dtype=torch.float64),
         torch.tensor(general, dtype=torch.float64),
-        *torch.tensor(ridge, dtype=torch.float64).unbind(-1),
-        *torch.tensor(ends, dtype=torch.float64).unbind(-1),
+        turned,
+        values,
+        *_with_delta(whitened, back, spec, generator),
     )
 
 
@@ -134,21 +135,23 @@ def _ridge_minimum(truth: Tensor, p: Tensor, spec: Spec, delta: float) -> Tensor
 
 
 def _with_delta(
-    tensor: Tensor, back: Tensor, spec: Spec, delta: float, generator: torch.Generator
-) -> tuple[float, float]:
-    """Gradient descent in whitened coordinates, (delta / 2) |B back|^2 added: the share of starts
-    that end with two rows nearest one expert, and the lowest value there."""
-    rows = random_starts(spec.delta_starts, 3, generator)
-    metric = delta * back @ back.T
+    tensor: Tensor, back: Tensor, spec: Spec, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Gradient descent in whitened coordinates, (delta / 2) |B back|^2 added: for each delta the
+    share of starts that end with two rows nearest one expert, and the lowest value there."""
+    count = len(spec.deltas)
+    deltas = torch.tensor(spec.deltas, dtype=torch.float64).repeat_interleave(spec.delta_starts)
+    rows = random_starts(count * spec.delta_starts, 3, generator)
+    metric = deltas[:, None, None] * (back @ back.T)
     for _ in range(_STEPS):
         slope = quartic_gradient(rows, tensor, spec.delta_mu, spec.lam) + rows @ metric
         rows = rows - slope / (40 * spec.lam)
     values = quartic_loss(rows, tensor, spec.delta_mu, spec.lam)
-    values = values + delta / 2 * (rows @ back).square().sum((-2, -1))
+    values = values + deltas / 2 * (rows @ back).square().sum((-2, -1))
     nearest = rows.abs().argmax(-1).sort(-1).values
-    wrong = (nearest != torch.arange(3)).any(-1)
-    lowest = float(values[wrong].min()) if bool(wrong.any()) else float("inf")
-    return float(wrong.double().mean()), lowest
+    wrong = (nearest != torch.arange(3)).any(-1).view(count, -1)
+    lowest = torch.where(wrong, values.view(count, -1), torch.inf).amin(1)
+    return wrong.double().mean(1), lowest
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +31,14 @@ from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
 
 METHODS = ("average", "least_squares", "low_rank")
+LABELS = {
+    "average": "$L_4$, plain moments",
+    "least_squares": "$L_4$, least squares",
+    "low_rank": "$L_4$, low rank",
+    "recover": "recover",
+}
+GOAL = 0.05
+CG_TOLERANCE = 0.02  # of conjugate gradients, as a share of the sampling error
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Cell:
         """Median error over the seeds, (sizes,)."""
         return self.errors[method].quantile(0.5, dim=1)
 
-    def success(self, method: str, goal: float = 0.05) -> Tensor:
+    def success(self, method: str, goal: float = GOAL) -> Tensor:
         """Share of seeds with E_reg below the goal, (sizes,)."""
         return (self.errors[method] < goal).double().mean(1)
 
@@ -101,6 +110,17 @@ def joined(cells: Sequence[Cell], others: Sequence[Cell]) -> list[Cell]:
         )
         for one, two in zip(cells, others, strict=True)
     ]
+
+
+def around_the_edge(spec: Spec) -> Spec:
+    """The same with the sizes that its edge of success needs: from the last below an eighth of the
+    n at which the law of plain moments passes E_reg = 0.05 to three times that n, and the largest,
+    where the law itself is seen. Beyond the laws' five experts that n is taken to grow like k^2."""
+    known = min(spec.k, MOST_EXPERTS)
+    edge = predicted(replace(spec, k=known))["average"] / GOAL * (spec.k / known) ** 2
+    least = max((n for n in spec.sizes if n <= edge / 8), default=0)
+    kept = tuple(n for n in spec.sizes if least <= n <= 3 * edge or n == spec.sizes[-1])
+    return replace(spec, sizes=kept)
 
 
 def predicted(spec: Spec) -> dict[str, float]:
@@ -158,26 +178,24 @@ def second_moments(x: Tensor, y: Tensor, spec: Spec) -> dict[str, list[Tensor]]:
         raise ValueError(f"methods: expected names out of {METHODS}, got {sorted(unknown)}")
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
     features = feature_count(spec.d, 2)
-    fits = "least_squares" in spec.methods and features <= DIRECT_FEATURES
-    running = Moments(quadratic, spec.d)
-    fitted = Moments(quadratic, spec.d, method="least_squares") if fits else None
+    direct = "least_squares" in spec.methods and features <= DIRECT_FEATURES
+    running = Moments(quadratic, spec.d, method="least_squares" if direct else "average")
     found: dict[str, list[Tensor]] = {method: [] for method in spec.methods}
     begin = 0
     for n in spec.sizes:
         running.update(x[begin:n], y[begin:n])
-        if fitted is not None:
-            fitted.update(x[begin:n], y[begin:n])
         begin = n
-        plain = running.tensor()
+        plain = running.tensor("average")
         for method, moments in found.items():
             if method == "low_rank":
                 moments.append(_low_rank_or(plain, x[:n], y[:n], quadratic, spec.k))
             elif method == "average" or n < SAMPLES_PER_FEATURE[2] * features:
                 moments.append(plain)
-            elif fitted is not None:
-                moments.append(fitted.tensor())
+            elif direct:
+                moments.append(running.tensor())
             else:
-                moments.append(score_moment(x[:n], y[:n], quadratic, "least_squares").tensor)
+                fit = score_moment(x[:n], y[:n], quadratic, "least_squares", tolerance=CG_TOLERANCE)
+                moments.append(fit.tensor)
     return found
 
 
@@ -195,9 +213,8 @@ def l4_regressors(
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     try:
         whitening = whiten(second, spec.k)
-        fourth = score_moment(
-            x, y, quartic, "average" if method == "average" else "auto", basis=whitening.basis
-        )
+        way: Literal["average", "auto"] = "average" if method == "average" else "auto"
+        fourth = score_moment(x, y, quartic, way, whitening.basis, CG_TOLERANCE)
         tensor = whitening.apply(fourth.tensor)
         moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
         fit = minimise_l4(moments, y @ x / len(y), generator, starts=spec.starts)

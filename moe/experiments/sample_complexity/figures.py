@@ -14,16 +14,15 @@ from matplotlib.lines import Line2D
 from moe.experiments.common.scaling import Estimate, samples_to_reach
 from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 from moe.experiments.sample_complexity.claims import range_of_medians, relative
-from moe.experiments.sample_complexity.errors import Cell, predicted
+from moe.experiments.sample_complexity.errors import GOAL, LABELS, Cell, predicted
 from moe.experiments.sample_complexity.onset import Onset
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
-    "average": ("vermilion", "--", "s", "$L_4$, plain moments"),
-    "least_squares": ("blue", "-", "o", "$L_4$, least squares"),
-    "low_rank": ("green", "-.", "^", "$L_4$, low rank"),
-    "recover": ("black", ":", "D", "recover"),
+    "average": ("vermilion", "--", "s", LABELS["average"]),
+    "least_squares": ("blue", "-", "o", LABELS["least_squares"]),
+    "low_rank": ("green", "-.", "^", LABELS["low_rank"]),
+    "recover": ("black", ":", "D", LABELS["recover"]),
 }
-_GOAL = 0.05
 
 
 @drawing
@@ -40,7 +39,7 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
             panel.plot(sizes, cell.median(method), marker, color=COLOURS[colour], markersize=5)
             span = np.array([sizes.min(), sizes.max()])
             panel.plot(span, limits[method] / span, color=COLOURS[colour], linestyle=dashes)
-        panel.axhline(_GOAL, color=COLOURS["grey"], linewidth=0.8)
+        panel.axhline(GOAL, color=COLOURS["grey"], linewidth=0.8)
         panel.set(xscale="log", yscale="log", xlabel="samples $n$")
         panel.set_title(f"{cell.spec.nonlinearity} experts")
     axes[0, 0].set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
@@ -137,18 +136,23 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
 
 @drawing
 def transition_figure(cells: Sequence[Cell]) -> Figure:
-    """Share of data sets with E_reg < 0.05 over (n, d), one map a method, and the law's contour."""
+    """Share of data sets with E_reg < 0.05 over (n, d), one map a method, and the law's contour;
+    blank where a cell has no such size."""
     methods = list(cells[0].errors)
     figure, axes = subplots(1, len(methods), height=3.6, sharey=True)
     dims = [cell.spec.d for cell in cells]
-    sizes = cells[0].sizes(methods[0])
+    sizes = torch.tensor(sorted({float(n) for cell in cells for n in cell.spec.sizes}))
     limits = [predicted(cell.spec) for cell in cells]
     for panel, method in zip(axes[0], methods, strict=True):
-        shares = torch.stack([cell.success(method, _GOAL) for cell in cells])
+        shares = np.full((len(cells), len(sizes)), np.nan)  # what was not tried shows the ground
+        for row, cell in zip(shares, cells, strict=True):
+            places = torch.searchsorted(sizes, cell.sizes(method).to(sizes))
+            row[places.numpy()] = cell.success(method).numpy()
+        panel.set_facecolor("white")
         image = panel.imshow(
-            shares.numpy(), origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0.0, vmax=1.0
+            shares, origin="lower", aspect="auto", cmap=SEQUENTIAL, vmin=0.0, vmax=1.0
         )
-        wanted = np.array([limit[method] / _GOAL for limit in limits])
+        wanted = np.array([limit[method] / GOAL for limit in limits])
         columns = np.interp(np.log(wanted), np.log(sizes.numpy()), np.arange(len(sizes)))
         panel.plot(columns, np.arange(len(dims)), color="white", linewidth=3)
         panel.plot(columns, np.arange(len(dims)), color=COLOURS["vermilion"], linewidth=1.5)
@@ -191,7 +195,7 @@ def relative_figure(cells: Sequence[Cell]) -> Figure:
             best = "low_rank" if "low_rank" in cell.errors else "least_squares"
             method = best if better else "average"
             hue, dashes = _KINDS[_kind(cell)]
-            edge = predicted(cell.spec)[method] / _GOAL
+            edge = predicted(cell.spec)[method] / GOAL
             panel.plot(
                 cell.sizes(method) / edge,
                 relative(cell, method),

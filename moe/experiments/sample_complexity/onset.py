@@ -1,7 +1,8 @@
 """Where `recover` begins to succeed: on each data set, the smallest of its prefixes that will do.
 
-Failures cost most, since all starts are spent on them, and far below the onset they say nothing
-new. So the prefixes are bisected, from the middle: two or three runs a data set, one or two fail.
+Near the onset every run spends all its starts, and far from it they say nothing new. So the search
+walks, from a size near the onset, down while it succeeds or up until it does: about two runs a data
+set.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from torch import Tensor
 from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.common.error_law import reference_mixture
 from moe.experiments.engine.sweep import by_spec, sweep
+from moe.experiments.sample_complexity.errors import GOAL
 from moe.metrics import regressor_error, regressor_error_of
+from moe.model.mixture import MoE
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
 
-GOAL = 0.05
 SHARES = (1.15, 1.4, 1.8, 2.5, 4.0)
 
 
 @dataclass(frozen=True)
 class Spec:
     """A reference mixture, and prefixes of ``shares`` times its number of parameters, rising;
-    restarts: the random starts that `recover` may spend."""
+    begin: the place in ``shares`` where the walk begins, which changes its length alone; restarts:
+    the random starts that `recover` may spend."""
 
     k: int = 3
     d: int = 10
@@ -38,6 +41,7 @@ class Spec:
     gate_norm: float = 1.0
     nonlinearity: str = "linear"
     shares: tuple[float, ...] = SHARES
+    begin: int = 1
     restarts: int = 300
 
     @property
@@ -121,32 +125,40 @@ _NAMES = ("error", "oracle", "ahead")
 
 
 def trial(spec: Spec, seed: int) -> dict[str, float]:
-    """Bisection for the smallest sufficient prefix of one sample; keys "error n", "oracle n",
-    "ahead n" for the sizes tried. What is enough is taken to be enough at all larger sizes."""
+    """Walk to the smallest sufficient prefix of one sample; keys "error n", "oracle n", "ahead n"
+    for the sizes tried. What is enough is taken to be enough at all larger sizes."""
     truth = reference_mixture(spec.k, spec.d, spec.sigma, spec.gate_norm, spec.nonlinearity)
     x, y = truth.sample(max(spec.sizes), stream("data", seed))
     out: dict[str, float] = {}
-    low, high = 0, len(spec.sizes)  # the answer is one of sizes[low:high + 1]
-    while low < high:
-        middle = (low + high) // 2
-        n = spec.sizes[middle]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DoubtfulFitWarning)  # fits that are not to be trusted
-            fit = recover(
-                x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed, restarts=spec.restarts
-            )
-        oracle = expectation_maximisation(
-            x[:n],
-            y[:n],
-            truth.regressors,
-            truth.gating,
-            truth.sigma,
-            truth.nonlinearity,
-            learn=("regressors", "gating", "sigma"),
-        )
-        error = regressor_error(fit.model, truth)
-        out[f"error {n}"] = error
-        out[f"oracle {n}"] = regressor_error_of(oracle.regressors[0], truth.regressors)
-        out[f"ahead {n}"] = float(oracle.log_likelihood) - fit.log_likelihood
-        low, high = (low, middle) if error < GOAL else (middle + 1, high)
+    place, step = spec.begin, 0
+    while 0 <= place < len(spec.sizes):
+        n = spec.sizes[place]
+        found = _attempt(truth, x[:n], y[:n], spec.restarts, seed)
+        out |= {f"{name} {n}": value for name, value in zip(_NAMES, found, strict=True)}
+        towards = -1 if found[0] < GOAL else 1
+        if step and towards != step:
+            break
+        step = towards
+        place += step
     return out
+
+
+def _attempt(
+    truth: MoE, x: Tensor, y: Tensor, restarts: int, seed: int
+) -> tuple[float, float, float]:
+    """E_reg of `recover` and of EM from the truth, and by how many nats the latter is ahead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulFitWarning)  # fits that are not to be trusted
+        fit = recover(x, y, truth.k, truth.nonlinearity, seed=seed, restarts=restarts)
+    oracle = expectation_maximisation(
+        x,
+        y,
+        truth.regressors,
+        truth.gating,
+        truth.sigma,
+        truth.nonlinearity,
+        learn=("regressors", "gating", "sigma"),
+    )
+    ahead = float(oracle.log_likelihood) - fit.log_likelihood
+    right = regressor_error_of(oracle.regressors[0], truth.regressors)
+    return regressor_error(fit.model, truth), right, ahead

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from moe.experiments.common.claims import Finding
 from moe.experiments.common.shares import Share
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure
+from moe.experiments.standard_losses.lifted_trap import Lifted
+from moe.experiments.standard_losses.newton_kantorovich import Enclosure, lattice_population
+from moe.experiments.standard_losses.population_losses import squared_population
 from moe.experiments.standard_losses.random_starts import SUCCESS, Contest, EMShares
-from moe.experiments.standard_losses.sigma_held import Lifted
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, NONE, Phase
+from moe.model.mixture import MoE
+from moe.randomness import stream
 
 ENOUGH = 6  # data sets below which nothing is said of a share
 
@@ -37,6 +42,41 @@ def succeeds(contests: Sequence[Contest]) -> Finding:
 def certified(enclosure: Enclosure) -> Finding:
     """A strict minimum lies in the ball, above the truth's value; the value is h."""
     return Finding(enclosure.is_spurious, enclosure.quotient)
+
+
+def encloses(truth: MoE, point: Enclosure, seed: int, distance: float = 1e-7) -> Finding:
+    """The proposition beside a certified minimum: the ball of a point at that distance holds the
+    minimum, whose value is not below the bound. The value is the ball's radius."""
+    push = torch.randn(len(point.theta), generator=stream("push", seed), dtype=torch.float64)
+    theta = point.theta + distance * push / push.norm()
+    value, slope, bend, _ = lattice_population(truth, theta, 0.12).derivatives(theta)
+    eps, kappa = float(slope.norm()), float(torch.linalg.eigvalsh(bend)[0])
+    h = eps * point.lipschitz / kappa**2
+    if h >= 0.5:
+        return Finding(False, math.inf)
+    radius = kappa / point.lipschitz * (1 - math.sqrt(1 - 2 * h))
+    inside = 0 < float((theta - point.theta).norm()) <= radius + point.radius < 0.1
+    return Finding(inside and value - eps * radius <= point.excess + 1e-12, radius)
+
+
+def lifts(truth: MoE, point: Enclosure) -> Finding:
+    """With two inputs more, the Hessian at the padded point is block diagonal: the old one, and
+    E l'' for each new input. The value is the least eigenvalue of E l''."""
+    q, d = 2 * truth.k - 1, truth.d
+    pad = torch.nn.functional.pad
+    wide = MoE(pad(truth.regressors, (0, 2)), pad(truth.gating, (0, 2)), truth.sigma)
+    padded = pad(point.theta.view(q, d), (0, 2)).flatten()
+    _, _, lifted, extra = squared_population(wide, 24).derivatives(padded)
+    own = squared_population(truth, 24).derivatives(point.theta)[2].view(q, d, q, d)
+    lifted = lifted.view(q, d + 2, q, d + 2)
+    added = torch.einsum("ij,ab->iajb", extra, torch.eye(2).to(extra))
+    blocks = (
+        bool(lifted[:, :d, :, d:].abs().max() < 1e-10)
+        and torch.allclose(lifted[:, :d, :, :d], own, atol=1e-8)
+        and torch.allclose(lifted[:, d:, :, d:], added, atol=1e-8)
+    )
+    least = point.extra_curvature
+    return Finding(blocks and least > 0 and point.is_strict_minimum, least)
 
 
 def common(trapped: Share, at_least: float) -> Finding:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
-from moe.experiments.standard_losses.random_starts import Annealing, EMShares, StuckPaths
+from moe.experiments.standard_losses.annealing import Annealing, StuckPaths
+from moe.experiments.standard_losses.random_starts import EMShares
 from moe.experiments.standard_losses.sigma_held import Record as HeldRecord
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, FOUND, NONE, Phase
 from moe.landscape.slices import Path
@@ -45,12 +46,9 @@ def gate_profiles(
                 *zip(*spurious, strict=True), "X", color=COLOURS["vermilion"], mec="white", ms=9
             )
         else:
-            axes_.annotate(
-                "", (0, 0), (1.7, 0), arrowprops=dict(arrowstyle="->", color="white", lw=1.8)
-            )
-            axes_.annotate(
-                "", (0, 0), (-1.7, 0), arrowprops=dict(arrowstyle="->", color="white", lw=1.8)
-            )
+            for side in (1.7, -1.7):
+                arrow = dict(arrowstyle="->", color="white", lw=1.8)
+                axes_.annotate("", (0, 0), (side, 0), arrowprops=arrow)
         axes_.set(title=title, xlabel=r"$w$ along $\delta^*$ (1)", aspect="equal")
         axes_.grid(visible=False)
     axes[0, 0].set_ylabel(r"$w$ across $\delta^*$ (1)")
@@ -91,15 +89,8 @@ def phase_diagram(record: Phase) -> Figure:
     left.plot(
         across[kind == NONE], up[kind == NONE], "x", color=COLOURS["grey"], label="none found"
     )
-    left.plot(
-        across[kind == FOUND],
-        up[kind == FOUND],
-        "o",
-        mfc="none",
-        mec="black",
-        label="not certified",
-    )
-    sure = kind == CERTIFIED
+    sure, open_ = kind == CERTIFIED, kind == FOUND
+    left.plot(across[open_], up[open_], "o", mfc="none", mec="black", label="not certified")
     shades = left.scatter(
         across[sure],
         up[sure],
@@ -109,7 +100,8 @@ def phase_diagram(record: Phase) -> Figure:
         label="certified",
     )
     figure.colorbar(shades, ax=left, label=r"$\log_{10}$ least curvature")
-    left.set(xlabel=r"angle of $w^*$ to $\delta^*$ (degrees)", ylabel=r"gate norm $|w^*|$ (1)")
+    degrees = r"angle of $w^*$ to $\delta^*$ (degrees)"
+    left.set(xlabel=degrees, ylabel=r"gate norm $|w^*|$ (1)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     shown = [i for i, value in enumerate(norm) if value >= 1]
     for i, colour, dashes in zip(shown, COLOURS.values(), DASHES, strict=False):
@@ -123,12 +115,8 @@ def phase_diagram(record: Phase) -> Figure:
             ms=3.5,
             label=rf"$|w^*| = {norm[i]:g}$",
         )
-    right.set(
-        xlabel=r"angle of $w^*$ to $\delta^*$ (degrees)",
-        ylabel="least curvature at the spurious minimum",
-        yscale="log",
-        xlim=(0, 92),
-    )
+    right.set(xlabel=degrees, ylabel="least curvature at the spurious minimum", xlim=(0, 92))
+    right.set_yscale("log")
     right.legend(loc="lower left")
     return figure
 
@@ -159,21 +147,19 @@ def held_slices(record: HeldRecord) -> Figure:
 def held_paths(record: HeldRecord) -> Figure:
     """The tempered loss from the stuck point to the truth, relative to its value at the former."""
     figure, ((axes,),) = subplots(1, 1, height=2.9, width=5.8)
-    for sigma, path, colour, dashes in zip(
-        record.spec.sigmas, record.paths, _FALLING, DASHES, strict=False
-    ):
-        stuck = path.values[path.steps.abs().argmin()]
-        axes.plot(
-            path.steps,
-            path.values / stuck,
-            color=COLOURS[colour],
-            linestyle=dashes,
-            label=rf"$\sigma$ held at {sigma:g}",
-        )
+    steps = record.paths[0].steps
+    stuck = steps.abs().argmin()
+    _by_sigma(axes, record.spec.sigmas, steps, [p.values / p.values[stuck] for p in record.paths])
     axes.set(xlabel="share of the way from the stuck point to the truth (1)", ylim=(0, None))
     axes.set_ylabel(r"$F_\sigma$, 1 where stuck (1)")
     axes.legend()
     return figure
+
+
+def _by_sigma(axes: Axes, sigmas: Sequence[float], steps: Tensor, curves: Sequence[Tensor]) -> None:
+    for sigma, values, colour, dashes in zip(sigmas, curves, _FALLING, DASHES, strict=False):
+        label = rf"$\sigma$ held at {sigma:g}"
+        axes.plot(steps, values, color=COLOURS[colour], linestyle=dashes, label=label)
 
 
 @drawing
@@ -186,17 +172,8 @@ def stuck_paths(record: StuckPaths) -> Figure:
         "large sample": f"{record.large:,} fresh samples",
     }
     for axes_, (name, curves) in zip(axes[0], record.curves.items(), strict=True):
-        for sigma, values, colour, dashes in zip(
-            record.sigmas, curves, _FALLING, DASHES, strict=False
-        ):
-            scaled = (values - values[end]) / (values[start] - values[end])
-            axes_.plot(
-                record.steps,
-                scaled,
-                color=COLOURS[colour],
-                linestyle=dashes,
-                label=rf"$\sigma$ held at {sigma:g}",
-            )
+        scaled = [(v - v[end]) / (v[start] - v[end]) for v in curves]
+        _by_sigma(axes_, record.sigmas, record.steps, scaled)
         axes_.set(title=titles[name], xlabel="share of the way to the best maximum (1)")
     axes[0, 0].set_ylabel("negative log-likelihood, scaled (1)")
     axes[0, 1].legend()

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import grid_rule
-from moe.model.mixture import MoE, gaussian_log_density, log_gate
+from moe.experiments.standard_losses.pointwise import belief, mean_slope, minus_log, squared
+from moe.model.mixture import MoE, full_gating
 
-_CHUNK = 40_000
+_CHUNK, _ENTRIES = 2_000, 64_000
 _STEP = 1e-4
 _RADII = (0.0, 0.3, 0.8, 1.5, 2.5, 4.0, 8.5)
 
@@ -38,97 +39,78 @@ class Population:
 
     def values(self, theta: Tensor) -> Tensor:
         """The loss at theta (B, P): (B,). Differentiable."""
-        regressors, gating = unstack(theta, self.truth)
+        k, rows = self.truth.k, theta.unflatten(-1, (-1, self.truth.d))
         total = theta.new_zeros(len(theta))
-        size = max(1, 5 * _CHUNK // len(theta))
-        for x, y, weight in self._chunks(size):
-            eta, gate = x @ regressors.mT, log_gate(gating, x)
+        for x, y, weight in self._chunks(max(1, _ENTRIES // (k * len(theta)))):
+            z = (rows.flatten(0, 1) @ x.T).unflatten(0, rows.shape[:2])
             if self.sigma is None:
-                each = ((gate.exp() * eta).sum(-1) - y).square()
+                each = (mean_slope(z, k)[0] - y).square()
             else:
-                each = -torch.logsumexp(
-                    gate + gaussian_log_density(y[:, None] - eta, self.sigma), -1
-                )
+                each = belief(z, y, k, self.sigma)[0]
             total = total + each @ weight
+        return total
+
+    def noise_slope(self, theta: Tensor) -> float:
+        """Derivative of the likelihood's loss in log sigma at theta (P,)."""
+        k, total = self.truth.k, 0.0
+        if self.sigma is None:
+            raise ValueError("noise_slope: expected a likelihood, got the squared loss")
+        for x, y, weight in self._chunks(_CHUNK):
+            z = theta.view(-1, self.truth.d) @ x.T
+            r = belief(z, y, k, self.sigma)[2]
+            squares = ((y - z[:k]) / self.sigma).square()
+            total += float((1 - (r * squares).sum(0)) @ weight)
         return total
 
     def derivatives(self, theta: Tensor) -> tuple[float, Tensor, Tensor, Tensor]:
         """Value, gradient (P,), Hessian (P, P) at theta (P,), and the predictors' mean curvature
         E[l''(z)] (2k - 1, 2k - 1): the Hessian in the directions that one more input would add."""
-        regressors, gating = unstack(theta, self.truth)
-        rows = torch.cat([regressors, gating[:-1]])
-        q, d = rows.shape
+        q, d = 2 * self.truth.k - 1, self.truth.d
+        rows = theta.view(q, d)
         value, gradient = 0.0, torch.zeros_like(rows)
-        hessian, extra = theta.new_zeros(q, q, d, d), theta.new_zeros(q, q)
+        sums = theta.new_zeros(q * q, d * d + 1)
         for x, y, weight in self._chunks(_CHUNK):
-            each, slope, curvature = self._at(x @ regressors.T, log_gate(gating, x), y)
-            curvature = curvature * weight[:, None, None]
+            each, slope, curvature = self._at(rows @ x.T, y)
             value += float(each @ weight)
-            gradient += (slope * weight[:, None]).T @ x
-            extra += curvature.sum(0)
-            pairs = (x[:, :, None] * x[:, None, :]).flatten(1)
-            hessian += (curvature.flatten(1).T @ pairs).view(q, q, d, d)
+            gradient += (slope * weight) @ x
+            sums += curvature.flatten(0, 1) @ (weight[:, None] * _products(x, 2))
+        extra, hessian = sums[:, 0].view(q, q), sums[:, 1:].view(q, q, d, d)
         return value, gradient.flatten(), hessian.transpose(1, 2).reshape(q * d, q * d), extra
 
     def third_derivatives(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """D^3 of the loss (P, P, P), and the derivative of E[l''(z)] in theta (q, q, P);
         the third derivatives in z by central differences of the second."""
-        regressors, gating = unstack(theta, self.truth)
-        k, (q, d) = self.truth.k, (2 * self.truth.k - 1, self.truth.d)
-        whole, extra = theta.new_zeros(q**3, d**3), theta.new_zeros(q**3, d)
-        for x, y, weight in self._chunks(_CHUNK // 4):
-
-            def curvature(z: Tensor, y: Tensor = y) -> Tensor:
-                logits = torch.nn.functional.pad(z[:, k:], (0, 1))
-                return self._at(z[:, :k], logits.log_softmax(1), y)[2]
-
-            z = torch.cat([x @ regressors.T, x @ gating[:-1].T], 1)
-            ways = _STEP * torch.eye(q, dtype=z.dtype)
-            bends = [curvature(z + way) - curvature(z - way) for way in ways]
-            bend = torch.stack(bends, -1) * (weight / (2 * _STEP))[:, None, None, None]
-            bend = bend.flatten(1)
-            pairs = (x[:, :, None] * x[:, None, :]).flatten(1)
-            whole += bend.T @ (pairs[:, :, None] * x[:, None, :]).flatten(1)
-            extra += bend.T @ x
-        cube = whole.view(q, q, q, d, d, d).permute(0, 3, 1, 4, 2, 5)
-        return cube.reshape(q * d, q * d, q * d), extra.view(q, q, q * d)
+        q, d = 2 * self.truth.k - 1, self.truth.d
+        rows = theta.view(q, d)
+        ways = _STEP * torch.eye(q, dtype=theta.dtype)
+        whole, extra = theta.new_zeros(q, q * q, d**3), theta.new_zeros(q, q * q, d)
+        for x, y, weight in self._chunks(_CHUNK):
+            z, scale = rows @ x.T, (weight / (2 * _STEP))[:, None]
+            lines, triples = scale * x, scale * _products(x, 3)[:, 1:]
+            for j, way in enumerate(ways):
+                bend = self._at(z + way[:, None], y)[2] - self._at(z - way[:, None], y)[2]
+                whole[j] += bend.flatten(0, 1) @ triples
+                extra[j] += bend.flatten(0, 1) @ lines
+        cube = whole.view(q, q, q, d, d, d).permute(1, 3, 2, 4, 0, 5)
+        bends = extra.view(q, q, q, d).permute(1, 2, 0, 3)
+        return cube.reshape(q * d, q * d, q * d), bends.reshape(q, q, q * d)
 
     def _chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         parts = (part.split(size) for part in (self.x, self.y, self.weights))
         return zip(*parts, strict=True)
 
-    def _at(self, eta: Tensor, gate: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """l, l' (n, q), l'' (n, q, q) in z at predictors eta (n, k) and log-gates (n, k)."""
-        k, p = self.truth.k, gate.exp()
-        softmax_curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-        if self.sigma is None:
-            mean = (p * eta).sum(-1, keepdim=True)
-            off, residual = eta - mean, mean[:, 0] - y
-            slope = torch.cat([p, p * off], 1)
-            bend = eta.new_zeros(len(y), 2 * k, 2 * k)
-            bend[:, :k, k:] = softmax_curvature
-            bend[:, k:, :k] = softmax_curvature
-            bend[:, k:, k:] = torch.diag_embed(p * off) - p[:, :, None] * p[:, None, :] * (
-                off[:, :, None] + off[:, None, :]
-            )
-            curvature = slope[:, :, None] * slope[:, None, :] + residual[:, None, None] * bend
-            value, slope, curvature = (
-                residual.square(),
-                2 * residual[:, None] * slope,
-                2 * curvature,
-            )
-        else:
-            pull = (y[:, None] - eta) / self.sigma**2
-            joint = gate + gaussian_log_density(y[:, None] - eta, self.sigma)
-            value = -torch.logsumexp(joint, 1)
-            r = (joint + value[:, None]).exp()
-            slope = torch.cat([-r * pull, p - r], 1)
-            spread = torch.diag_embed(r) - r[:, :, None] * r[:, None, :]
-            in_z = torch.cat([pull, torch.ones_like(pull)], 1)
-            curvature = -spread.repeat(1, 2, 2) * in_z[:, :, None] * in_z[:, None, :]
-            curvature[:, :k, :k] += torch.diag_embed(r) / self.sigma**2
-            curvature[:, k:, k:] += softmax_curvature
-        return value, slope[:, :-1], curvature[:, :-1, :-1]
+    def _at(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """l (n,), l' (q, n), l'' (q, q, n) at the predictors z (q, n)."""
+        k = self.truth.k
+        return squared(z, y, k) if self.sigma is None else minus_log(z, y, k, self.sigma)
+
+
+def _products(x: Tensor, degree: int) -> Tensor:
+    """One and all products of that many coordinates: (n, 1 + d^degree)."""
+    products = x
+    for _ in range(degree - 1):
+        products = (products[:, :, None] * x[:, None, :]).flatten(1)
+    return torch.cat([torch.ones_like(x[:, :1]), products], 1)
 
 
 def stack(model: MoE) -> Tensor:
@@ -139,7 +121,7 @@ def stack(model: MoE) -> Tensor:
 def unstack(theta: Tensor, like: MoE) -> tuple[Tensor, Tensor]:
     """Regressors and gating (..., k, d) of theta (..., P)."""
     rows = theta.unflatten(-1, (2 * like.k - 1, like.d))
-    return rows[..., : like.k, :], torch.nn.functional.pad(rows[..., like.k :, :], (0, 0, 0, 1))
+    return rows[..., : like.k, :], full_gating(rows[..., like.k :, :])
 
 
 def squared_population(truth: MoE, nodes: int) -> Population:
@@ -193,3 +175,53 @@ def newton(loss: Population, theta: Tensor, iterations: int = 10, goal: float = 
         else:
             break
     return theta
+
+
+def levenberg_marquardt(
+    loss: Population, theta: Tensor, iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Damped Gauss-Newton on a squared population loss from S starts: theta, values, |gradient|."""
+    k, d = loss.truth.k, loss.truth.d
+    q, x = 2 * k - 1, loss.x
+    row, column = torch.triu_indices(q, q)
+    left, right = torch.triu_indices(d, d)
+    pairs = x[:, left] * x[:, right]
+
+    def look(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        starts = len(theta)
+        value, gradient = theta.new_zeros(starts), theta.new_zeros(starts, q, d)
+        blocks = theta.new_zeros(starts, len(row), len(left))
+        size = max(1, _ENTRIES // (q * starts))
+        for part in zip(*(t.split(size) for t in (x, loss.y, loss.weights, pairs)), strict=True):
+            x_, y, weights, pairs_ = part
+            mean, slope = mean_slope((theta.view(-1, d) @ x_.T).view(starts, q, -1), k)
+            residual = mean - y
+            value += residual.square() @ weights
+            gradient += (slope * (residual * weights)[:, None]) @ x_
+            blocks += (slope[:, row] * slope[:, column]) @ (pairs_ * weights[:, None])
+        matrix = theta.new_empty(starts, q, q, d, d)
+        matrix[:, row[:, None], column[:, None], left, right] = blocks
+        matrix[:, row[:, None], column[:, None], right, left] = blocks
+        matrix[:, column, row] = matrix[:, row, column]
+        return value, gradient.flatten(1), matrix.transpose(2, 3).reshape(starts, q * d, q * d)
+
+    theta = theta.clone()
+    damping = torch.full((len(theta),), 1e-2, dtype=theta.dtype)
+    value, gradient, matrix = look(theta)
+    active = torch.arange(len(theta))
+    identity = torch.eye(q * d, dtype=theta.dtype)
+    for _ in range(iterations):
+        system = matrix[active] + damping[active, None, None] * identity
+        trial = theta[active] - torch.linalg.solve(system, gradient[active])
+        reached = look(trial)
+        lower = reached[0] < value[active]
+        moved = active[lower]
+        theta[moved] = trial[lower]
+        for mine, new in zip((value, gradient, matrix), reached, strict=True):
+            mine[moved] = new[lower]
+        damping[active] = (damping[active] * torch.where(lower, 0.25, 4.0)).clamp_min(1e-9)
+        going = (gradient[active].norm(dim=1) > 1e-11) & (damping[active] < 1e8)
+        active = active[going & (value[active] > 1e-18)]
+        if len(active) == 0:
+            break
+    return theta, value, 2 * gradient.norm(dim=1)

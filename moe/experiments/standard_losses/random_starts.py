@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from moe.experiments.common.shares import Share
-from moe.landscape.slices import path_values
-from moe.losses import log_loss, squared_loss
+from moe.experiments.standard_losses.pointwise import belief, mean_slope
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE, random_moe
 from moe.randomness import stream
@@ -19,13 +17,14 @@ from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.gradient import gradient_descent
 
 SUCCESS = 0.05
+_ENTRIES = 64_000
 METHODS = (
     "squared loss, Adam",
     "likelihood, Adam",
     "EM, sigma learned",
     "EM, sigma held",
 )
-_HELD = ("regressors", "gating")
+HELD = ("regressors", "gating")
 Problem = tuple[MoE, Tensor, Tensor, Tensor]
 
 
@@ -73,30 +72,6 @@ class EMShares:
 
 
 @dataclass(frozen=True, eq=False)
-class Annealing:
-    """Per iteration and run (T, S), padded with the last value: sigma, mean entropy of the
-    responsibilities in nats; by name "sigma held", "sigma learned"."""
-
-    cell: Cell
-    sigma: dict[str, Tensor]
-    entropy: dict[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class StuckPaths:
-    """curves: "data" and "large sample" -> for each held sigma the loss in nats per sample (81,) at
-    ``steps`` between a stuck run's end (0) and the maximum reached from the truth (1);
-    lost: nats per sample between the two on the data."""
-
-    cell: Cell
-    sigmas: tuple[float, ...]
-    large: int
-    steps: Tensor
-    curves: dict[str, tuple[Tensor, ...]]
-    lost: float
-
-
-@dataclass(frozen=True, eq=False)
 class Contest:
     """E_reg at which one method ends: from random starts (datasets, starts), from the truth
     (datasets,)."""
@@ -118,21 +93,20 @@ def compare(cell: Cell, iterations: int) -> dict[str, Contest]:
     """
     ends: dict[str, list[tuple[Tensor, float]]] = {name: [] for name in METHODS}
     for problem in cell.problems():
-        truth, x, y, _ = problem
-        at_truth = (truth, x, y, truth.regressors[None])
-        own = _held(at_truth, gating=truth.gating[None]).regressors
+        truth = problem[0]
+        own = em_from_truth(problem).regressors
         for name, rows in zip(
             METHODS,
             (
                 _adam(problem, iterations, likelihood=False),
                 torch.cat([_adam(problem, iterations, likelihood=True), own]),
-                torch.cat([_learned(problem).regressors, own]),
-                torch.cat([_held(problem).regressors, own]),
+                torch.cat([em_learned(problem).regressors, own]),
+                torch.cat([em_held(problem).regressors, own]),
             ),
             strict=True,
         ):
             errors = [regressor_error_of(a, truth.regressors) for a in rows]
-            ends[name].append((torch.tensor(errors[:-1], dtype=x.dtype), errors[-1]))
+            ends[name].append((torch.tensor(errors[:-1], dtype=torch.float64), errors[-1]))
     return {
         name: Contest(
             torch.stack([errors for errors, _ in parts]),
@@ -145,24 +119,19 @@ def compare(cell: Cell, iterations: int) -> dict[str, Contest]:
 def _adam(problem: Problem, iterations: int, likelihood: bool) -> Tensor:
     """Regressors (S, k, d) where Adam ends from flat gates; the squared loss from the truth too."""
     truth, x, y, start = problem
-    gates = torch.zeros_like(start[:, :-1])
+    rows = torch.cat([start, torch.zeros_like(start[:, :-1])], 1)
+    parameters = [rows, torch.zeros(len(rows), 1, 1, dtype=x.dtype)]
     if not likelihood:
-        start = torch.cat([start, truth.regressors[None]])
-        gates = torch.cat([gates, truth.gating[None, :-1]])
+        own = torch.cat([truth.regressors, truth.gating[:-1]])
+        parameters = [torch.cat([rows, own[None]])]
+    slopes = _log_slopes if likelihood else _squared_slopes
 
-    def pad(free: Tensor) -> Tensor:
-        return torch.nn.functional.pad(free, (0, 0, 0, 1))
+    def loss(*free: Tensor) -> Tensor:
+        value, gradients = _summed(slopes, [part.detach() for part in free], x, y)
+        for part, gradient in zip(free, gradients, strict=True):  # zero, with this derivative
+            value = value + ((part - part.detach()) * gradient).flatten(1).sum(1)
+        return value
 
-    def squared(a: Tensor, w: Tensor) -> Tensor:
-        return squared_loss(a, pad(w), x, y, truth.nonlinearity)
-
-    def log(a: Tensor, w: Tensor, s: Tensor) -> Tensor:
-        return log_loss(pad(w), a, s.exp()[:, 0], x, y, truth.nonlinearity)
-
-    loss: Callable[..., Tensor] = log if likelihood else squared
-    parameters = [start, gates]
-    if likelihood:
-        parameters.append(torch.zeros(len(start), 1, dtype=x.dtype))
     return gradient_descent(
         loss,
         parameters,
@@ -170,7 +139,44 @@ def _adam(problem: Problem, iterations: int, likelihood: bool) -> Tensor:
         iterations=iterations,
         optimiser="adam",
         every=iterations,
-    ).parameters[0]
+    ).parameters[0][:, : truth.k]
+
+
+Slopes = tuple[Tensor, Tensor, tuple[Tensor, ...]]
+
+
+def _squared_slopes(z: Tensor, y: Tensor) -> Slopes:
+    """The squared loss (S, n), its derivatives in the predictors z (S, q, n), no others."""
+    mean, slope = mean_slope(z, (z.shape[1] + 1) // 2)
+    residual = mean - y
+    return residual.square(), (2 * residual)[:, None] * slope, ()
+
+
+def _log_slopes(z: Tensor, y: Tensor, log_sigma: Tensor) -> Slopes:
+    """The negative log-likelihood (S, n), its derivatives in z and in log sigma (S, 1, 1)."""
+    k, sigma = (z.shape[1] + 1) // 2, log_sigma.exp()
+    value, p, r = belief(z, y, k, sigma)
+    error = (y - z[:, :k]) / sigma
+    pull = r * error
+    slope = torch.cat([-pull / sigma, (p - r)[:, :-1]], 1)
+    return value, slope, (1 - (pull * error).sum(1, keepdim=True),)
+
+
+def _summed(
+    slopes: Callable[..., Slopes], parameters: list[Tensor], x: Tensor, y: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Mean loss (S,) and its gradient in the rows (S, q, d) and whatever else it depends on."""
+    rows, *others = parameters
+    size = max(1, _ENTRIES // (rows.shape[0] * rows.shape[1]))
+    value, gradients = rows.new_zeros(len(rows)), [torch.zeros_like(p) for p in parameters]
+    for x_, y_ in zip(x.split(size), y.split(size), strict=True):
+        z = (rows.flatten(0, 1) @ x_.T).unflatten(0, rows.shape[:2])
+        each, slope, rest = slopes(z, y_, *others)
+        value += each.sum(1) / len(x)
+        gradients[0] += slope @ x_ / len(x)
+        for gradient, part in zip(gradients[1:], rest, strict=True):
+            gradient += part.sum(2, keepdim=True) / len(x)
+    return value, gradients
 
 
 def em_shares(cell: Cell, iterations: int = 500) -> EMShares:
@@ -178,11 +184,14 @@ def em_shares(cell: Cell, iterations: int = 500) -> EMShares:
     counts = {"held": 0, "learned": 0, "oracle": 0}
     lost = []
     for problem in cell.problems():
-        truth, x, y, _ = problem
-        held, learned = _held(problem, iterations), _learned(problem, iterations)
-        oracle = _held((truth, x, y, truth.regressors[None]), iterations, truth.gating[None])
-        lost.append((oracle.log_likelihood - held.log_likelihood) / cell.n)
-        for name, fit in (("held", held), ("learned", learned), ("oracle", oracle)):
+        truth = problem[0]
+        fits = {
+            "held": em_held(problem, iterations),
+            "learned": em_learned(problem, iterations),
+            "oracle": em_from_truth(problem, iterations),
+        }
+        lost.append((fits["oracle"].log_likelihood - fits["held"].log_likelihood) / cell.n)
+        for name, fit in fits.items():
             counts[name] += sum(
                 regressor_error_of(a, truth.regressors) < SUCCESS for a in fit.regressors
             )
@@ -196,109 +205,33 @@ def em_shares(cell: Cell, iterations: int = 500) -> EMShares:
     )
 
 
-def anneal(cell: Cell, iterations: int = 60) -> Annealing:
-    """sigma and the entropy of the responsibilities along the runs of EM."""
-    sigma: dict[str, list[Tensor]] = {"sigma held": [], "sigma learned": []}
-    entropy: dict[str, list[Tensor]] = {"sigma held": [], "sigma learned": []}
-    for problem in cell.problems():
-        truth, x, y, _ = problem
-        for name, fit in (
-            ("sigma held", _held(problem, iterations, record=True)),
-            ("sigma learned", _learned(problem, iterations, record=True)),
-        ):
-            path = [*fit.path, *[fit.path[-1]] * (iterations + 1 - len(fit.path))]
-            sigma[name].append(torch.stack([level for _, _, level in path]))
-            entropies = [
-                _entropy(MoE(a, w, float(s), truth.nonlinearity), x, y)
-                for point in path
-                for a, w, s in zip(*point, strict=True)
-            ]
-            entropy[name].append(torch.stack(entropies).view(iterations + 1, -1))
-    return Annealing(
-        cell,
-        {name: torch.cat(parts, 1) for name, parts in sigma.items()},
-        {name: torch.cat(parts, 1) for name, parts in entropy.items()},
-    )
+def em_held(problem: Problem, iterations: int = 500, record: bool = False) -> EMResult:
+    """EM from the problem's starts and flat gates, sigma held at the truth's."""
+    return em(problem, None, problem[0].sigma, HELD, iterations, record)
 
 
-def stuck_paths(cell: Cell, sigmas: tuple[float, ...], large: int) -> StuckPaths:
-    """From where EM with sigma held ends furthest below the truth, straight to EM's end from the
-    truth (its labels the nearest): the loss at each held sigma, on the data and on a large sample.
-
-    Raises ValueError where no run of the cell is stuck.
-    """
-    worst: tuple[float, MoE, Tensor, Tensor, Tensor, Tensor] | None = None
-    for problem in cell.problems():
-        truth, x, y, _ = problem
-        held = _held(problem)
-        oracle = _held((truth, x, y, truth.regressors[None]), gating=truth.gating[None])
-        lost = (oracle.log_likelihood - held.log_likelihood) / cell.n
-        run = int(lost.argmax())
-        if worst is None or float(lost[run]) > worst[0]:
-            start = torch.stack([held.regressors[run], held.gating[run]])
-            end = torch.stack([oracle.regressors[0], oracle.gating[0]])
-            worst = (float(lost[run]), truth, x, y, start, end)
-    if worst is None or worst[0] < 0.01:
-        raise ValueError(f"cell: expected one with a stuck run, got {cell}")
-    _, truth, x, y, start, end = worst
-    _, order = linear_sum_assignment(torch.cdist(start[0], end[0]))
-    end = end[:, torch.as_tensor(order)]
-    end = torch.stack([end[0], end[1] - end[1, -1]])
-    fresh = truth.sample(large, stream("fresh", cell.seed))
-    curves: dict[str, tuple[Tensor, ...]] = {}
-    for name, (xs, ys) in (("data", (x, y)), ("large sample", fresh)):
-        per_sigma = []
-        for sigma in sigmas:
-
-            def loss(theta: Tensor, sigma: float = sigma) -> Tensor:
-                return log_loss(theta[:, 1], theta[:, 0], sigma, xs, ys, truth.nonlinearity)  # noqa: B023
-
-            per_sigma.append(path_values(loss, start, end, 81, margin=0.15, batch=8))
-        curves[name] = tuple(path.values for path in per_sigma)
-    return StuckPaths(cell, sigmas, large, per_sigma[0].steps, curves, worst[0])
+def em_learned(problem: Problem, iterations: int = 500, record: bool = False) -> EMResult:
+    """The same with sigma learned from one."""
+    return em(problem, None, 1.0, (*HELD, "sigma"), iterations, record)
 
 
-def scheduled(cell: Cell, schedule: tuple[float, ...], iterations: int = 10) -> Tensor:
-    """E_reg (runs,) of EM with sigma held at each value of a schedule in turn, then at the truth's.
-
-    ``iterations`` of EM at each, up to 500 at the last.
-    """
-    errors = []
-    for truth, x, y, start in cell.problems():
-        regressors, gating = start, torch.zeros_like(start)
-        for sigma in (*schedule, truth.sigma):
-            count = 500 if sigma == truth.sigma else iterations
-            fit = _em((truth, x, y, regressors), gating, sigma, _HELD, count, False)
-            regressors, gating = fit.regressors, fit.gating
-        errors += [regressor_error_of(a, truth.regressors) for a in regressors]
-    return torch.tensor(errors, dtype=torch.float64)
+def em_from_truth(problem: Problem, iterations: int = 500) -> EMResult:
+    """EM started at the truth, sigma held."""
+    truth, x, y, _ = problem
+    own = (truth, x, y, truth.regressors[None])
+    return em(own, truth.gating[None], truth.sigma, HELD, iterations)
 
 
-def _entropy(model: MoE, x: Tensor, y: Tensor) -> Tensor:
-    return torch.special.entr(model.responsibilities(x, y)).sum(1).mean()
-
-
-def _held(
-    problem: Problem,
-    iterations: int = 500,
-    gating: Tensor | None = None,
-    record: bool = False,
-) -> EMResult:
-    return _em(problem, gating, problem[0].sigma, _HELD, iterations, record)
-
-
-def _learned(problem: Problem, iterations: int = 500, record: bool = False) -> EMResult:
-    return _em(problem, None, 1.0, ("regressors", "gating", "sigma"), iterations, record)
-
-
-def _em(
+def em(
     problem: Problem,
     gating: Tensor | None,
     sigma: float,
     learn: tuple[str, ...],
     iterations: int,
-    record: bool,
+    record: bool = False,
 ) -> EMResult:
+    """EM from the problem's starts, from flat gates where None are given; gates are left out of
+    ``learn`` where the truth has none."""
     truth, x, y, start = problem
     if not bool(truth.gating.any()):
         learn = tuple(name for name in learn if name != "gating")

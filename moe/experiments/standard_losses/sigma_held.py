@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import torch
+from scipy.optimize import root_scalar
 from torch import Tensor
 
 from moe.experiments.standard_losses.newton_kantorovich import Enclosure, enclose
 from moe.experiments.standard_losses.population_losses import log_population, newton, stack, unstack
 from moe.landscape.slices import Path, Slice, path_values, slice_values
-from moe.losses import log_loss
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE
 from moe.randomness import stream
-from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.em import expectation_maximisation
 
 
 def near_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
@@ -149,88 +149,25 @@ def run(spec: Spec) -> Record:
 def learn_sigma(truth: MoE, stuck: Tensor, angles: int) -> tuple[float, float, float, float]:
     """Lowest point of the profile sigma -> min of the population loss near the stuck minimum.
 
-    Newton's method on log sigma, by central differences of the profile; ``Record.learned``.
+    The profile's slope in log sigma is the loss's own (envelope theorem); its zero by the secant
+    method, its slope there by central differences; ``Record.learned``.
     """
     best, width = stack(truth), 0.02
     truths = float(log_population(truth, truth.sigma, angles).values(best[None]))
-    log_sigma = math.log(1.5 * truth.sigma)
-    for _ in range(8):
-        values = []
-        for shift in (-width, 0.0, width):
-            loss = log_population(truth, math.exp(log_sigma + shift), angles)
-            stuck = newton(loss, stuck, goal=1e-9)
-            values.append(loss.derivatives(stuck))
-        down, here, up = (value for value, *_ in values)
-        bend = (up - 2 * here + down) / width**2
-        slope = (up - down) / (2 * width)
-        if abs(slope) < 1e-7:
-            break
-        log_sigma -= max(-0.3, min(0.3, slope / abs(bend)))
-    curvature = float(torch.linalg.eigvalsh(values[1][2])[0])
-    return math.exp(log_sigma), here - truths, curvature, bend
 
+    def slope(log_sigma: float) -> float:
+        nonlocal stuck
+        loss = log_population(truth, math.exp(log_sigma), angles)
+        stuck = newton(loss, stuck, goal=1e-9)
+        return loss.noise_slope(stuck)
 
-@dataclass(frozen=True, eq=False)
-class Lifted:
-    """The trap under the assumptions, on a sample: with sigma held, then learned, where EM ends
-    from one row for both twins; excess over EM from the truth (nats a sample), least curvature of
-    the sample's loss (sigma included where learned), E_reg, sigma."""
-
-    n: int
-    excess: tuple[float, float]
-    curvature: tuple[float, float]
-    error: tuple[float, float]
-    sigma: tuple[float, float]
-
-
-def lifted_twins(separation: float = 20.0, sigma: float = 0.1) -> MoE:
-    """k = 3, d = 5: unit, independent regressors in the first three inputs, two of them at that
-    angle; gates of norm one at 120 degrees in the other two."""
-    half = math.radians(separation / 2)
-    regressors = torch.zeros(3, 5, dtype=torch.float64)
-    regressors[0, 2] = 1.0
-    regressors[1:, 0] = math.cos(half)
-    regressors[1, 1], regressors[2, 1] = math.sin(half), -math.sin(half)
-    gating = torch.zeros(3, 5, dtype=torch.float64)
-    gating[0, 3] = 1.0
-    gating[1, 3], gating[1, 4] = -0.5, math.sqrt(0.75)
-    return MoE(regressors, gating, sigma)
-
-
-def lifted(n: int, seed: int = 0) -> Lifted:
-    """EM from the designed trap and from the truth on n samples, in d = 5 with all assumptions."""
-    truth = lifted_twins()
-    x, y = truth.sample(n, stream("data", seed))
-    first, twins = truth.regressors[0], truth.regressors[1:].mean(0)
-    turn = 0.05 * torch.nn.functional.normalize(twins - (twins @ first) * first, dim=0)
-    rows = torch.stack([twins, first - turn, first + turn])
-    ends = []
-    for learn in (("regressors", "gating"), ("regressors", "gating", "sigma")):
-        fit, best = (
-            expectation_maximisation(x, y, a, w, truth.sigma, truth.nonlinearity, learn=learn)
-            for a, w in ((rows, torch.zeros_like(rows)), (truth.regressors, truth.gating))
-        )
-        lost = float(best.log_likelihood - fit.log_likelihood) / n
-        curvature = _sample_curvature(truth, fit, x, y, len(learn) == 3)
-        error = regressor_error_of(fit.regressors[0], truth.regressors)
-        ends.append((lost, curvature, error, float(fit.sigma)))
-    excess, curvatures, errors, sigmas = zip(*ends, strict=True)
-    return Lifted(n, excess, curvatures, errors, sigmas)
-
-
-def _sample_curvature(truth: MoE, fit: EMResult, x: Tensor, y: Tensor, free: bool) -> float:
-    """Least eigenvalue of the Hessian of the loss per sample in (A, W), and log sigma if free."""
-    shape = (2 * truth.k - 1, truth.d)
-    theta = torch.cat([fit.regressors[0], fit.gating[0, :-1] - fit.gating[0, -1]]).flatten()
-    point = torch.cat([theta, fit.sigma.log()]) if free else theta
-
-    def loss(point: Tensor) -> Tensor:
-        rows = point[: theta.numel()].view(shape)
-        gating = torch.nn.functional.pad(rows[truth.k :], (0, 0, 0, 1))
-        sigma = point[-1].exp() if free else fit.sigma[0]
-        return log_loss(gating, rows[: truth.k], sigma, x, y, truth.nonlinearity)
-
-    return float(torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, point))[0])
+    start = math.log(1.5 * truth.sigma)
+    level = root_scalar(slope, method="secant", x0=start, x1=start + 0.05, xtol=1e-6).root
+    bend = (slope(level + width) - slope(level - width)) / (2 * width)
+    loss = log_population(truth, math.exp(level), angles)
+    stuck = newton(loss, stuck, goal=1e-9)
+    value, _, hessian, _ = loss.derivatives(stuck)
+    return math.exp(level), value - truths, float(torch.linalg.eigvalsh(hessian)[0]), bend
 
 
 def designed_trap(truth: MoE) -> Tensor:

@@ -11,11 +11,11 @@ from torch import Tensor
 from moe.experiments.standard_losses.newton_kantorovich import certify_squared
 from moe.experiments.standard_losses.population_losses import (
     Population,
+    levenberg_marquardt,
     squared_population,
     unstack,
 )
 from moe.experiments.standard_losses.spurious_minima import (
-    levenberg_marquardt,
     oblique_pair,
     random_start,
 )

@@ -1,4 +1,5 @@
-"""Success against work: the best of many short random starts, and ``recover``, on the same data."""
+"""How to search: what wrong ends of EM share, and success against work, of the best of many short
+random starts and of ``recover``, on the same data."""
 
 from __future__ import annotations
 
@@ -7,30 +8,96 @@ from dataclasses import dataclass
 
 import torch
 
-from moe.experiments.baselines.contest import Trust, tally
-from moe.experiments.baselines.contestants import full, joint, measured, oracle
+from moe.experiments.baselines.contest import Trust, measured, tally
+from moe.experiments.baselines.contestants import em, full, joint, oracle
 from moe.experiments.common.problems import SUCCESS, Problem, Setting, draw, errors
 from moe.experiments.common.shares import Share
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed
-from moe.recovery.recombination import anneal
+from moe.recovery.recombination import anneal, shared
 
 SHORT_RUN = 60
-_BATCH = 25
+_RIGHT = 0.98
+_ENTRIES = 40_000
 _SAYS = ("converged", "ahead")
 
 
 @dataclass(frozen=True)
-class Spec:
+class EndsSpec:
+    """Random starts of EM with a sigma each on one kind of problem, and where to stop them."""
+
+    setting: Setting
+    starts: int = 16
+    iterations: int = SHORT_RUN
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Counts by data set, over its wrong ends: experts, right ones; over all ordered pairs of such
+    ends: experts of the first that the second has too, right ones of those."""
+
+    spec: EndsSpec
+    experts: tuple[float, ...]
+    rights: tuple[float, ...]
+    shared: tuple[float, ...]
+    rights_of_shared: tuple[float, ...]
+
+    @property
+    def right(self) -> float:
+        """The share of right experts in wrong ends."""
+        return sum(self.rights) / max(1.0, sum(self.experts))
+
+    @property
+    def right_of_shared(self) -> float:
+        """The share of right ones among the experts that two wrong ends share."""
+        return sum(self.rights_of_shared) / max(1.0, sum(self.shared))
+
+
+def ends_trial(spec: EndsSpec, seed: int) -> dict[str, float]:
+    """Counts over the ends with E_reg >= 0.05: experts, right ones (|cos| > 0.98 to a true one);
+    over all ordered pairs of such ends: experts of the first that the second has too, right ones
+    of those."""
+    problem = draw(spec.setting, seed)
+    rows = problem.starts(spec.starts)
+    ends = em(problem, rows, problem.y.std(), "each", iterations=spec.iterations).regressors
+    truth = problem.truth.regressors
+    wrong = ends[[regressor_error_of(rows, truth) >= SUCCESS for rows in ends]]
+    cosine = (torch.nn.functional.normalize(wrong, dim=2) @ truth.T).abs()
+    right = cosine.amax(2) > _RIGHT
+    first, second = (~torch.eye(len(wrong), dtype=torch.bool)).nonzero().T
+    common = shared(wrong[first], wrong[second])
+    return {
+        "experts": float(right.numel()),
+        "right": float(right.sum()),
+        "shared": float(common.sum()),
+        "right_of_shared": float((common & right[first]).sum()),
+    }
+
+
+def wrong_ends(
+    specs: Sequence[EndsSpec], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Ends]:
+    """Every spec on ``runs`` data sets."""
+    numbers = [child_seed(seed, run) for run in range(runs)]
+    trials = sweep(ends_trial, specs, numbers, workers=workers)
+    names = ("experts", "right", "shared", "right_of_shared")
+    return [
+        Ends(spec, *(tuple(one.result[name] for one in mine) for name in names))
+        for spec, mine in zip(specs, by_spec(trials, runs), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class EffortSpec:
     """best: how many random starts the best is taken of; restarts: how many ``recover`` may use."""
 
     setting: Setting
     best: tuple[int, ...] = (1, 10, 30, 100, 300)
-    restarts: tuple[int, ...] = (100, 300)
+    restarts: tuple[int, ...] = (30, 300)
 
 
-def trial(spec: Spec, seed: int) -> dict[str, float]:
+def effort_trial(spec: EffortSpec, seed: int) -> dict[str, float]:
     """{"best m": E_reg, "best m passes"} of the highest likelihood among the first m random starts,
     EM with a sigma each, each stopped like those of ``recover``, the best of them then run to its
     end; the same of ``recover``, "recover m", and whether it calls that converged, and is ahead of
@@ -47,7 +114,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     return found
 
 
-def _best(spec: Spec, problem: Problem) -> dict[str, float]:
+def _best(spec: EffortSpec, problem: Problem) -> dict[str, float]:
     starts = problem.starts(max(spec.best))
     ends = [
         anneal(
@@ -59,7 +126,7 @@ def _best(spec: Spec, problem: Problem) -> dict[str, float]:
             SHORT_RUN,
             1.0,
         )
-        for part in starts.split(_BATCH)
+        for part in starts.split(max(1, _ENTRIES // (spec.setting.n * spec.setting.k)))
     ]
     value = torch.cat([end.log_likelihood for end in ends])
     rows, sigma = (torch.cat([getattr(e, n) for e in ends]) for n in ("regressors", "sigma"))
@@ -90,11 +157,11 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Record:
+class Effort:
     """points; hits: the share of random starts that arrive, by data set; trust: what ``recover``
     says of its answers with the most starts."""
 
-    spec: Spec
+    spec: EffortSpec
     points: tuple[Point, ...]
     hits: tuple[float, ...]
     trust: Trust
@@ -103,9 +170,13 @@ class Record:
         return next(p for p in self.points if (p.searcher, p.starts) == (searcher, starts))
 
 
-def run(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Record]:
+def effort(
+    specs: Sequence[EffortSpec], runs: int, seed: int = 0, workers: int | None = None
+) -> list[Effort]:
     """Every spec on ``runs`` data sets, those of all tables."""
-    cells = by_spec(sweep(trial, specs, [child_seed(seed, run) for run in range(runs)]), runs)
+    cells = by_spec(
+        sweep(effort_trial, specs, [child_seed(seed, run) for run in range(runs)]), runs
+    )
     records = []
     for spec, mine in zip(specs, cells, strict=True):
         results = [one.result for one in mine]
@@ -124,5 +195,5 @@ def run(specs: Sequence[Spec], runs: int, seed: int = 0) -> list[Record]:
         right = [one[name] < SUCCESS for one in results]
         called, ahead = ([one[f"{name} {w}"] == 1 for one in results] for w in _SAYS)
         trust = tally(spec.setting, right, called, ahead)
-        records.append(Record(spec, points, hits, trust))
+        records.append(Effort(spec, points, hits, trust))
     return records
