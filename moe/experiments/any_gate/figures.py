@@ -4,65 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
-from moe.experiments.common.style import COLOURS, bars, subplots
+from moe.experiments.common.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     L4: ("blue", "-", "o", "$L_4$ alone"),
     SOFTMAX: ("vermilion", "--", "s", "softmax EM from the truth"),
     OFFSETS: ("orange", "-.", "^", "the same with offsets"),
     CONSTANT: ("green", ":", "D", "$L_4$, then constant proportions"),
-    RECOVER: ("black", "", "*", "softmax recover"),
+    RECOVER: ("black", "none", "*", "softmax recover"),
 }
 
 
+@drawing
 def errors_figure(record: Record) -> Figure:
-    """E_reg against n: a row a sigma, a column a gate; medians over mixtures, bars their range."""
+    """E_reg against n: a row a gate, a column a sigma; medians over mixtures, bars their range."""
     spec = record.spec
-    figure, axes = subplots(
-        len(spec.sigmas), len(spec.kinds), height=1.75, sharex=True, sharey="row", width=8.2
-    )
-    for row, sigma in zip(axes, reversed(spec.sigmas), strict=True):
-        for panel, kind in zip(row, spec.kinds, strict=True):
-            for method, errors in record.errors[kind, sigma].items():
-                if method not in STYLES or not len(errors):
-                    continue
-                colour, dashes, marker, _ = STYLES[method]
-                sizes, values = np.array(record.sizes(method, sigma)), errors.numpy()
-                low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
-                bars(panel, sizes, low, high, colour=COLOURS[colour])
-                panel.plot(
-                    sizes,
-                    np.nanmedian(values, axis=1),
-                    marker=marker,
-                    markersize=7 if method == RECOVER else 3.5,
-                    color=COLOURS[colour],
-                    linestyle=dashes or "none",
-                )
+    shape = (len(spec.kinds), len(spec.sigmas))
+    figure, axes = subplots(*shape, height=1.65, sharex=True, sharey="col")
+    for row, kind in zip(axes, spec.kinds, strict=True):
+        for panel, sigma in zip(row, spec.sigmas, strict=True):
+            for method in [m for m in STYLES if len(record.errors[kind, sigma].get(m, ()))]:
+                values = record.errors[kind, sigma][method].numpy()
+                _line(panel, np.array(record.sizes(method, sigma)), values, method)
             panel.set(xscale="log", yscale="log")
-        row[0].set_ylabel(rf"$E_{{\mathrm{{reg}}}}$, $\sigma = {sigma:g}$")
-    for panel, kind in zip(axes[0], spec.kinds, strict=True):
-        panel.set_title(kind)
+        row[0].set_ylabel(f"{kind}\n" + r"$E_{\mathrm{reg}}$")
+    for panel, sigma in zip(axes[0], spec.sigmas, strict=True):
+        panel.set_title(rf"$\sigma = {sigma:g}$")
     for panel in axes[-1]:
         panel.set_xlabel("samples $n$")
     used = [m for m in STYLES if any(len(e.get(m, ())) for e in record.errors.values())]
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=COLOURS[STYLES[m][0]],
-            linestyle=STYLES[m][1] or "none",
-            marker=STYLES[m][2],
-            label=STYLES[m][3],
-            markersize=4.5,
-        )
-        for m in used
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncol=3, fontsize=9)
-    plt.close(figure)
+    figure.legend(handles=[_handle(m) for m in used], loc="outside upper center", ncols=2)
     return figure
+
+
+def _line(panel: Any, sizes: Any, values: Any, method: str) -> None:
+    colour, dashes, marker, _ = STYLES[method]
+    low, middle, high = (np.nanquantile(values, q, axis=1) for q in (0.0, 0.5, 1.0))
+    bars(panel, sizes, low, high, colour=COLOURS[colour])
+    size = 8 if method == RECOVER else 4
+    style = {"color": COLOURS[colour], "linestyle": dashes, "marker": marker, "markersize": size}
+    panel.plot(sizes, middle, **style)
+
+
+def _handle(method: str) -> Line2D:
+    colour, dashes, marker, label = STYLES[method]
+    style: Any = {"linestyle": dashes, "marker": marker, "markersize": 5, "label": label}
+    return Line2D([], [], color=COLOURS[colour], **style)
