@@ -146,7 +146,7 @@ def classifier_gains(rows: Sequence[Row]) -> Finding:
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
     """The classified gate's E_reg is nowhere above twice that of L_4."""
-    worst = max(row.classified / row.l4 for row in rows if math.isfinite(row.l4))
+    worst = max((row.classified / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
     return Finding(worst < 2, worst)
 
 
