@@ -14,6 +14,7 @@ logging.getLogger("moe").addHandler(logging.NullHandler())
 
 _PUBLIC = {
     "DoubtfulFitWarning": "moe.exceptions",
+    "Experts": "moe.recovery.any_gate.experts",
     "MoE": "moe.model.mixture",
     "MoERegressor": "moe.estimator.regressor",
     "Nonlinearity": "moe.model.nonlinearity",

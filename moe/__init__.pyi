@@ -17,6 +17,7 @@ from moe.moments.transforms import learnability as learnability
 from moe.moments.transforms import output_transform as output_transform
 from moe.randomness import stream as stream
 from moe.recovery import recover as recover
+from moe.recovery.any_gate.experts import Experts as Experts
 from moe.recovery.results import Recovery as Recovery
 from moe.recovery.selection import choose_k as choose_k
 from moe.solvers.streaming import stream_l4_moments as stream_l4_moments

@@ -51,6 +51,6 @@ def test_public_names_have_their_own_types() -> None:
 
 def test_a_wrong_call_is_a_type_error_and_says_so_at_run_time() -> None:
     with pytest.raises((TypeError, ValueError), match="k: expected"):
-        moe.recover([[1.0]], [1.0], k="three")  # type: ignore[arg-type]
+        moe.recover([[1.0]], [1.0], k="three")  # type: ignore[call-overload]
     with pytest.raises(AttributeError, match=r"no attribute 'recovr'; it has .*MoE"):
         _ = moe.recovr  # type: ignore[attr-defined]

@@ -146,5 +146,10 @@ def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str
         found.append(
             "the fitted model does not describe the data: its predictive distribution is not "
             f"calibrated, p = {p_value:.1e}"
+            + (
+                '; recover(..., gate="any") needs no model of the gate'
+                if model.gating.any()
+                else ""
+            )
         )
     return found

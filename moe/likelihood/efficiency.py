@@ -36,7 +36,6 @@ class ParameterErrors:
 
 
 def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) -> ParameterErrors:
-    k, d = model.k, model.d
     kept = matrix[:-1, :-1] if sigma_known else matrix
     root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
     unit = kept / root / root[:, None]  # columns of any unit
@@ -53,6 +52,11 @@ def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) 
     covariance = torch.zeros_like(matrix)
     size = len(kept)
     covariance[:size, :size] = torch.cholesky_inverse(factor) / root / root[:, None]
+    return _from_covariance(covariance, model)
+
+
+def _from_covariance(covariance: Tensor, model: MoE) -> ParameterErrors:
+    k, d = model.k, model.d
     deviation = covariance.diagonal().sqrt()
     gating = torch.zeros_like(model.gating)
     gating[:-1] = deviation[k * d : -1].reshape(k - 1, d)
@@ -95,11 +99,21 @@ def cramer_rao(
     return _from_information(matrix, truth, sigma_known, "truth")
 
 
-def standard_errors(model: MoE, x: Any, y: Any, *, sigma_known: bool = False) -> ParameterErrors:
-    """Standard errors of a maximum likelihood fit: the inverse observed information at ``model``.
+def standard_errors(
+    model: MoE, x: Any, y: Any, *, sigma_known: bool = False, robust: bool = False
+) -> ParameterErrors:
+    """Standard errors of a maximum likelihood fit, from the observed information H at ``model``.
+
+    H^-1; or, ``robust``, the sandwich H^-1 J H^-1, J the sum of the outer products of the scores
+    (Huber 1967; White 1982): the same in the limit where the model is true, and the covariance
+    about the limit of the fit where it is not (book, chapter 10).
 
     x (n, d), y (n,). Raises ValueError when the observed information is not positive definite.
     """
     x, y = as_samples(x, y)
     x, y = x.to(model.regressors.dtype), y.to(model.regressors.dtype)
-    return _from_information(information(model, x, y)[2], model, sigma_known, "model")
+    plain = _from_information(information(model, x, y)[2], model, sigma_known, "model")
+    if not robust:
+        return plain
+    outer = information(model, x, y, "outer")[2]
+    return _from_covariance(plain.covariance @ outer @ plain.covariance, model)

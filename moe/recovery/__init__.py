@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -11,12 +11,52 @@ from moe.checks import warn_unless_gaussian
 from moe.exceptions import DoubtfulFitWarning, warn
 from moe.model.nonlinearity import Nonlinearity
 from moe.moments.transforms import warn_if_even
+from moe.recovery.any_gate.experts import Experts
+from moe.recovery.any_gate.fitting import experts_of
 from moe.recovery.arguments import task_of
 from moe.recovery.plan import carried_out
 from moe.recovery.results import Recovery
 from moe.recovery.verdict import verdict
 
 __all__ = ["recover"]
+
+
+@overload
+def recover(
+    x: Any,
+    y: Any,
+    k: int,
+    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = ...,
+    sigma: float | None = ...,
+    seed: Any = ...,
+    *,
+    gate: Literal["softmax", "constant"] = ...,
+    mu: float | None = ...,
+    lam: float | None = ...,
+    gated: bool = ...,
+    starts: int = ...,
+    restarts: int = ...,
+    iterations: int = ...,
+    initial: Any = ...,
+) -> Recovery: ...
+
+
+@overload
+def recover(
+    x: Any,
+    y: Any,
+    k: int,
+    nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = ...,
+    sigma: float | None = ...,
+    seed: Any = ...,
+    *,
+    gate: Literal["any"],
+    classifiers: Sequence[Any] | None = ...,
+    mu: float | None = ...,
+    lam: float | None = ...,
+    starts: int = ...,
+    restarts: int = ...,
+) -> Experts: ...
 
 
 def recover(
@@ -27,6 +67,8 @@ def recover(
     sigma: float | None = None,
     seed: Any = 0,
     *,
+    gate: str = "softmax",
+    classifiers: Sequence[Any] | None = None,
     mu: float | None = None,
     lam: float | None = None,
     gated: bool = True,
@@ -34,7 +76,7 @@ def recover(
     restarts: int = 300,
     iterations: int = 500,
     initial: Any = None,
-) -> Recovery:
+) -> Recovery | Experts:
     """The parameters of a mixture of k experts, from samples x (n, d) and y (n,).
 
     1. moments: M and T, least squares where n allows, T in the top-k eigenspace of M.
@@ -65,7 +107,13 @@ def recover(
     units of the answer. Experts come by falling share of the samples, (1/n) sum_n P(i | x_n, y_n),
     equal shares by the first coefficient.
 
-    gated: False where the weights are known to be equal and constant, W = 0, which is then held.
+    gate: "softmax"; "constant" where the weights are known to be equal and constant, W = 0, which
+    is then held (``gated=False`` says the same); "any" where nothing is known of the gate but that
+    it does not look into the experts' span. Then experts, sigma and proportions come back, an
+    ``Experts`` with gating None: from L_4, a likelihood with constant proportions, and the best of
+    the ``classifiers`` as the gate, cross-fitted (``moe.recovery.any_gate``; book, chapter 10).
+    They have ``fit(X, y, sample_weight)`` and ``predict_proba(X)``; None tries a linear one and
+    gradient-boosted trees, an empty sequence none.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a
@@ -89,6 +137,10 @@ def recover(
     Raises TypeError or ValueError for an argument that cannot be used, naming it. Non-convergence
     is never raised: see ``converged``, ``doubts`` and ``reason``.
     """
+    if gate not in ("softmax", "constant", "any"):
+        raise ValueError(f"gate: expected 'softmax', 'constant' or 'any', got {gate!r}")
+    if classifiers is not None and gate != "any":
+        raise ValueError(f"classifiers: expected None unless gate is 'any', got gate {gate!r}")
     task = task_of(
         x,
         y,
@@ -98,15 +150,15 @@ def recover(
         seed,
         mu=mu,
         lam=lam,
-        gated=gated,
+        gated=gated if gate == "softmax" else False,
         starts=starts,
         restarts=restarts,
         iterations=iterations,
         initial=initial,
     )
     warn_unless_gaussian(task.x)
-    fit = verdict(carried_out(task))
     warn_if_even(task.problem.g)
+    fit = experts_of(task, classifiers) if gate == "any" else verdict(carried_out(task))
     if not fit.converged:
         warn(f"recover: converged is False: {fit.reason}", DoubtfulFitWarning)
     return fit

@@ -1,0 +1,171 @@
+"""What chapter 10 claims, decided from its records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from moe.experiments.any_gate.classified import Row
+from moe.experiments.any_gate.coverage import Covered
+from moe.experiments.any_gate.curves import (
+    CONSTANT,
+    DOUBTED,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+)
+from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.scores import SHARPENED, Score
+from moe.experiments.common.claims import Finding, over_clusters
+
+FAR_FROM_SOFTMAX = ("quadrants", "shells")
+_EXACT, _QUADRATURE = 1e-10, 1e-5
+
+
+def moments_hold(found: Sequence[Agreement]) -> Finding:
+    """Every identity to rounding; without the transform some of each degree fail (for linear g the
+    square needs none)."""
+    worst = max(each.transformed for each in found)
+    degrees = {each.degree for each in found if each.degree > 2}
+    plain = [max(a.plain for a in found if a.degree == degree) for degree in degrees]
+    return Finding(worst < _EXACT and min(plain) > 1e-2, worst)
+
+
+def breaks(difference: float, error: float) -> Finding:
+    """A difference beyond ten standard errors and a twentieth in size."""
+    interval = (difference - 1.96 * error, difference + 1.96 * error)
+    return Finding(difference > 10 * error and difference > 0.05, difference, interval)
+
+
+def stationary(found: Sequence[Score], odd: bool) -> Finding:
+    """Calibrated gates: no expected score inside the span, nor, for odd g, outside of it; for
+    another g some outside; gates that are not calibrated have one inside."""
+    right = [each for each in found if each.fitted != SHARPENED]
+    wrong = [each for each in found if each.fitted == SHARPENED]
+    inside = max(max(each.inside, each.level) for each in right)
+    outside = [each.outside for each in right]
+    fine = max(outside) < _QUADRATURE if odd else max(outside) > 100 * _QUADRATURE
+    broken = all(each.inside > 100 * _QUADRATURE for each in wrong)
+    return Finding(inside < _QUADRATURE and fine and broken, max([inside, *outside * odd]))
+
+
+def ratio(
+    record: Record, sigma: float, above: str, below: str, n: int, kinds: Sequence[str]
+) -> Finding:
+    """Geometric mean over mixtures of E_reg of one method over that of another, with its interval
+    over mixtures; holds where the interval lies above one."""
+    logs = torch.cat(
+        [
+            (record.at(kind, sigma, above, n) / record.at(kind, sigma, below, n)).log()
+            for kind in kinds
+        ]
+    )
+    seen = logs[logs.isfinite()].tolist()
+    if not seen:
+        return Finding(None)
+    middle, (low, high) = over_clusters([[value] for value in seen])
+    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def falls(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """The exponent of n in E_reg between two sizes, mean over the gates far from softmax; holds for
+    an interval below -1/2."""
+    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in _far(record)])
+    seen = slopes[slopes.isfinite()].tolist()
+    if not seen:
+        return Finding(None)
+    middle, interval = over_clusters([[value] for value in seen])
+    return Finding(interval[1] < -0.5, middle, interval)
+
+
+def levels_off(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """Of the gates far from softmax: the geometric mean of a method's error over that of constant
+    proportions at ``last`` samples. Holds where its interval lies above two, and the power of n
+    with which the error goes has an interval above -1."""
+    slope = falls(record, sigma, method, first, last)
+    above = ratio(record, sigma, method, CONSTANT, last, _far(record))
+    if slope.interval is None or above.interval is None:
+        return Finding(None)
+    return Finding(above.interval[0] > 2 and slope.interval[0] > -1, above.value, above.interval)
+
+
+def worst_are_doubted(record: Record, sigma: float, n: int, beyond: float = 0.01) -> Finding:
+    """Softmax ``recover``: every fit with E_reg beyond the bound doubts itself. None without one;
+    the value counts them, and the doubted among all others."""
+    errors = torch.cat([record.at(kind, sigma, RECOVER, n) for kind in record.spec.kinds])
+    doubted = torch.cat([record.at(kind, sigma, DOUBTED, n) for kind in record.spec.kinds]) > 0
+    far = errors > beyond
+    seen = f"{int(doubted[far].sum())} of {int(far.sum())}; of the others "
+    seen += f"{int(doubted[~far].sum())} of {int((~far).sum())}"
+    return Finding(bool(doubted[far].all()) if bool(far.any()) else None, seen)
+
+
+def _far(record: Record) -> list[str]:
+    return [kind for kind in record.spec.kinds if kind in FAR_FROM_SOFTMAX]
+
+
+def _slope(record: Record, kind: str, sigma: float, method: str, first: int, last: int) -> Tensor:
+    change = record.at(kind, sigma, method, last) / record.at(kind, sigma, method, first)
+    return change.log() / math.log(last / first)
+
+
+def wins(record: Record, method: str, over: str, n: int) -> dict[tuple[str, float], bool]:
+    """For every gate and sigma: whether the median E_reg of the one method is below the other's."""
+    return {
+        cell: bool(record.at(*cell, method, n).nanmedian() < record.at(*cell, over, n).nanmedian())
+        for cell in record.errors
+    }
+
+
+def always_better(record: Record, n: int, times: float = 1.0) -> Finding:
+    """Trials in which the constant gate's E_reg is at most ``times`` that of L_4: all of them."""
+    worst = max(
+        float((record.at(*cell, CONSTANT, n) / record.at(*cell, L4, n)).nan_to_num(0.0).max())
+        for cell in record.errors
+    )
+    return Finding(worst < times, worst)
+
+
+def offsets_explain(record: Record, sigma: float, n: int) -> Finding:
+    """How many times offsets lower softmax's error, far from softmax."""
+    return ratio(record, sigma, SOFTMAX, OFFSETS, n, _far(record))
+
+
+def against_recover(record: Record, sigma: float, n: int) -> Finding:
+    """softmax ``recover`` over the constant gate, far from softmax: at least fivefold."""
+    found = ratio(record, sigma, RECOVER, CONSTANT, n, _far(record))
+    if not isinstance(found.value, float):
+        return found
+    return Finding(found.value > 5, found.value, found.interval)
+
+
+def classifier_gains(rows: Sequence[Row]) -> Finding:
+    """Constant over classified E_reg where the gate is not softmax: geometric mean over mixtures;
+    holds for an interval above one."""
+    logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
+    middle, (low, high) = over_clusters(logs)
+    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def never_far_above(rows: Sequence[Row]) -> Finding:
+    """The classified gate's E_reg is nowhere above twice that of L_4."""
+    worst = max((row.classified / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
+    return Finding(worst < 2, worst)
+
+
+def covers(found: Sequence[Covered], name: str, low: float, high: float) -> Finding:
+    """Mean coverage over the kinds of gate, clusters are data sets, between the bounds."""
+    sets = [value for each in found for value in getattr(each, name).tolist()]
+    middle, interval = over_clusters(sets)
+    return Finding(low < middle < high, middle, interval)
+
+
+def too_narrow(found: Sequence[Covered], name: str) -> Finding:
+    """Mean coverage of 95 % intervals, whose own interval over data sets lies below 95 %."""
+    value, interval = over_clusters([v for each in found for v in getattr(each, name).tolist()])
+    return Finding(interval[1] < 0.95, value, interval)

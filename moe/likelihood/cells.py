@@ -1,0 +1,121 @@
+"""The sandwich covariance of experts whose gate is constant on cells (``moe.solvers.cells``).
+
+H^-1 J H^-1 (Huber 1967; White 1982), H minus the Hessian of the log-likelihood in (A, log sigma)
+once the proportions of every cell are maximised out, J the sum of the outer products of the scores
+that remain. A gate with cells is as a rule too coarse to be the true one, so H^-1 alone would not
+do (derived: book, chapter 10).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from moe.likelihood.grams import Grams
+from moe.model.nonlinearity import Nonlinearity
+
+_ROWS, _RANK = 1 << 14, 1e-9
+
+
+def cell_covariance(
+    x: Tensor,
+    y: Tensor,
+    regressors: Tensor,
+    sigma: float,
+    proportions: Tensor,
+    cells: Tensor,
+    g: Nonlinearity,
+) -> tuple[Tensor, Tensor]:
+    """Covariance (k d + 1, k d + 1) of (A, log sigma): the sandwich, and the plain inverse H^-1.
+
+    x (n, d), y (n,), regressors (k, d), proportions (C, k), cells (n,).
+    Raises ValueError where H is not positive definite.
+    """
+    k, d = regressors.shape
+    groups, free = len(proportions), k - 1
+    hessian = x.new_zeros(k * d + 1, k * d + 1)
+    cross = x.new_zeros(groups, (k * d + 1) * free)
+    inner = x.new_zeros(groups, free * free)
+    for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
+        terms = _Terms(*part, regressors, sigma, proportions, g)
+        hessian += terms.hessian()
+        cross.index_add_(0, part[2], terms.cross())
+        inner.index_add_(0, part[2], terms.inner())
+    mixed = cross.view(groups, k * d + 1, free)
+    inverse = torch.linalg.pinv(inner.view(groups, free, free), hermitian=True, rtol=_RANK)
+    projection = mixed @ inverse
+    profile = hessian - torch.einsum("cpf,cqf->pq", projection, mixed)
+    factor, failed = torch.linalg.cholesky_ex((profile + profile.T) / 2)
+    if int(failed):
+        raise ValueError("model: expected a maximum of the likelihood with a definite Hessian")
+    plain = torch.cholesky_inverse(factor)
+    outer = torch.zeros_like(plain)
+    for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
+        terms = _Terms(*part, regressors, sigma, proportions, g)
+        own, shares = terms.scores()
+        left = own - (projection[part[2]] @ shares[..., None])[..., 0]
+        outer += left.T @ left
+    return plain @ outer @ plain, plain
+
+
+class _Terms:
+    """Scores and minus second derivatives of log sum_i q_ci N(y; g(eta_i), sigma^2), a chunk."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        cells: Tensor,
+        regressors: Tensor,
+        sigma: float,
+        proportions: Tensor,
+        g: Nonlinearity,
+    ) -> None:
+        eta = x @ regressors.T
+        residual, slope = y[:, None] - g(eta), g.derivative(eta)
+        self.x, self.q = x, proportions[cells]
+        self.in_eta = residual * slope / sigma**2
+        self.in_tau = (residual / sigma).square() - 1.0
+        joint = self.q.log() - 0.5 * (self.in_tau + 1.0) - math.log(sigma)
+        self.r = torch.softmax(joint, 1)
+        self.bend = (slope.square() - residual * g.second_derivative(eta)) / sigma**2
+        self.pull = self.r * self.in_eta
+        self.mean = (self.r * self.in_tau).sum(1, keepdim=True)
+
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """In (A, log sigma), (n, k d + 1), and in the cell's free proportions, (n, k - 1)."""
+        experts = (self.pull[:, :, None] * self.x[:, None]).flatten(1)
+        return torch.cat([experts, self.mean], 1), (self.r - self.q)[:, :-1]
+
+    def hessian(self) -> Tensor:
+        """Minus the second derivatives in (A, log sigma), summed."""
+        k, d = self.r.shape[1], self.x.shape[1]
+        curvature = self.pull[:, :, None] * self.pull[:, None]
+        diagonal = self.r * self.bend - self.pull * self.in_eta
+        curvature.diagonal(dim1=1, dim2=2).add_(diagonal)
+        blocks = Grams(self.x)(curvature.flatten(1).T.contiguous()).view(k, k, d, d)
+        with_tau = 2 * self.pull - self.pull * (self.in_tau - self.mean)
+        whole = self.x.new_zeros(k * d + 1, k * d + 1)
+        whole[:-1, :-1] = blocks.permute(0, 2, 1, 3).reshape(k * d, k * d)
+        whole[:-1, -1] = whole[-1, :-1] = (with_tau.T @ self.x).flatten()
+        spread = (self.r * self.in_tau.square()).sum(1, keepdim=True) - self.mean.square()
+        whole[-1, -1] = (2 * (self.mean + 1) - spread).sum()
+        return whole
+
+    def cross(self) -> Tensor:
+        """Minus those in (A, log sigma) and the proportions, (n, (k d + 1)(k - 1))."""
+        free = self.r.shape[1] - 1
+        own = self.pull[:, :, None] * self.r[:, None, :free]
+        own[:, :free].diagonal(dim1=1, dim2=2).sub_(self.pull[:, :free])
+        experts = (own[:, :, None] * self.x[:, None, :, None]).flatten(1)
+        level = (self.r * (self.mean - self.in_tau))[:, :free]
+        return torch.cat([experts, level], 1)
+
+    def inner(self) -> Tensor:
+        """Minus those in the proportions, (n, (k - 1)^2)."""
+        r, q = self.r[:, :-1], self.q[:, :-1]
+        value = r[:, :, None] * r[:, None] - q[:, :, None] * q[:, None]
+        value.diagonal(dim1=1, dim2=2).add_(q - r)
+        return value.flatten(1)

@@ -1,0 +1,1 @@
+"""Experts without a model of the gate, and any classifier as the gate."""

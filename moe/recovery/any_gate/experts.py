@@ -1,0 +1,66 @@
+"""What ``recover(..., gate="any")`` hands back: experts, without a model of the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from moe.model.nonlinearity import Nonlinearity
+from moe.recovery.any_gate.classified_gate import ClassifiedGate
+
+
+@dataclass(frozen=True, eq=False)
+class Experts:
+    """What ``recover(..., gate="any")`` found: the experts, and nothing assumed of the gate.
+
+    regressors (k, d), by falling proportions (k,); sigma; nonlinearity; moments (k, d): the experts
+    from L_4 or third moments alone, unit rows, in the same order, NaN where the moments refused;
+    gating: None; gate: the best of the classified gates, or None where none beat constant
+    proportions; gains: for each that was tried, log-likelihood over constant proportions less the
+    number of proportions fitted, in nats (an estimate of what new samples would gain: Akaike 1973);
+    log_likelihood in nats; origin: "L4", "T3" or "annealed"; doubts: what speaks against the fit;
+    refusals: which way gave no start.
+    """
+
+    regressors: Tensor
+    sigma: float
+    proportions: Tensor
+    nonlinearity: Nonlinearity
+    moments: Tensor
+    gate: ClassifiedGate | None
+    gains: dict[str, float]
+    log_likelihood: float
+    origin: str
+    doubts: tuple[str, ...]
+    refusals: tuple[str, ...]
+    covariance: Tensor
+    gating: None = None
+
+    @property
+    def converged(self) -> bool:
+        """EM converged and nothing speaks against the fit."""
+        return not self.doubts
+
+    @property
+    def reason(self) -> str:
+        """All of it in words."""
+        return "; ".join([*self.doubts, *self.refusals]) or "EM converged and the fit is calibrated"
+
+    @cached_property
+    def standard_errors(self) -> Tensor:
+        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one.
+
+        NaN where g is not odd up to a constant: the span is then that of the moments, with an error
+        of its own."""
+        size = self.regressors.numel()
+        return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """The gate at x (n, d), or the proportions where there is none: (n, k)."""
+        return self.proportions.expand(len(x), -1) if self.gate is None else self.gate(x)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """E[y | x] with those weights, (n,)."""
+        return (self.weights(x) * self.nonlinearity(x @ self.regressors.T)).sum(1)

@@ -1,0 +1,141 @@
+"""The claims of chapter 10 notice when they are just false."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from helpers import assert_shows
+from torch import Tensor
+
+from moe.experiments.any_gate import claims as judge
+from moe.experiments.any_gate import figures, tables
+from moe.experiments.any_gate.classified import Row
+from moe.experiments.any_gate.coverage import Covered
+from moe.experiments.any_gate.curves import (
+    CONSTANT,
+    DOUBTED,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+    Spec,
+)
+from moe.experiments.any_gate.curves import run as run_curves
+from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
+
+SPEC = Spec(
+    kinds=("softmax", "quadrants"), sigmas=(0.2, 1.0), sizes=(1_000, 10_000), recovered=(10_000,)
+)
+POWERS = {L4: -1.0, CONSTANT: -1.0, SOFTMAX: 0.0, OFFSETS: -1.0, RECOVER: 0.0}
+HEIGHTS = {L4: 1.0, CONSTANT: 0.1, SOFTMAX: 0.3, OFFSETS: 0.05, RECOVER: 0.3}
+
+
+def record(powers: dict[str, float] = POWERS, heights: dict[str, float] = HEIGHTS) -> Record:
+    """Errors heights[method] (n / 1000)^powers[method], with a scatter of a tenth over mixtures."""
+    scatter = torch.tensor([0.9, 1.0, 1.1], dtype=torch.float64)
+    whole = Record(SPEC, {})
+
+    def errors(method: str, sigma: float) -> Tensor:
+        n = torch.tensor(whole.sizes(method, sigma), dtype=torch.float64) / 1_000
+        return heights[method] * n[:, None] ** powers[method] * scatter
+
+    cells = {
+        (kind, sigma): {method: errors(method, sigma) for method in POWERS}
+        for kind in SPEC.kinds
+        for sigma in SPEC.sigmas
+    }
+    return replace(whole, errors=cells)
+
+
+def test_moments_that_differ_or_that_need_no_transform_are_noticed() -> None:
+    good = [Agreement("tree", m, 0.5, 1e-14, 0.1) for m in (2, 3, 4)]
+    assert judge.moments_hold(good).holds
+    assert not judge.moments_hold([*good, replace(good[0], transformed=1e-9)]).holds
+    assert not judge.moments_hold([replace(each, plain=1e-3) for each in good]).holds
+    assert judge.breaks(0.3, 0.01).holds
+    assert not judge.breaks(0.3, 0.04).holds
+
+
+def test_scores_inside_or_outside_are_noticed() -> None:
+    good = [
+        Score("tree", CELLS, 1e-7, 1e-17, 1e-7),
+        Score("tree", SHARPENED, 1e-2, 1e-17, 1e-2),
+    ]
+    assert judge.stationary(good, True).holds
+    assert not judge.stationary(good, False).holds, "other g leave a score outside the span"
+    assert not judge.stationary([replace(good[0], inside=1e-4), good[1]], True).holds
+    assert not judge.stationary([replace(good[0], outside=1e-4), good[1]], True).holds
+    assert not judge.stationary([good[0], replace(good[1], inside=1e-4)], True).holds
+
+
+def test_curves_that_fall_or_level_off_are_told_apart() -> None:
+    at = (1.0, SOFTMAX, 1_000, 10_000)
+    assert judge.levels_off(record(), *at).holds
+    assert not judge.falls(record(), *at).holds
+    falling = record(POWERS | {SOFTMAX: -0.8})
+    assert judge.falls(falling, *at).holds
+    assert not judge.levels_off(record(heights=HEIGHTS | {SOFTMAX: 0.015}), *at).holds
+    assert not judge.levels_off(
+        record(POWERS | {SOFTMAX: -1.1}, HEIGHTS | {SOFTMAX: 9.0}), *at
+    ).holds
+
+
+def test_a_fit_far_off_that_does_not_doubt_itself_is_noticed() -> None:
+    found = record()
+    for cell in found.errors.values():
+        cell[DOUBTED] = torch.ones(1, 3, dtype=torch.float64)
+    assert judge.worst_are_doubted(found, 1.0, 10_000).holds
+    found.errors["quadrants", 1.0][DOUBTED][0, 1] = 0.0
+    assert judge.worst_are_doubted(found, 1.0, 10_000).holds is False
+    assert judge.worst_are_doubted(found, 1.0, 10_000, beyond=1.0).holds is None
+
+
+def test_ratios_and_who_wins() -> None:
+    assert judge.always_better(record(), 10_000).holds
+    assert not judge.always_better(record(heights=HEIGHTS | {CONSTANT: 1.1}), 10_000).holds
+    assert judge.against_recover(record(), 1.0, 10_000).holds
+    assert not judge.against_recover(record(heights=HEIGHTS | {RECOVER: 0.04}), 1.0, 10_000).holds
+    assert judge.offsets_explain(record(), 1.0, 10_000).holds
+    assert not judge.offsets_explain(record(heights=HEIGHTS | {OFFSETS: 5.0}), 1.0, 10_000).holds
+    assert not any(judge.wins(record(), SOFTMAX, L4, 10_000).values())
+    assert all(judge.wins(record(), SOFTMAX, L4, 1_000).values())
+
+
+def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
+    row = Row("steps", 1e-2, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    rows = [row, replace(row, constant=1.1e-3)]
+    assert judge.classifier_gains(rows).holds
+    assert not judge.classifier_gains([row, replace(row, classified=2e-3)]).holds
+    assert judge.never_far_above(rows).holds
+    assert not judge.never_far_above([row, replace(row, classified=3e-2)]).holds
+    assert len(tables.classified(rows).values) == 2
+
+
+def test_a_price_of_ignorance_and_narrow_intervals() -> None:
+    value = torch.full((8,), 0.9, dtype=torch.float64)
+    assert judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
+    value = value + 0.06
+    assert not judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
+
+
+def test_intervals_too_narrow_or_too_wide_are_noticed() -> None:
+    def covered(share: float) -> list[Covered]:
+        value = torch.full((8,), share, dtype=torch.float64)
+        return [Covered("tree", value, value, value, value)]
+
+    assert judge.covers(covered(0.95), "any_gate", 0.9, 0.985).holds
+    assert not judge.covers(covered(0.89), "any_gate", 0.9, 0.985).holds
+    assert not judge.covers(covered(0.99), "any_gate", 0.9, 0.985).holds
+    assert len(tables.coverage(covered(0.95)).values) == 1
+
+
+def test_the_figure_shows_every_method_of_a_small_run() -> None:
+    small = replace(SPEC, sizes=(500, 2_000), recovered=(), mixtures=1, sigmas=(0.5,), loud=())
+    found = run_curves(small)
+    names = [figures.STYLES[method][3] for method in (L4, SOFTMAX, OFFSETS, CONSTANT)]
+    assert_shows(figures.errors_figure(found), *names)
+    assert found.errors.keys() == run_curves(small).errors.keys()
+    assert len(tables.against_softmax(found, 2_000).values) == 2

@@ -1,0 +1,249 @@
+"""Experts under any gate: the theorems by name, EM on cells, and recover(..., gate="any")."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from helpers import normal
+from sklearn.tree import DecisionTreeClassifier
+from torch import Tensor
+
+import moe
+from moe.experiments.any_gate import moments, scores
+from moe.experiments.any_gate.gates import KINDS, GatedExperts, gated_experts
+from moe.likelihood.cells import _Terms, cell_covariance
+from moe.likelihood.efficiency import standard_errors
+from moe.likelihood.information import information
+from moe.metrics import match, regressor_error_of
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments.estimate import score_moment
+from moe.moments.transforms import output_transform
+from moe.randomness import stream
+from moe.recovery.any_gate.classified_gate import fold_cells
+from moe.recovery.any_gate.fitting import odd_up_to_a_constant
+from moe.solvers.cells import CellFit, cell_em, log_joint
+
+
+def data(
+    kind: str, n: int, sigma: float = 0.5, **options: int
+) -> tuple[GatedExperts, Tensor, Tensor]:
+    truth = gated_experts(kind, options.get("k", 2), options.get("d", 5), sigma, 3)
+    return truth, *truth.sample(n, stream("data", 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("g", ["linear", "relu", "tanh"])
+def test_any_gate_of_the_orthogonal_complement_leaves_the_moments_alone(kind: str, g: str) -> None:
+    for found in moments.run(moments.Spec(nonlinearity=g, points=4), (kind,)):
+        assert found.transformed < 1e-10 * max(1.0, found.size)
+        assert found.plain > 1e-3 or (found.degree == 2 and g in ("linear", "tanh"))
+
+
+@pytest.mark.parametrize("kind", ["quadrants", "network", "top-1"])
+def test_the_moments_of_samples_are_those_of_the_theorem(kind: str) -> None:
+    truth, x, y = data(kind, 80_000)
+    weights = truth.weights(x).mean(0)
+    for degree in (2, 3):
+        parts = [
+            score_moment(xs, ys, output_transform("linear", truth.sigma, degree), "average").tensor
+            for xs, ys in zip(x.split(2_000), y.split(2_000), strict=True)
+        ]
+        every = torch.stack(parts)
+        letters = "abc"[:degree]
+        powers = torch.einsum(
+            f"i,{','.join('i' + c for c in letters)}->{letters}",
+            weights,
+            *[truth.regressors] * degree,
+        )
+        score = (every.mean(0) - powers) / (every.std(0) / len(parts) ** 0.5)
+        assert float(score.abs().max()) < 5
+
+
+def test_a_gate_that_looks_into_the_span_breaks_the_theorem() -> None:
+    difference, error = moments.looking_inside(20_000, 0)
+    assert difference > 10 * error
+
+
+@pytest.mark.parametrize("g", ["linear", "tanh", "relu"])
+def test_a_calibrated_gate_is_enough(g: str) -> None:
+    for found in scores.run(scores.Spec(nonlinearity=g, places=128), ("quadrants", "network")):
+        right = found.fitted != scores.SHARPENED
+        assert (max(found.inside, found.level) < 1e-5) == right
+        if g != "relu":
+            assert found.outside < 1e-12
+
+
+def test_em_on_cells_rises_and_ends_where_its_score_vanishes() -> None:
+    for name in ("linear", "tanh", "relu"):
+        g = as_nonlinearity(name)
+        truth = gated_experts("stripes", 2, 5, 0.5, 3, name)
+        x, y = truth.sample(4_000, stream("data", 4))
+        cells = (x @ truth.complement[:, 0] > 0).long()
+        start = (truth.regressors, 0.8, torch.full((2,), 0.5).double())
+        values = [
+            cell_em(x, y, *start, g, cells, iterations=count, tolerance=0.0).log_likelihood
+            for count in (2, 5, 20)
+        ]
+        assert values == sorted(values)
+        end = cell_em(x, y, *start, g, cells, tolerance=1e-9, iterations=4_000)
+        assert end.converged
+        direct = torch.logsumexp(log_joint(end, x, y, cells, g), 1).sum()
+        assert math.isclose(end.log_likelihood, float(direct), rel_tol=1e-12)
+        own, shares = _terms(x, y, cells, end, name).scores()
+        assert float(own.sum(0).abs().max()) < 0.3  # of sums over 4,000 samples
+        for cell in (0, 1):
+            assert float(shares[cells == cell].sum(0).abs().max()) < 0.3
+
+
+def _terms(x: Tensor, y: Tensor, cells: Tensor, at: CellFit, name: str) -> _Terms:
+    return _Terms(x, y, cells, at.regressors, at.sigma, at.proportions, as_nonlinearity(name))
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh"])
+def test_the_terms_of_the_sandwich_against_automatic_differentiation(name: str) -> None:
+    n, d, k, groups = 60, 3, 3, 2
+    g = as_nonlinearity(name)
+    x, y, rows = normal(n, d), normal(n, purpose="errors"), normal(k, d, purpose="rows")
+    q = torch.softmax(normal(groups, k, purpose="shares"), 1)
+    cells = torch.arange(n) % groups
+    size = k * d + 1
+
+    def value(theta: Tensor) -> Tensor:
+        free = theta[size:].view(groups, k - 1)
+        logs = torch.log_softmax(torch.nn.functional.pad(free, (0, 1)), 1)
+        residual = (y[:, None] - g(x @ theta[: k * d].view(k, d).T)) / theta[size - 1].exp()
+        joint = logs[cells] - 0.5 * residual.square() - theta[size - 1]
+        return torch.logsumexp(joint, 1).sum()
+
+    level = torch.tensor([0.3], dtype=torch.float64)
+    theta = torch.cat([rows.flatten(), level, (q[:, :-1] / q[:, -1:]).log().flatten()])
+    hessian = -torch.autograd.functional.hessian(value, theta)
+    gradient = torch.autograd.functional.jacobian(value, theta)
+    terms = _Terms(x, y, cells, rows, math.exp(0.3), q, g)
+    torch.testing.assert_close(terms.hessian(), hessian[:size, :size])
+    torch.testing.assert_close(terms.scores()[0].sum(0), gradient[:size])
+    for cell in range(groups):
+        own = slice(size + cell * (k - 1), size + (cell + 1) * (k - 1))
+        mixed = terms.cross()[cells == cell].sum(0).view(size, k - 1)
+        torch.testing.assert_close(mixed, hessian[:size, own])
+        inner = terms.inner()[cells == cell].sum(0).view(k - 1, k - 1)
+        torch.testing.assert_close(inner, hessian[own, own])
+
+
+def test_the_sandwich_is_the_inverse_information_where_the_model_is_true() -> None:
+    truth, x, y = data("softmax", 40_000)
+    flat = GatedExperts(
+        truth.regressors,
+        truth.complement,
+        lambda v: torch.full((len(v), 2), 0.5, dtype=v.dtype),
+        0.5,
+        truth.nonlinearity,
+    )
+    x, y = flat.sample(40_000, stream("data", 5))
+    fit = cell_em(x, y, flat.regressors, 0.5, torch.full((2,), 0.5).double(), flat.nonlinearity)
+    cells = torch.zeros(len(x), dtype=torch.long)
+    at = (fit.regressors, fit.sigma, fit.proportions, cells, flat.nonlinearity)
+    robust, plain = cell_covariance(x, y, *at)
+    assert float((robust.diagonal() / plain.diagonal() - 1).abs().max()) < 0.1
+
+
+def test_robust_standard_errors_are_the_sandwich_of_hessian_and_scores() -> None:
+    truth = moe.random_moe(2, 4, sigma=0.5, generator=stream("truth", 1))
+    x, y = truth.sample(3_000, stream("data", 1))
+    model = moe.recover(x, y, 2).model
+    inverse = torch.linalg.inv(information(model, x, y)[2])
+    outer = information(model, x, y, "outer")[2]
+    robust = standard_errors(model, x, y, robust=True)
+    torch.testing.assert_close(robust.covariance, inverse @ outer @ inverse)
+
+
+def test_cells_of_a_fold_do_not_depend_on_its_own_labels() -> None:
+    x = data("stripes", 4_000)[1]
+    labels = torch.softmax(normal(4_000, 2), 1)
+    other = labels.clone()
+    other[::2] = labels.roll(2, 0)[::2]  # the samples of fold 0
+    tree = DecisionTreeClassifier(max_leaf_nodes=16, random_state=0)
+    first, second = (fold_cells(tree, x[:, :2], r, 0)[0] for r in (labels, other))
+    assert torch.equal(first[::2], second[::2])
+    assert not torch.equal(first[1::2], second[1::2])
+
+
+def test_only_odd_experts_up_to_a_constant_are_refined_outside_the_span() -> None:
+    odd = {
+        n: odd_up_to_a_constant(as_nonlinearity(n)) for n in ("linear", "tanh", "sigmoid", "relu")
+    }
+    assert odd == {"linear": True, "tanh": True, "sigmoid": True, "relu": False}
+
+
+def test_recover_with_any_gate_finds_experts_sigma_and_proportions() -> None:
+    truth, x, y = data("shells", 40_000, k=3, d=6)
+    fit = moe.recover(x, y, 3, gate="any", classifiers=())
+    assert fit.gating is None and fit.gate is None and fit.converged, fit.reason
+    assert regressor_error_of(fit.regressors, truth.regressors) < 1e-3
+    assert abs(fit.sigma - truth.sigma) < 0.01
+    order = match(fit.regressors, truth.regressors)
+    assert float((fit.proportions[order] - truth.weights(x).mean(0)).abs().max()) < 0.05
+    z = (fit.regressors[order] - truth.regressors) / fit.standard_errors[order]
+    assert 0.4 < float(z.square().mean()) < 2.2
+
+
+def test_a_classifier_as_the_gate_helps_where_it_sees_the_gate() -> None:
+    truth, x, y = data("stripes", 10_000)
+    tree = DecisionTreeClassifier(max_leaf_nodes=30, random_state=0)
+    fit = moe.recover(x, y, 2, gate="any", classifiers=[tree])
+    assert fit.gate is not None and fit.gains["DecisionTreeClassifier"] > 100
+    order = match(fit.regressors, truth.regressors)
+    near = (fit.weights(x)[:, order] - truth.weights(x)).abs().mean()
+    flat = (fit.proportions[order] - truth.weights(x)).abs().mean()
+    assert float(near) < 0.6 * float(flat)
+    torch.testing.assert_close(fit.weights(x).sum(1), torch.ones(len(x), dtype=x.dtype))
+
+
+def test_a_classifier_that_sees_nothing_is_not_kept() -> None:
+    truth = gated_experts("softmax", 2, 5, 0.5, 3)
+    flat = GatedExperts(
+        truth.regressors,
+        truth.complement,
+        lambda v: torch.full((len(v), 2), 0.5, dtype=v.dtype),
+        0.5,
+        truth.nonlinearity,
+    )
+    x, y = flat.sample(6_000, stream("data", 6))
+    tree = DecisionTreeClassifier(max_leaf_nodes=30, random_state=0)
+    fit = moe.recover(x, y, 2, gate="any", classifiers=[tree])
+    assert fit.gate is None and fit.gains["DecisionTreeClassifier"] < 0
+
+
+def test_units_of_the_outputs_and_linear_maps_of_the_inputs_do_not_matter() -> None:
+    _, x, y = data("quadrants", 5_000)
+    turn = normal(5, 5, purpose="turn") + 3 * torch.eye(5)
+    plain = moe.recover(x, y, 2, gate="any", classifiers=())
+    other = moe.recover(x @ turn, 7 * y, 2, gate="any", classifiers=())
+    torch.testing.assert_close(
+        other.regressors, 7 * torch.linalg.solve(turn, plain.regressors.T).T, rtol=1e-3, atol=1e-4
+    )
+    assert math.isclose(other.sigma, 7 * plain.sigma, rel_tol=1e-3)
+
+
+def test_a_gate_that_looks_into_the_span_is_doubted() -> None:
+    truth = gated_experts("softmax", 2, 5, 0.5, 3)
+    x = normal(20_000, 5, purpose="inputs")
+    z = x @ truth.regressors.T
+    y = torch.where(z[:, 0].abs() > 1, z[:, 0], z[:, 1]) + 0.3 * normal(20_000, purpose="noise")
+    with pytest.warns(UserWarning, match="looks into the span"):
+        fit = moe.recover(x, y, 2, gate="any", classifiers=())
+    assert not fit.converged
+
+
+def test_bad_arguments_are_named() -> None:
+    _, x, y = data("softmax", 500)
+    with pytest.raises(ValueError, match="gate: expected"):
+        moe.recover(x, y, 2, gate="tree")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="classifiers: expected None"):
+        moe.recover(x, y, 2, classifiers=())  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="fit\\(X, y, sample_weight\\)"):
+        moe.recover(x, y, 2, gate="any", classifiers=[object()])
+    with pytest.raises(ValueError, match="kind: expected"):
+        gated_experts("oracle", 2, 5, 0.1, 0)
