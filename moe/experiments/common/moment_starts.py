@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from moe.exceptions import OutsideTheoryWarning
 from moe.experiments.common.problems import NoStartError, Problem
 from moe.moments.estimate import ScoreMoment, score_moment
 from moe.moments.transforms import output_transform
@@ -42,7 +44,9 @@ def l4_regressors(problem: Problem, method: Method = "auto") -> Tensor:
     moments = L4Moments(problem.sigma, second, fourth, whitening, tensor)
     pull = problem.x.T @ problem.y / len(problem.y)
     try:
-        return minimise_l4(moments, pull, problem.generator(), mu=MU, lam=lam).regressors
+        with warnings.catch_warnings():  # few samples may put these weights outside the region
+            warnings.simplefilter("ignore", OutsideTheoryWarning)
+            return minimise_l4(moments, pull, problem.generator(), mu=MU, lam=lam).regressors
     except NoMinimumError as error:
         raise NoStartError(str(error)) from error
 
