@@ -214,8 +214,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self._places, self._ones = (fit.experts, fit.gate), fit.ones
         self.experts_, self.intercepts_ = _opened(experts, fit.ones[0])
         self.gates_, self.gate_intercepts_ = _opened(gates, fit.ones[1])
-        sigmas: Array = law.sigmas.numpy()
-        self.sigma_: float | Array = sigmas if self.noise == "each" else float(sigmas[0])
+        self.sigma_ = law.sigmas.numpy() if self.noise == "each" else float(law.sigmas[0])
         self.proportions_ = fit.proportions
         self.n_experts_ = law.k
         self.expert_names_ = [names[place] for place in fit.experts]

@@ -14,7 +14,7 @@ from builder import BuildError
 from builder.contents import find_chapter, read_contents
 from builder.pipeline import Book, build, build_chapter
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def edit(root: Path, name: str, old: str, new: str) -> None:
