@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from moe.model.mixture import MoE, full_gating
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import EStep, expectation
+from moe.solvers.expectation import EStep, expectation, pair_places
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
 _HALVINGS = 12
@@ -84,21 +85,18 @@ def _solve(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
     solid.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
     factor, failed = torch.linalg.cholesky_ex(solid)
     solution = torch.cholesky_solve(right[..., None], factor)[..., 0]
-    sound = torch.isfinite(solution).all(-1) & (failed == 0)
-    return torch.where(sound[..., None], solution, 0.0)
+    if bool(failed.any()) or not math.isfinite(float(solution.sum())):
+        sound = torch.isfinite(solution).all(-1) & (failed == 0)
+        solution = torch.where(sound[..., None], solution, 0.0)
+    return solution
 
 
 def _gating_step(state: EStep, scale: float) -> Tensor:
     """One Newton step of the soft-label multinomial logistic regression; the last row stays."""
     starts, free, d = state.pull_w.shape
-    row, column = torch.triu_indices(free, free)
-    hessian = state.gram_w.new_empty(starts, free, free, d, d)
-    hessian[:, row, column] = hessian[:, column, row] = state.gram_w
-    step = _solve(
-        hessian.transpose(2, 3).reshape(starts, free * d, free * d),
-        state.pull_w.flatten(1),
-        scale,
-    )
+    blocks = state.gram_w[:, pair_places(free)]
+    hessian = blocks.transpose(2, 3).reshape(starts, free * d, free * d)
+    step = _solve(hessian, state.pull_w.flatten(1), scale)
     return full_gating(step.view(starts, free, d))
 
 
@@ -111,7 +109,7 @@ def _maximisation(
 ) -> EStep:
     """Move by ``scale`` times the M-step and look again. sigma^2 is the weighted mean square of the
     residuals after the move: exact for linear g, to first order for any other."""
-    move_a, move_w = (scale * step for step in steps)
+    move_a, move_w = steps if scale == 1.0 else (scale * step for step in steps)
     sigma = state.sigma
     if "sigma" in data.learn or data.own:
         squares = state.squares
@@ -142,9 +140,10 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     slack = _SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
     new = _maximisation(data, g, state, (move_a, move_w), 1.0)
     for halving in range(1, _HALVINGS + 1):
-        worse = ~(new.log_likelihood - state.log_likelihood >= -slack)
-        if not bool(worse.any()):
+        fine = new.log_likelihood - state.log_likelihood >= -slack
+        if bool(fine.all()):
             break
+        worse = ~fine
         scale = 0.5**halving if halving < _HALVINGS else 0.0
         new[worse] = _maximisation(data, g, state[worse], (move_a[worse], move_w[worse]), scale)
     return new, new.log_likelihood - state.log_likelihood
