@@ -21,7 +21,7 @@ _CHUNK = 16_384
 @dataclass(frozen=True, eq=False)
 class Curvature:
     """Summed over samples: information (P, P), minus the Hessian of sum_n w_n log P(y_n | x_n);
-    outer (P, P), the sum of w_n^2 score score'; gradient (P,)."""
+    outer (P, P), the sum of w_n score score' (a weight of 2 is the sample twice); gradient (P,)."""
 
     information: Tensor
     outer: Tensor
@@ -78,9 +78,9 @@ def curvature(law: Regressions, x: Tensor, z: Tensor, y: Tensor, weights: Tensor
                 if b > a:
                     information[there, here] += block.T
         scores = torch.cat([s[:, None] * each for s, each in zip(score, designs, strict=True)], 1)
-        scores *= weights[rows, None]
-        outer += scores.T @ scores
-        gradient += scores.sum(0)
+        counted = weights[rows, None] * scores
+        outer += counted.T @ scores
+        gradient += counted.sum(0)
     return Curvature(information, outer, gradient)
 
 

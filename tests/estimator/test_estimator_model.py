@@ -102,7 +102,7 @@ def test_the_covariance_is_that_of_autograd(name: str) -> None:
     found = curvature(law, x, z, y, weights)
     torch.testing.assert_close(found.information, -hessian)
     torch.testing.assert_close(found.gradient, weights @ scores)
-    torch.testing.assert_close(found.outer, (scores.T * weights.square()) @ scores)
+    torch.testing.assert_close(found.outer, (scores.T * weights) @ scores)
 
 
 def test_robust_errors_of_one_regression_are_whites() -> None:
@@ -120,6 +120,22 @@ def test_robust_errors_of_one_regression_are_whites() -> None:
     np.testing.assert_allclose(
         model.results_.cov_params()[:3, :3], rest.var() * inverse, rtol=1e-5, atol=1e-12
     )
+
+
+def test_robust_errors_count_ties_and_weights_as_samples() -> None:
+    rng = numpy_stream("data", 0)
+    x = rng.integers(0, 3, size=(400, 1)).astype(float)
+    y = np.round(1 + 2 * x[:, 0] + (0.5 + x[:, 0]) * rng.normal(size=400))
+    closed = np.column_stack([x, np.ones(400)])
+    inverse = np.linalg.inv(closed.T @ closed)
+    rest = y - closed @ (inverse @ closed.T @ y)
+    white = inverse @ (closed.T * rest**2) @ closed @ inverse
+    model = quietly(moe.MoERegressor(1), x, y)
+    np.testing.assert_allclose(model.results_.cov_params(robust=True)[:2, :2], white, rtol=1e-5)
+    twice = quietly(moe.MoERegressor(1), x, y, sample_weight=np.full(400, 2.0))
+    for robust in (False, True):
+        ratio = twice.results_.errors(robust=robust) / model.results_.errors(robust=robust)
+        np.testing.assert_allclose(ratio, 0.5**0.5, rtol=1e-5)
 
 
 def test_singular_information_is_refused_by_name() -> None:
