@@ -62,15 +62,27 @@ class FormulaDesign:
         wanted = [
             *dict.fromkeys([*self.features["expert_features"], *self.features["gate_features"]])
         ]
-        matrices = [
-            spec.get_model_matrix(data, na_action="raise") for spec in (self.experts, self.gate)
-        ]
+        matrices = [_matrix(spec, data) for spec in (self.experts, self.gate)]
         joined = pandas.concat(matrices, axis=1)
         return joined.loc[:, ~joined.columns.duplicated()][wanted].astype(np.float64)
 
     def samples(self, data: Any) -> tuple[Any, Any]:
         """Inputs and outputs."""
-        y = self.output.get_model_matrix(data, na_action="raise")
+        y = _matrix(self.output, data)
         if y.shape[1] != 1:
             raise ValueError(f"formula: expected one output, got {list(y.columns)}")
         return self.inputs(data), np.asarray(y, dtype=np.float64)[:, 0]
+
+
+def _matrix(spec: Any, data: Any) -> Any:
+    """The columns of one part. Raises ValueError for a level of a factor, ``f`` or ``C(f)``, that
+    the fit has not seen: it would count as the first one."""
+    for factor, (_, state) in spec.encoder_state.items():
+        name = str(factor).removeprefix("C(").split(",")[0].removesuffix(")").strip("` ")
+        if "categories" not in state or name not in data:
+            continue
+        known = list(state["categories"])
+        unseen = [level for level in data[name].dropna().unique() if level not in known]
+        if unseen:
+            raise ValueError(f"X: column {name!r}: expected levels out of {known}, got {unseen}")
+    return spec.get_model_matrix(data, na_action="raise")

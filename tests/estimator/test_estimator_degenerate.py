@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import moe
+from moe.estimator.fit.task import fair_rows
 from moe.randomness import numpy_stream
 
 Array = NDArray[np.float64]
@@ -120,3 +122,35 @@ def test_calendar_years_beside_a_truth_value_are_fitted() -> None:
     assert len(model.doubts_) == 1 and "the gates separate" in model.doubts_[0]
     late = int(np.argmin(model.experts_[:, 0]))
     assert model.experts_[late, 0] == pytest.approx(-0.2, abs=0.02)
+
+
+def rounded(n: int, centres: list[float], noise: float, digits: int) -> tuple[Array, Array]:
+    """x 0 or 1, y around one of the centres, rounded: few distinct rows."""
+    rng = numpy_stream("data", 20)
+    x = rng.integers(0, 2, size=(n, 1)).astype(float)
+    centre = np.array(centres)[rng.integers(0, len(centres), n)]
+    return x, np.round(centre + x[:, 0] + noise * rng.normal(size=n), digits)
+
+
+def test_rounded_outputs_do_not_hide_the_number_of_experts() -> None:
+    x, y = rounded(1_200, [-4, 0, 4], 1.0, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        model = moe.MoERegressor(range(1, 5), gate="constant").fit(x, y)
+        ones = moe.MoERegressor(range(1, 5), gate="constant").fit(x, y, np.ones(len(y)))
+    assert model.n_experts_ == 3 and ones.held_out_ == model.held_out_
+
+
+def test_calibration_counts_ties_as_samples() -> None:
+    """Two lines three standard deviations apart, seen as one: with ties as plain as without."""
+    x, y = rounded(1_500, [-1.5, 1.5], 1.0, 1)
+    assert any("not calibrated" in doubt for doubt in told(x, y, n_experts=1).doubts_)
+    assert not moe.MoERegressor(1).fit(*rounded(1_500, [0], 1.0, 1)).doubts_
+
+
+def test_rows_in_proportion_to_their_weights() -> None:
+    counts = torch.tensor([1.0, 3.0, 2.0])
+    assert fair_rows(counts).tolist() == [0, 1, 1, 1, 2, 2]
+    assert fair_rows(torch.tensor([0.5, 1.5])).tolist() == [1]
+    many = fair_rows(torch.tensor([1.0, 999_999.0]))
+    assert len(many) == 100_000 and int((many == 1).sum()) > 99_990

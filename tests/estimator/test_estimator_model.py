@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 import moe
-from moe.estimator.fit.design import design_of, distinct
+from moe.estimator.fit.design import counted, design_of, distinct
 from moe.likelihood.sandwich import covariance, curvature
 from moe.model.nonlinearity import as_nonlinearity
 from moe.model.regressions import Regressions
@@ -56,6 +56,12 @@ def quietly(model: moe.MoERegressor, *arguments: Any, **options: Any) -> moe.MoE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
         return model.fit(*arguments, **options)
+
+
+def quietly_read(formula: str, frame: pd.DataFrame, **options: Any) -> moe.MoERegressor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        return moe.MoERegressor.from_formula(formula, frame, **{"n_init": 5, **options})
 
 
 def test_parameters_intercepts_and_gates_are_inside_their_intervals_at_the_stated_rate() -> None:
@@ -178,7 +184,7 @@ def test_designs_go_forth_and_back() -> None:
 def test_distinct_rows_add_up_their_weights() -> None:
     x = np.array([[1.0, 2], [0, 1], [1, 2], [1, 2], [0, 0]])
     y = np.array([1.0, 2, 1, 3, 5])
-    rows, outputs, weights = distinct(x, y, np.array([1.0, 2, 3, 1, 0]))
+    rows, outputs, weights = distinct(*counted(x, y, np.array([1.0, 2, 3, 1, 0])))
     np.testing.assert_array_equal(rows, [[1, 2], [0, 1], [1, 2]])
     np.testing.assert_array_equal(outputs, [1, 2, 3])
     np.testing.assert_array_equal(weights, [4, 2, 1])
@@ -308,6 +314,11 @@ def test_a_formula_names_the_terms_and_predictions_take_data_frames() -> None:
     assert model.experts_[first] == pytest.approx([5, 3], abs=0.3)
     assert model.predict(frame.drop(columns="y")).shape == (600,)
     np.testing.assert_allclose(model.responsibilities(frame, frame.y).sum(1), 1)
+    for formula in ("y ~ x + c", "y ~ x + C(c) | x", "y ~ x | C(c, contr.sum)"):
+        fit = quietly_read(formula, frame)
+        with pytest.raises(ValueError, match=r"X: column 'c': expected levels out of .*'w'"):
+            fit.predict(frame.assign(c="w"))
+        assert fit.predict(frame[frame.c == "u"][:3]).shape == (3,)
     with pytest.raises(ValueError, match="at most one bar"):
         moe.MoERegressor.from_formula("y ~ x | c | x", frame)
     with pytest.raises(ValueError, match="an intercept in both parts"):
@@ -397,6 +408,9 @@ def test_a_constant_gate_is_the_experts_shares_and_an_equal_one_is_held() -> Non
     equal = quietly(moe.MoERegressor(2, gate="equal"), x, y)
     np.testing.assert_array_equal(equal.predict_gate(x[:2]), 0.5)
     assert equal.results_.df_model == 5 and equal.results_.llf < model.results_.llf - 10
+    started = quietly(moe.MoERegressor(2, gate="equal", start=model), x, y)
+    np.testing.assert_array_equal(started.predict_gate(x[:2]), 0.5)
+    assert started.results_.llf == pytest.approx(equal.results_.llf, abs=1e-3)
 
 
 def test_two_curves_as_in_flexmix_are_found() -> None:

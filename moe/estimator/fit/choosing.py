@@ -39,11 +39,18 @@ def choose(
     """The smallest of ``ks`` that is not behind the best by more than two standard errors of
     held-out log-density, among those whose fits are calibrated (``moe.choose_k``).
 
+    data: the samples that count, sorted, every copy of a row a sample of its own (outputs that are
+    rounded tie, and folds that held out all copies of a value would teach fits to avoid it).
     fit: (samples to fit, samples held out, k) -> (log-density of the latter, law, task).
     """
     x, y, weights = data
     if len(ks) == 1:
         return Chosen(ks[0])
+    if len(y) < 2:
+        raise ValueError(
+            "n_experts: expected a number, for more than one sample of positive weight is needed "
+            f"to choose among {ks}, got {len(y)}"
+        )
     folding = KFold(
         min(_FOLDS, len(y)), shuffle=True, random_state=child_seed(seed, "split") % 2**32
     )

@@ -15,6 +15,7 @@ from moe.estimator.fit.design import Block
 from moe.estimator.fit.task import Task, fair_rows
 from moe.likelihood.diagnostics import dependence_p_value
 from moe.model.regressions import Regressions
+from moe.recovery.coordinates import sample_order
 
 _LEVEL, _ALIKE, _RATIO = 1e-4, 0.01, 1.5
 _PER_PARAMETER = 3
@@ -169,8 +170,11 @@ def _one_is_enough(law: Regressions, task: Task) -> list[str]:
 
 def calibration(law: Regressions, task: Task) -> float:
     """p-value of the hypothesis that F(y | x) is uniform whatever x
-    (``moe.likelihood.diagnostics.calibration_p_value``); of unequal weights a sample is taken."""
-    rows = fair_rows(task.weights)[:_TESTED]
+    (``moe.likelihood.diagnostics.calibration_p_value``); copies are samples, of weights that are
+    no counts a sample is taken, and of many samples a random part."""
+    rows = fair_rows(task.weights)
+    if len(rows) > _TESTED:
+        rows = rows[sample_order(task.x[rows], task.y[rows], 0)[:_TESTED]]
     x, z, y = task.x[rows], task.z[rows], task.y[rows]
     uniform = law.cumulative(x, z, y)
     together = float(kstest(uniform.numpy(), "uniform").pvalue)

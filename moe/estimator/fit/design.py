@@ -16,13 +16,17 @@ from moe.recovery.coordinates import coordinates_of
 Array = NDArray[np.float64]
 
 
-def distinct(x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Rows (x, y) that differ, sorted, each with the weights of its copies added up; those of
-    weight zero left out. So a sample of weight 2 is the sample twice, to the bit."""
+def counted(x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """The samples that count, sorted: those of weight zero left out."""
     kept = weights > 0
     x, y, weights = x[kept], y[kept], weights[kept]
-    order = np.lexsort((*x.T[::-1], y))
-    x, y, weights = x[order], y[order], weights[order]
+    order = np.lexsort((weights, *x.T[::-1], y))
+    return x[order], y[order], weights[order]
+
+
+def distinct(x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Rows (x, y) that differ out of sorted ones (``counted``), each with the weights of its copies
+    added up. So a sample of weight 2 is the sample twice, to the bit."""
     new = np.ones(len(y), dtype=bool)
     new[1:] = (y[1:] != y[:-1]) | (x[1:] != x[:-1]).any(1)
     first = np.flatnonzero(new)

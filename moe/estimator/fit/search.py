@@ -73,7 +73,8 @@ def _told(
 
 def climbed(task: Task, law: Regressions, options: Options) -> Found:
     """Joint EM from a start of the user's own, a law on the white designs, and nothing else."""
-    experts, gates = task.layout.spread(law.experts, law.gates)
+    gates = law.gates if task.gate != "equal" else torch.zeros_like(law.gates)
+    experts, gates = task.layout.spread(law.experts, gates)
     sigma = law.sigmas[None] if task.each else law.sigmas.square().mean().sqrt()[None]
     run = _joint(problem_of(task), experts[None], gates[None], sigma, task, options)
     return _found(task, run, options, "start", 1, [])

@@ -12,6 +12,8 @@ from moe.estimator.fit.design import Design
 from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
 
+_MOST = 100_000
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -129,10 +131,16 @@ class Task:
 
 
 def fair_rows(weights: Tensor) -> Tensor:
-    """Rows in proportion to their weights, as many as these are worth, (sum w)^2 / sum w^2: at
-    even steps along the cumulated weights. All of them for equal weights."""
+    """Rows in proportion to their weights: at even steps along the cumulated weights. All of them
+    for equal weights; for other whole ones, which are counts, each as often as it counts, but no
+    more than a hundred thousand (or all) in all; else as many as weights are worth,
+    (sum w)^2 / sum w^2."""
     if bool((weights == weights[0]).all()):
         return torch.arange(len(weights))
-    count = max(1, int(weights.sum() ** 2 / weights.square().sum()))
+    total = float(weights.sum())
+    if bool((weights == weights.round()).all()):
+        count = int(min(total, max(len(weights), _MOST)))
+    else:
+        count = max(1, int(total**2 / weights.square().sum()))
     steps = (torch.arange(count, dtype=weights.dtype) + 0.5) / count * weights.sum()
     return torch.searchsorted(weights.cumsum(0), steps).clamp_max(len(weights) - 1)

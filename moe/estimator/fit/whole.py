@@ -12,7 +12,7 @@ from torch import Tensor
 
 from moe.estimator.fit.choosing import Data, choose
 from moe.estimator.fit.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
-from moe.estimator.fit.design import design_of, distinct
+from moe.estimator.fit.design import counted, design_of, distinct
 from moe.estimator.fit.finishing import Fit, finished
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.search import Report, climbed, searched
@@ -25,10 +25,10 @@ Array = NDArray[np.float64]
 
 def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report) -> Fit:
     """The mixture of the samples x (n, m), y (n,) with these weights (n,)."""
-    x, y, weights = distinct(x, y, weights)
-    copies = 1 if request.weighted else copies_of(weights)
-    data = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weights)
-    chosen = choose(data, request.ks, request.seed, _held_out(request), report)
+    samples = counted(x, y, weights)
+    chosen = choose(_tensors(*samples), request.ks, request.seed, _held_out(request), report)
+    data = _tensors(*distinct(*samples))
+    copies = 1 if request.weighted else copies_of(data[2].numpy())
     task = task_of(data, request, chosen.k)
     found = _found(task, request, report)
     law = _ordered(task, found.law)
@@ -39,6 +39,10 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
         against += doubts(law, task, copies)
     against += [] if few else lonely_rows(data[0], request.names)
     return finished(task, replace(found, law=law), chosen, against, not few, request)
+
+
+def _tensors(x: Array, y: Array, weights: Array) -> Data:
+    return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weights)
 
 
 def task_of(data: Data, request: Request, k: int) -> Task:
@@ -96,7 +100,7 @@ def _held_out(request: Request) -> Callable[[Data, Data, int], tuple[Tensor, Reg
     quick = replace(request, parameters={**request.parameters, **effort}, start=None)
 
     def fit(part: Data, others: Data, k: int) -> tuple[Tensor, Regressions, Task]:
-        task = task_of(part, quick, k)
+        task = task_of(_tensors(*distinct(*(each.numpy() for each in part))), quick, k)
         law = _found(task, quick, lambda stage, done, of: None).law
         design, (x, y, _) = task.design, others
         density = law.log_density(design.experts.white(x), design.gate.white(x), design.output(y))
