@@ -73,8 +73,9 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         b_i and c_i. Without, and with gate="softmax", the model of the paper.
     noise : {"shared", "each"}, default "shared"
         One sigma for all experts, or one each. "each" has a weak inverse-gamma prior against
-        collapse (0.3 samples a coefficient at a hundredth of y's variance); log_likelihood_ and
-        standard errors are without it.
+        collapse (0.3 samples a coefficient at a hundredth of the smallest variance found; of the
+        shared one where an expert has fewer than three samples a coefficient); log_likelihood_
+        and standard errors are without it.
     sigma : float, default None
         The noise's standard deviation if it is known (with noise="shared").
     start : fitted MoERegressor, array (k, columns) or mapping, default None

@@ -165,6 +165,7 @@ def expectation_maximisation(
     hard: bool = False,
     counts: Tensor | None = None,
     columns: Columns | None = None,
+    prior_variance: float | None = None,
 ) -> EMResult:
     """EM from S starts at once: exact weighted least squares for linear experts, Gauss-Newton steps
     for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
@@ -173,8 +174,8 @@ def expectation_maximisation(
     x (n, d); y (n,); regressors, gating (S, k, d) or (k, d); sigma a number, (S,) or (S, k).
     ``learn`` names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and
     leaving out "sigma" is EM with the noise held. "sigmas" instead of "sigma" gives each expert a
-    noise level of its own, with a weak inverse-gamma prior against collapse (0.3 d samples at a
-    hundredth of y's variance), whose log is then part of ``log_likelihood``.
+    noise level of its own, with a weak inverse-gamma prior against collapse (0.3 d samples at
+    ``prior_variance``, by default a hundredth of y's), whose log is then part of ``log_likelihood``.
 
     Each step is halved until the log-likelihood does not fall, so the trace is monotone. A start
     stops when one iteration gains less than ``tolerance`` nats in total (not per sample: it is then
@@ -203,7 +204,7 @@ def expectation_maximisation(
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
-    data = Samples(x, y, starts, k, learn, hard, counts, columns)
+    data = Samples(x, y, starts, k, learn, hard, counts, columns, prior_variance)
     level = torch.as_tensor(sigma, dtype=x.dtype)
     level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
     state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)

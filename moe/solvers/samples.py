@@ -12,7 +12,7 @@ from moe.likelihood.grams import Grams
 
 _CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
 _CACHED_ENTRIES = 20_000_000
-_PRIOR_WEIGHT, _PRIOR_SHARE = 0.3, 0.01
+_PRIOR_WEIGHT, PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
 
 Columns = tuple[Tensor, Tensor]
@@ -45,6 +45,7 @@ class Samples:
         hard: bool,
         counts: Tensor | None = None,
         columns: Columns | None = None,
+        prior_variance: float | None = None,
     ) -> None:
         self.n = len(x) if counts is None else float(counts.sum())
         self.learn, self.hard = learn, hard
@@ -53,8 +54,10 @@ class Samples:
         self.moved = k if "regressors" in learn else 0
         self.free = k - 1 if "gating" in learn else 0
         self.prior_weight = _PRIOR_WEIGHT * (x.shape[1] if columns is None else len(columns[0]))
-        self.prior_variance = _PRIOR_SHARE * _variance(y, counts)
         self.least_variance = sigma_floor(y) ** 2
+        if prior_variance is None:
+            prior_variance = PRIOR_SHARE * _variance(y, counts)
+        self.prior_variance = max(prior_variance, self.least_variance)
         squares = x.square() if counts is None else x.square() * counts[:, None]
         self.curvature = float(squares.sum()) / x.shape[1]
         rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))

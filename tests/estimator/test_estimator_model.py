@@ -260,6 +260,25 @@ def test_a_sigma_each_is_found_where_experts_differ_in_it() -> None:
     assert model.results_.df_model == 8
 
 
+@pytest.mark.parametrize("sigmas", [(0.02, 0.02), (1.0, 0.02), (1.0, 0.001)])
+def test_a_sigma_each_is_not_drawn_to_its_prior(sigmas: tuple[float, float]) -> None:
+    x, y = drawn(law_of(TWO_LINES, list(sigmas)), 500, 4)
+    model = quietly(moe.MoERegressor(2, noise="each"), x, y)
+    order = np.argsort(model.intercepts_)
+    np.testing.assert_allclose(np.asarray(model.sigma_)[order], sigmas, rtol=0.12)
+    shared = quietly(moe.MoERegressor(2), x, y)
+    assert model.log_likelihood_ > shared.log_likelihood_ - 0.01
+    again = quietly(moe.MoERegressor(2, noise="each", start=model), x, y)
+    assert again.log_likelihood_ == pytest.approx(model.log_likelihood_, abs=1e-3)
+
+
+def test_a_sigma_each_of_one_expert_is_its_own() -> None:
+    y = 3 * X[:, 0] + 0.02 * numpy_stream("data", 21).normal(size=len(X))
+    each, shared = (moe.MoERegressor(1, noise=noise).fit(X, y) for noise in ("each", "shared"))
+    np.testing.assert_allclose(each.sigma_, shared.sigma_, rtol=1e-9)
+    assert each.log_likelihood_ == pytest.approx(shared.log_likelihood_, abs=1e-9)
+
+
 def test_a_known_sigma_is_held() -> None:
     model = moe.MoERegressor(2, sigma=1.0).fit(X, Y)
     assert model.sigma_ == pytest.approx(1.0) and model.results_.df_model == 6

@@ -27,12 +27,15 @@ from moe.recovery.starts import (
     third_moments,
 )
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.samples import PRIOR_SHARE
 
 Report = Callable[[str, int, int], None]
 """(what happens, how many stages are done, of how many)."""
 
 Step = tuple[str, Way, Wanted]
 """A way with its name, and when it is wanted."""
+
+_FEW = 3
 
 
 def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
@@ -51,7 +54,7 @@ def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
     doubts = []
     if run.field.lonely:
         doubts.append("of all starts only one reached the highest likelihood found")
-    fit = _each(task, full, run, options) if task.each else run.fit
+    fit = _each(task, full, run, options) if task.own else run.fit
     found = _found(task, fit, options, str(run.field.leader.origin), run.field.supporters, doubts)
     return replace(found, iterations=max(found.iterations, run.stages[-1].iterations))
 
@@ -75,8 +78,12 @@ def climbed(task: Task, law: Regressions, options: Options) -> Found:
     """Joint EM from a start of the user's own, a law on the white designs, and nothing else."""
     gates = law.gates if task.gate != "equal" else torch.zeros_like(law.gates)
     experts, gates = task.layout.spread(law.experts, gates)
-    sigma = law.sigmas[None] if task.each else law.sigmas.square().mean().sqrt()[None]
-    run = _joint(problem_of(task), experts[None], gates[None], sigma, task, options)
+    full, common = problem_of(task), law.sigmas.square().mean().sqrt()[None]
+    sigma = law.sigmas[None] if task.own else common
+    prior = PRIOR_SHARE * float(common) ** 2
+    run = _joint(full, experts[None], gates[None], sigma, task, options, prior)
+    if task.own:
+        run = _without_prior(task, full, run, options)
     return _found(task, run, options, "start", 1, [])
 
 
@@ -157,9 +164,15 @@ def _zero(full: Problem, part: Problem, options: Options, generator: torch.Gener
 
 
 def _joint(
-    full: Problem, experts: Tensor, gates: Tensor, sigma: Tensor, task: Task, options: Options
+    full: Problem,
+    experts: Tensor,
+    gates: Tensor,
+    sigma: Tensor,
+    task: Task,
+    options: Options,
+    prior_variance: float,
 ) -> EMResult:
-    noise = ("sigmas",) if task.each else ("sigma",) if task.sigma is None else ()
+    noise = ("sigmas",) if task.own else ("sigma",) if task.sigma is None else ()
     return expectation_maximisation(
         full.x,
         full.y,
@@ -170,25 +183,40 @@ def _joint(
         learn=("regressors", *noise, *(("gating",) if full.gated else ())),
         iterations=options.iterations,
         tolerance=options.tolerance,
+        prior_variance=prior_variance,
         **full.terms,
     )
 
 
 def _each(task: Task, full: Problem, run: Run, options: Options) -> EMResult:
     """Joint EM with a noise level an expert, from all ends: they have been compared with a common
-    one."""
+    one, whose square the prior takes for the noise's variance."""
     runs = [run.fit, *(end.run for end in run.field.ends)]
     sigma = torch.cat([each.sigma for each in runs])[:, None].expand(-1, task.k)
     experts = torch.cat([each.regressors for each in runs])
     gates = torch.cat([each.gating for each in runs])
-    return _joint(full, experts, gates, sigma, task, options).best
+    prior = PRIOR_SHARE * float(run.fit.sigma[0]) ** 2
+    found = _joint(full, experts, gates, sigma, task, options, prior).best
+    return _without_prior(task, full, found, options)
+
+
+def _without_prior(task: Task, full: Problem, run: EMResult, options: Options) -> EMResult:
+    """EM once more, with the prior at a hundredth of the smallest variance found, where it weighs
+    0.3 samples a coefficient and no more; as it was where an expert has few samples."""
+    experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
+    law = Regressions(experts, gates, run.sigma[0], task.g)
+    load = task.weights @ law.responsibilities(task.x, task.z, task.y)
+    if float(load.min()) < _FEW * task.x.shape[1]:
+        return run
+    prior = PRIOR_SHARE * float(run.sigma.min()) ** 2
+    return _joint(full, run.regressors, run.gating, run.sigma, task, options, prior)
 
 
 def _found(
     task: Task, run: EMResult, options: Options, origin: str, supporters: int, doubts: list[str]
 ) -> Found:
     experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
-    sigmas = (run.sigma if task.each else run.sigma[:, None]).expand(1, task.k)[0].clone()
+    sigmas = (run.sigma if task.own else run.sigma[:, None]).expand(1, task.k)[0].clone()
     converged = bool(run.converged[0])
     if not converged:
         doubts.insert(0, f"joint EM had not converged after {options.iterations} iterations")

@@ -73,6 +73,11 @@ class Task:
     gate: str
 
     @property
+    def own(self) -> bool:
+        """Whether there are several noise levels."""
+        return self.each and self.k > 1
+
+    @property
     def parameters(self) -> int:
         """Free parameters of the model."""
         return int(self.free.shape[1])
