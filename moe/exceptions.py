@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import multiprocessing
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -11,7 +14,10 @@ import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 _PACKAGE = Path(__file__).parent
-_BETWEEN = tuple(Path(str(module.__file__)).parent for module in (sklearn, joblib))
+_BETWEEN = tuple(
+    Path(str(module.__file__)).parent
+    for module in (sklearn, joblib, multiprocessing, concurrent.futures)
+)
 
 
 class DoubtfulFitWarning(ConvergenceWarning):  # type: ignore[misc]
@@ -45,14 +51,25 @@ class TooFewEigenvaluesError(ValueError):
 
 def warn(message: str, category: type[Warning]) -> None:
     """A warning that points at the line of the caller's own code: the first outside this package's
-    library (its experiments are callers too), and scikit-learn's and joblib's, which call it."""
-    level, frame = 1, sys._getframe()
+    library (its experiments are callers too), and scikit-learn's and joblib's, which call it. In a
+    thread of a pool, where there is no such line, at the innermost one that is not of this package.
+    """
+    level, frame, outside = 1, sys._getframe(), 0
     while frame.f_back is not None and _inside(frame.f_code.co_filename):
+        if not outside and not _ours(frame.f_code.co_filename):
+            outside = level
         level, frame = level + 1, frame.f_back
+    if frame.f_back is None and frame.f_code.co_filename == threading.__file__:
+        level = outside or level
     warnings.warn(message, category, stacklevel=level)
 
 
 def _inside(file: str) -> bool:
     path = Path(file)
-    between = any(path.is_relative_to(folder) for folder in _BETWEEN)
-    return between or (path.is_relative_to(_PACKAGE) and "experiments" not in path.parts)
+    between = file == threading.__file__ or any(path.is_relative_to(each) for each in _BETWEEN)
+    return between or _ours(file)
+
+
+def _ours(file: str) -> bool:
+    path = Path(file)
+    return path.is_relative_to(_PACKAGE) and "experiments" not in path.relative_to(_PACKAGE).parts

@@ -1,17 +1,22 @@
 """moe.exceptions and the logger: what is said on the way, where it points, and who hears it."""
 
 import ast
+import concurrent.futures
 import logging
+import multiprocessing
 import warnings
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from helpers import samples
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 
 import moe
+from moe import exceptions
 from moe.exceptions import (
     DependentFeaturesError,
     DoubtfulFitWarning,
@@ -48,6 +53,29 @@ def test_every_warning_points_at_the_line_of_the_caller() -> None:
         *(DoubtfulFitWarning, NonGaussianInputWarning, SignsLostWarning, OutsideTheoryWarning)
     }
     assert {c.filename for c in caught} == {__file__}
+
+
+def test_a_warning_out_of_a_thread_points_at_the_estimators_caller() -> None:
+    _, x, y = samples(2, 4, 60)
+    search = GridSearchCV(moe.MoERegressor(n_init=5), {"n_experts": [3]}, cv=2, n_jobs=2)
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        joblib.parallel_config(backend="threading"),
+    ):
+        warnings.simplefilter("always")
+        search.fit(x.numpy(), y.numpy())
+    files = {Path(c.filename) for c in caught if c.category is DoubtfulFitWarning}
+    outside = (Path(multiprocessing.__file__).parent, Path(concurrent.futures.__file__).parent)
+    assert files and not any(file.is_relative_to(folder) for file in files for folder in outside)
+    assert not any(file.is_relative_to(PACKAGE) or file.name == "threading.py" for file in files)
+
+
+def test_a_package_under_a_folder_called_experiments_is_still_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exceptions, "_PACKAGE", Path("/home/experiments/moe"))
+    assert exceptions._inside("/home/experiments/moe/recovery/__init__.py")
+    assert not exceptions._inside("/home/experiments/moe/experiments/stein.py")
 
 
 def test_the_library_swaps_no_filters_and_warns_through_one_function() -> None:

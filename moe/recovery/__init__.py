@@ -56,6 +56,7 @@ def recover(
     lam: float | None = ...,
     starts: int = ...,
     restarts: int = ...,
+    iterations: int = ...,
 ) -> Experts: ...
 
 
@@ -97,8 +98,8 @@ def recover(
     (``moe.recovery.recombination``). Where that costs little (k (k + 1) d^2 <= 3,000; no more than
     20 weights, or 150 samples for each) eight starts with random gates run too. The highest
     likelihood wins, by more than a nat: ``origin`` says which start it was. Where EM was searched
-    for at random, or a random start won, the answer must have been reached twice, by ways that have
-    nothing in common: otherwise ``converged`` is False. (Book, chapter 8: how often that still
+    for at random, or a random start won, the experts must have been reached twice, by ways that
+    have nothing in common: otherwise ``converged`` is False. (Book, chapter 8: how often that still
     passes a wrong answer.)
 
     Equivariant up to rounding: all of it happens in coordinates that the samples themselves decide
@@ -119,8 +120,8 @@ def recover(
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a
     warning.
 
-    initial: a start of your own, one more way beside the others: a model, or regressors (k, d) or
-    (S, k, d), for S starts with flat gates. It is followed last, as every start is (L_log, then the
+    initial: a start of your own, one more way beside the others (not with gate="any"): a model, a
+    ``Recovery``, or regressors (k, d) or (S, k, d), for S starts with flat gates. It is followed last, as every start is (L_log, then the
     joint likelihood), and trusted no more: it wins by more than a nat (``origin`` is then "given"),
     or the answer is what it would be without it; and it supports no other answer, for it may be an
     earlier one to the same samples.
@@ -139,6 +140,10 @@ def recover(
     """
     if gate not in ("softmax", "constant", "any"):
         raise ValueError(f"gate: expected 'softmax', 'constant' or 'any', got {gate!r}")
+    if initial is not None and gate == "any":
+        raise ValueError(
+            "initial: expected None if gate is 'any', which has starts of its own only"
+        )
     if classifiers is not None and gate != "any":
         raise ValueError(f"classifiers: expected None unless gate is 'any', got gate {gate!r}")
     task = task_of(

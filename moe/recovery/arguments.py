@@ -15,7 +15,7 @@ from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import as_seed
 from moe.recovery.coordinates import Coordinates, coordinates_of, sample_order
-from moe.recovery.results import Origin, Stage
+from moe.recovery.results import Origin, Recovery, Stage
 from moe.recovery.starts import Options, Problem, Starts
 
 _EXTREME = 1e100
@@ -122,10 +122,11 @@ def _check_data(x: Tensor, y: Tensor, k: int, gated: bool, g: Nonlinearity) -> N
 
 
 def _initial(initial: Any, d: int, problem: Problem, coordinates: Coordinates) -> Starts:
-    """A model, or regressors (k, d) or (S, k, d), as starts in ``coordinates``: flat gates and the
+    """A model or a fit, or regressors (k, d) or (S, k, d), as starts in ``coordinates``: flat gates and the
     spread of y where they are not given."""
-    model = initial if isinstance(initial, MoE) else None
-    rows = initial.regressors if isinstance(initial, MoE) else as_floating(initial, "initial")
+    model = initial.model if isinstance(initial, Recovery) else initial
+    model = model if isinstance(model, MoE) else None
+    rows = as_floating(initial, "initial") if model is None else model.regressors
     rows = rows.to("cpu", torch.float64)
     if rows.ndim not in (2, 3) or rows.shape[-2:] != (problem.k, d) or len(rows) == 0:
         raise ValueError(
@@ -142,7 +143,7 @@ def _initial(initial: Any, d: int, problem: Problem, coordinates: Coordinates) -
             )
         gates = model.gating.to("cpu", torch.float64)[None]
         if bool(gates.any()) and not problem.gated:
-            raise ValueError("initial: expected equal gates, because gated is False")
+            raise ValueError("initial: expected equal gates, for the gate is constant")
         level = level.new_tensor(model.sigma / coordinates.scale)
     rows, gates = coordinates.inside(rows, gates)
     largest = max(float(rows.abs().max()), float(gates.abs().max()))

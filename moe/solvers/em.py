@@ -175,7 +175,7 @@ def expectation_maximisation(
     ``learn`` names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and
     leaving out "sigma" is EM with the noise held. "sigmas" instead of "sigma" gives each expert a
     noise level of its own, with a weak inverse-gamma prior against collapse (0.3 d samples at
-    ``prior_variance``, by default a hundredth of y's), whose log is then part of ``log_likelihood``.
+    ``prior_variance``, None: a hundredth of y's), whose log is then part of ``log_likelihood``.
 
     Each step is halved until the log-likelihood does not fall, so the trace is monotone. A start
     stops when one iteration gains less than ``tolerance`` nats in total (not per sample: it is then

@@ -143,3 +143,16 @@ def test_a_start_that_cannot_be_used_is_named(case: str) -> None:
     initial, options, error, message = WRONG[case]
     with pytest.raises(error, match=message):
         moe.recover(X, Y, 2, initial=initial(), **options)
+
+
+def test_gate_any_refuses_a_start_and_takes_a_number_of_iterations() -> None:
+    with pytest.raises(ValueError, match="initial: expected None if gate is 'any'"):
+        moe.recover(X, Y, 2, gate="any", initial=TRUTH)
+    with pytest.warns(moe.DoubtfulFitWarning, match="EM had not converged"):
+        moe.recover(X, Y, 2, gate="any", classifiers=(), iterations=1)
+
+
+def test_a_recovery_is_a_start_as_its_model_is() -> None:
+    fit = quietly(X, Y, 2)
+    again, model = (quietly(X, Y, 2, initial=start) for start in (fit, fit.model))
+    assert again.log_likelihood == model.log_likelihood

@@ -56,7 +56,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
 
     Where g is not odd up to a constant, 2 and 3 see the samples in the span of the moments alone.
     """
-    problem, seed = task.problem, task.seed
+    problem, seed, most = task.problem, task.seed, task.options.iterations
     start, moments, fit, refusals = _constant(task)
     span = _span(start) if not odd_up_to_a_constant(problem.g) else None
     g, x, y = problem.g, problem.x, problem.y
@@ -70,7 +70,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
         place = child_seed(seed, "gate", number)
         cells, models, quantisers = fold_cells(classifier, x @ complement, soft, place)
         begin = (inside, fit.sigma, fit.proportions[0])
-        new = cell_em(_seen(x, span), y, *begin, g, cells, tolerance=_TIGHT)
+        new = cell_em(_seen(x, span), y, *begin, g, cells, iterations=most, tolerance=_TIGHT)
         name = type(classifier).__name__
         free = (len(cells.unique()) - 1) * (problem.k - 1)
         gains[name] = new.log_likelihood - fit.log_likelihood - free
@@ -103,7 +103,7 @@ def _constant(task: Task) -> tuple[Starts, Tensor, CellFit, tuple[str, ...]]:
             continue
         if begun.origin is not Origin.SEARCH and bool(moments.isnan().all()):
             moments = begun.regressors[0]
-        fit = _followed(problem, part, begun)
+        fit = _followed(problem, part, begun, task.options.iterations)
         if best is None or fit.log_likelihood > best[1].log_likelihood + _ROUGH:
             best = begun, fit
         if not _uncalibrated(problem, best[1]):
@@ -113,7 +113,7 @@ def _constant(task: Task) -> tuple[Starts, Tensor, CellFit, tuple[str, ...]]:
     return best[0], moments, best[1], tuple(refusals)
 
 
-def _followed(problem: Problem, part: Problem, begun: Starts) -> CellFit:
+def _followed(problem: Problem, part: Problem, begun: Starts, most: int) -> CellFit:
     """EM with constant proportions, from the start that is best on a part of the samples."""
     k = problem.k
     span = _span(begun) if not odd_up_to_a_constant(problem.g) else None
@@ -122,10 +122,10 @@ def _followed(problem: Problem, part: Problem, begun: Starts) -> CellFit:
         shares = begun.proportions if bool(begun.proportions.isfinite().all()) else None
         flat = torch.full((k,), 1.0 / k, dtype=rows.dtype) if shares is None else shares
         level = problem.sigma or sigma
-        fits.append(_em(part, _project(rows, span), level, flat, span, _ROUGH))
+        fits.append(_em(part, _project(rows, span), level, flat, span, _ROUGH, most))
     found = max(fits, key=lambda fit: fit.log_likelihood)
     at = (_project(found.regressors, span), found.sigma, found.proportions[0])
-    return _em(problem, *at, span, _TIGHT)
+    return _em(problem, *at, span, _TIGHT, most)
 
 
 def _em(
@@ -135,10 +135,10 @@ def _em(
     shares: Tensor,
     span: Tensor | None,
     tolerance: float,
+    most: int,
 ) -> CellFit:
-    fit = cell_em(
-        _seen(problem.x, span), problem.y, rows, sigma, shares, problem.g, tolerance=tolerance
-    )
+    x, g = _seen(problem.x, span), problem.g
+    fit = cell_em(x, problem.y, rows, sigma, shares, g, iterations=most, tolerance=tolerance)
     return replace(fit, regressors=_outside(fit.regressors, span))
 
 
