@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
 from moe.estimator.results import MixtureResults
@@ -81,23 +81,26 @@ class Answers:
             return self._law.log_density(x, z, self._law.mean(x, z)).numpy()
         return self._law.log_density(*self._samples(X, y)).numpy()
 
-    def sample(self, X: Any, random_state: Any = 0) -> Array:
-        """One new output for every row of X, (n,)."""
+    def sample(self, X: Any, random_state: Any = None) -> Array:
+        """One new output for every row of X, (n,): others every time, or with an integer the
+        same."""
         return self._law.sample(*self._designs(X), stream("sample", random_state)).numpy()
 
-    def aic(self, X: Any, y: Any) -> float:
+    def aic(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """2 P - 2 log L of these samples (``results_.aic``: of those that were fitted)."""
-        return 2 * self.results_.df_model - 2 * float(self.score_samples(X, y).sum())
+        return 2 * self.results_.df_model - 2 * _summed(self.score_samples(X, y), sample_weight)[0]
 
-    def bic(self, X: Any, y: Any) -> float:
-        """P log n - 2 log L of these samples (``results_.bic``: of those that were fitted)."""
-        density = self.score_samples(X, y)
-        return self.results_.df_model * float(np.log(len(density))) - 2 * float(density.sum())
+    def bic(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """P log n - 2 log L of these samples, n the sum of their weights (``results_.bic``: of
+        those that were fitted)."""
+        total, n = _summed(self.score_samples(X, y), sample_weight)
+        return self.results_.df_model * float(np.log(n)) - 2 * total
 
-    def icl(self, X: Any, y: Any) -> float:
+    def icl(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """P log n - 2 sum_n max_i log p_i N(y_n; ...) of these samples (``results_.icl``)."""
-        joint = self._law.log_joint(*self._samples(X, y)).amax(1)
-        return self.results_.df_model * float(np.log(len(joint))) - 2 * float(joint.sum())
+        joint = self._law.log_joint(*self._samples(X, y)).amax(1).numpy()
+        total, n = _summed(joint, sample_weight)
+        return self.results_.df_model * float(np.log(n)) - 2 * total
 
     def summary(self, alpha: float = 0.05, *, robust: bool = False) -> Summary:
         """``results_.summary``: a table that prints as text and shows as HTML."""
@@ -157,8 +160,19 @@ class Answers:
         return first, second
 
 
+def opened(rows: Array, ones: bool) -> tuple[Array, Array]:
+    """Coefficients and intercepts (zero where there are none)."""
+    return (rows[:, :-1].copy(), rows[:, -1].copy()) if ones else (rows, np.zeros(len(rows)))
+
+
 def _rows(of: Answers) -> Array:
     """Experts with their intercepts last, (k, p)."""
     if not of._ones[0]:
         return of.experts_
     return np.column_stack([of.experts_, of.intercepts_])
+
+
+def _summed(density: Array, sample_weight: Any) -> tuple[float, float]:
+    """The sum over samples and their number, as the weights count them."""
+    weights = _check_sample_weight(sample_weight, density, ensure_non_negative=True)
+    return float(weights @ density), float(weights.sum())

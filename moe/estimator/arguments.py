@@ -19,8 +19,11 @@ def refuse_masked(**arrays: Any) -> None:
             )
 
 
-def columns_named(wanted: Iterable[Any] | None, names: list[str], argument: str) -> list[int]:
-    """Places of columns given by name or place, in their order; all of them for None."""
+def columns_named(
+    wanted: Iterable[Any] | None, names: list[str], argument: str, some: bool = False
+) -> list[int]:
+    """Places of columns given by name or place, in their order; all of them for None. With ``some``
+    there must be one."""
     if wanted is None:
         return list(range(len(names)))
     found = []
@@ -35,6 +38,8 @@ def columns_named(wanted: Iterable[Any] | None, names: list[str], argument: str)
             found.append(int(each) % len(names))
         else:
             raise TypeError(f"{argument}: expected names or places of columns, got {each!r}")
+    if some and not found:
+        raise ValueError(f"{argument}: expected a column where fit_intercept is False, got none")
     if len(set(found)) < len(found):
         raise ValueError(f"{argument}: expected columns that differ, got {list(wanted)}")
     return found

@@ -37,7 +37,7 @@ def progress(verbose: int | bool) -> Iterator[Report]:
 @contextmanager
 def _heard() -> Iterator[None]:
     """The logger speaks, to stderr if nobody has told it where."""
-    level, handler = LOGGER.level, None if LOGGER.hasHandlers() else logging.StreamHandler()
+    level, handler = LOGGER.level, None if _told() else logging.StreamHandler()
     LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
     if handler:
         LOGGER.addHandler(handler)
@@ -47,3 +47,13 @@ def _heard() -> Iterator[None]:
         LOGGER.setLevel(level)
         if handler:
             LOGGER.removeHandler(handler)
+
+
+def _told() -> bool:
+    """Whether a handler that does something hears the logger."""
+    logger: logging.Logger | None = LOGGER
+    while logger is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin, _clone_parametrized, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
-from moe.estimator.answers import Answers
+from moe.estimator.answers import Answers, opened
 from moe.estimator.arguments import columns_named, refuse_masked
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
@@ -31,6 +31,7 @@ from moe.randomness import as_seed
 
 Array = NDArray[np.float64]
 _COUNT = Interval(Integral, 1, None, closed="left")
+_WHOLE = Interval(Integral, 0, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -73,9 +74,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         b_i and c_i. Without, and with gate="softmax", the model of the paper.
     noise : {"shared", "each"}, default "shared"
         One sigma for all experts, or one each. "each" has a weak inverse-gamma prior against
-        collapse (0.3 samples a coefficient at a hundredth of the smallest variance found; of the
-        shared one where an expert has fewer than three samples a coefficient); log_likelihood_
-        and standard errors are without it.
+        collapse (0.3 samples a coefficient at a hundredth of the least variance found, or of the
+        shared one where an expert has few samples); not in log_likelihood_ and standard errors.
     sigma : float, default None
         The noise's standard deviation if it is known (with noise="shared").
     start : fitted MoERegressor, array (k, columns) or mapping, default None
@@ -88,7 +88,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     random_state : int, None, RandomState, Generator, default 0
         An integer gives the same fit every time, None another one.
     warm_start : bool, default False
-        Begin at the previous fit's end instead of searching.
+        Begin at the end of the previous fit, if of this shape, instead of searching.
     verbose : int or bool, default 0
         A bar (tqdm) where there is tqdm; else a line a stage from the logger "moe".
 
@@ -122,12 +122,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         "lam": [None, _POSITIVE],
         "max_iter": [_COUNT],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "random_state": [
-            "random_state",
-            Interval(Integral, 0, None, closed="left"),
-            Generator,
-            torch.Generator,
-        ],
+        "random_state": ["random_state", _WHOLE, Generator, torch.Generator],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
     }
@@ -185,16 +180,18 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         names = [str(name) for name in getattr(self, "feature_names_in_", range(X.shape[1]))]
-        again = self.warm_start and hasattr(self, "results_")
+        bare = not self.fit_intercept and self.gate == "softmax"
+        warm = self.warm_start and hasattr(self, "results_") and self.results_.regular
         request = Request(
             self.get_params(deep=False),
             names,
-            columns_named(self.expert_features, names, "expert_features"),
-            columns_named(self.gate_features, names, "gate_features"),
+            columns_named(self.expert_features, names, "expert_features", not self.fit_intercept),
+            columns_named(self.gate_features, names, "gate_features", bare),
             as_nonlinearity(self.nonlinearity),
-            self if again else self.start,
+            self if warm else self.start,
             as_seed(self.random_state, "random_state"),
             sample_weight is not None,
+            warm,
         )
         warn_if_even(request.g)
         with progress(self.verbose) as report:
@@ -213,8 +210,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         law, found = fit.law, fit.found
         experts, gates = law.experts.numpy(), law.gates.numpy()
         self._places, self._ones = (fit.experts, fit.gate), fit.ones
-        self.experts_, self.intercepts_ = _opened(experts, fit.ones[0])
-        self.gates_, self.gate_intercepts_ = _opened(gates, fit.ones[1])
+        self.experts_, self.intercepts_ = opened(experts, fit.ones[0])
+        self.gates_, self.gate_intercepts_ = opened(gates, fit.ones[1])
         self.sigma_ = law.sigmas.numpy() if self.noise == "each" else float(law.sigmas[0])
         self.proportions_ = fit.proportions
         self.n_experts_ = law.k
@@ -242,10 +239,12 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         model.formula_ = read
         return model
 
+    def __sklearn_clone__(self) -> MoERegressor:
+        """A clone, which keeps a fitted ``start`` as it is."""
+        fresh: MoERegressor = _clone_parametrized(self)
+        if hasattr(self.start, "experts_"):
+            fresh.start = self.start
+        return fresh
+
     def __getstate__(self) -> Any:
         return packed(super().__getstate__())
-
-
-def _opened(rows: Array, ones: bool) -> tuple[Array, Array]:
-    """Coefficients and intercepts (zero where there are none)."""
-    return (rows[:, :-1].copy(), rows[:, -1].copy()) if ones else (rows, np.zeros(len(rows)))

@@ -50,6 +50,11 @@ class MixtureResults:
     _free: torch.Tensor
     _jacobian: torch.Tensor
 
+    @property
+    def regular(self) -> bool:
+        """Whether this is the fit of a mixture, and not one regression for want of samples."""
+        return self._curvature is not None
+
     def cov_params(self, *, robust: bool = False) -> Array:
         """The covariance of ``params``, (P, P): T (T' I T)^-1 T', or its sandwich."""
         if self._curvature is None:

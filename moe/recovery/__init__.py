@@ -121,10 +121,10 @@ def recover(
     warning.
 
     initial: a start of your own, one more way beside the others (not with gate="any"): a model, a
-    ``Recovery``, or regressors (k, d) or (S, k, d), for S starts with flat gates. It is followed last, as every start is (L_log, then the
-    joint likelihood), and trusted no more: it wins by more than a nat (``origin`` is then "given"),
-    or the answer is what it would be without it; and it supports no other answer, for it may be an
-    earlier one to the same samples.
+    ``Recovery``, or regressors (k, d) or (S, k, d), for S starts with flat gates. It is followed
+    last, as every start is (L_log, then the joint likelihood), and trusted no more: it wins by more
+    than a nat (``origin`` is then "given"), or the answer is what it would be without it; and it
+    supports no other answer, for it may be an earlier one to the same samples.
 
     seed: whatever ``moe.randomness.as_seed`` takes. The streams drawn from it have nothing in
     common with those of any other purpose, so the seed of the data will do as well as another.

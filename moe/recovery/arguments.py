@@ -122,8 +122,8 @@ def _check_data(x: Tensor, y: Tensor, k: int, gated: bool, g: Nonlinearity) -> N
 
 
 def _initial(initial: Any, d: int, problem: Problem, coordinates: Coordinates) -> Starts:
-    """A model or a fit, or regressors (k, d) or (S, k, d), as starts in ``coordinates``: flat gates and the
-    spread of y where they are not given."""
+    """A model, a fit, or regressors (k, d) or (S, k, d), as starts in ``coordinates``: flat gates
+    and the spread of y where they are not given."""
     model = initial.model if isinstance(initial, Recovery) else initial
     model = model if isinstance(model, MoE) else None
     rows = as_floating(initial, "initial") if model is None else model.regressors

@@ -178,9 +178,9 @@ def expectation_maximisation(
     ``prior_variance``, None: a hundredth of y's), whose log is then part of ``log_likelihood``.
 
     Each step is halved until the log-likelihood does not fall, so the trace is monotone. A start
-    stops when one iteration gains less than ``tolerance`` nats in total (not per sample: it is then
-    within about sqrt(tolerance) standard errors of a stationary point, up to a factor that grows as
-    EM's rate nears one).
+    stops when one iteration gains less than ``tolerance`` nats in total (not per sample: where its
+    last steps were full it is then within about sqrt(tolerance) standard errors of a stationary
+    point, up to a factor that grows as EM's rate nears one).
 
     ``hard`` rounds the responsibilities to 0 and 1 (classification EM; Celeux, Govaert 1992). What
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is

@@ -3,6 +3,7 @@
 import doctest
 import pickle
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,23 @@ def test_warm_start_goes_on_from_the_previous_fit() -> None:
     model.fit(X, Y)
     assert model.origin_ == "start" and model.n_iter_ <= 2
     assert model.log_likelihood_ == pytest.approx(before, abs=1e-5)
+    three = clone(model.set_params(n_experts=3, n_init=5, max_iter=20))
+    with pytest.warns(moe.DoubtfulFitWarning):
+        assert model.fit(X, Y).origin_ != "start"
+    with pytest.warns(moe.DoubtfulFitWarning):
+        assert three.fit(X[:6], Y[:6]).origin_ == "least squares"
+    with pytest.warns(moe.DoubtfulFitWarning):
+        assert three.fit(X, Y).origin_ != "start"
+
+
+def test_a_fitted_start_survives_a_clone_and_an_unfitted_one_is_refused() -> None:
+    model = clone(moe.MoERegressor(2, start=FITTED))
+    assert model.start is FITTED and model.fit(X, Y).origin_ == "start"
+    assert np.isfinite(cross_val_score(model, X, Y, cv=2)).all()
+    with pytest.raises(NotFittedError, match=r"^start: expected a fitted MoERegressor"):
+        moe.MoERegressor(2, start=moe.MoERegressor()).fit(X, Y)
+    with pytest.raises(ValueError, match=r"^start: expected .* k = 3 experts, got shape \(2, 4\)"):
+        moe.MoERegressor(3, start=FITTED).fit(X, Y)
 
 
 def test_data_frames_give_names_and_hold_predict_to_them() -> None:
@@ -165,6 +183,16 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a column too far": ({"gate_features": [4]}, ValueError, "^gate_features: expected places"),
     "a column twice": ({"expert_features": [1, 1]}, ValueError, "^expert_features: expected col"),
     "a column unknown": ({"gate_features": ["z"]}, ValueError, "^gate_features: expected names"),
+    "no column for the experts": (
+        {"expert_features": [], "fit_intercept": False},
+        ValueError,
+        "^expert_features: expected a",
+    ),
+    "no column for the gate": (
+        {"gate_features": [], "fit_intercept": False},
+        ValueError,
+        "^gate_features: expected a col",
+    ),
     "tol": ({"tol": -1.0}, ValueError, "'tol' parameter"),
     "a start of another size": ({"start": np.ones((3, 4))}, ValueError, "^start: expected finite"),
     "a start of other words": ({"start": {"a": 1}}, ValueError, "^start: expected keys"),
@@ -183,6 +211,15 @@ def test_an_even_nonlinearity_and_weights_outside_the_theory_are_warned_of() -> 
         moe.MoERegressor(2, nonlinearity=torch.square, max_iter=1).fit(X[:200], Y[:200])
     with pytest.warns(moe.OutsideTheoryWarning, match="mu"):
         moe.MoERegressor(2, mu=1.5).fit(X, Y)
+
+
+def test_a_choice_of_k_from_one_sample_is_refused_and_from_equal_ones_is_one() -> None:
+    one = np.eye(len(Y))[0]
+    with pytest.raises(ValueError, match=r"^n_experts: expected a number"):
+        moe.MoERegressor("auto").fit(X, Y, sample_weight=one)
+    with pytest.warns(moe.DoubtfulFitWarning):
+        same = moe.MoERegressor("auto").fit(np.ones((10, 2)), np.ones(10))
+    assert same.n_experts_ == 1 and same.predict([[1.0, 1.0]]) == pytest.approx(1.0)
 
 
 def test_masked_samples_are_refused_by_name() -> None:
@@ -205,6 +242,17 @@ def test_progress_is_one_bar_or_lines_of_the_log(
     caplog.clear()
     moe.MoERegressor(2).fit(X, Y)
     assert not capsys.readouterr().err and not caplog.messages
+
+
+def test_progress_without_tqdm_and_logging_is_heard_on_stderr() -> None:
+    code = (
+        "import sys; sys.modules['tqdm.auto'] = None\n"
+        "import numpy as np, moe\n"
+        "x = np.arange(20.0)[:, None]\n"
+        "moe.MoERegressor(1, verbose=1).fit(x, x[:, 0] + np.sin(9 * x[:, 0]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "recover: " in done.stderr
 
 
 def test_the_examples_of_the_docstring_and_of_the_readme_run(

@@ -148,6 +148,13 @@ def test_calibration_counts_ties_as_samples() -> None:
     assert not moe.MoERegressor(1).fit(*rounded(1_500, [0], 1.0, 1)).doubts_
 
 
+@pytest.mark.parametrize("level", [1e6, 1.0, 1e-6])
+def test_the_deviation_of_a_constant_has_its_unit(level: float) -> None:
+    model = told(np.arange(20.0)[:, None], np.full(20, level), n_experts=1)
+    mean, deviation = model.predict([[3.0]], return_std=True)
+    assert mean == pytest.approx(level) and deviation < 1e-6 * level
+
+
 def test_rows_in_proportion_to_their_weights() -> None:
     counts = torch.tensor([1.0, 3.0, 2.0])
     assert fair_rows(counts).tolist() == [0, 1, 1, 1, 2, 2]

@@ -247,6 +247,12 @@ def test_memberships_densities_and_criteria() -> None:
     assert FITTED.bic(X, Y) == pytest.approx(results.bic)
     assert FITTED.icl(X, Y) == pytest.approx(results.icl) and results.icl > results.bic
     np.testing.assert_array_equal(FITTED.assign(X, Y), r.argmax(1))
+    counts = np.arange(len(Y)) % 3
+    rows = np.repeat(np.arange(len(Y)), counts)
+    for of in (FITTED.aic, FITTED.bic, FITTED.icl):
+        assert of(X, Y, sample_weight=counts) == pytest.approx(of(X[rows], Y[rows]))
+    assert not np.array_equal(FITTED.sample(X), FITTED.sample(X))
+    np.testing.assert_array_equal(FITTED.sample(X, 1), FITTED.sample(X, 1))
     np.testing.assert_allclose(FITTED.proportions_, r.mean(0))
 
 

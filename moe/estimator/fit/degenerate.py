@@ -34,7 +34,8 @@ def pooled(task: Task) -> Regressions:
     rest = task.y - task.g(task.x @ line)
     variance = float(task.weights @ rest.square() / task.weights.sum())
     least = 1e-7 * float(task.y.square().mean().sqrt())
-    sigma = task.sigma or max(math.sqrt(variance), least) or 1.0
+    constant = 1e-7 * abs(task.design.shift) / task.design.scale
+    sigma = task.sigma or max(math.sqrt(variance), least) or constant or 1.0
     experts = line.expand(task.k, -1).clone()
     gates = experts.new_zeros(task.k, task.z.shape[1])
     return Regressions(experts, gates, experts.new_full((task.k,), sigma), task.g)
@@ -98,7 +99,8 @@ def dependent(block: Block, who: str, names: list[str]) -> list[str]:
     return [
         f"the {who} columns ({', '.join(names)}) depend linearly on one another"
         f"{' and on the intercept' if block.ones else ''}: rank {block.basis.shape[1]} of "
-        f"{block.basis.shape[0]}; their coefficients are the shortest of those that fit equally"
+        f"{block.basis.shape[0]}; their coefficients are the shortest of those that fit "
+        "equally, in the fit's own scaling"
     ]
 
 

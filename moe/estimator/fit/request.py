@@ -15,7 +15,8 @@ _AUTO = range(1, 9)
 @dataclass(frozen=True, eq=False)
 class Request:
     """What is asked for: the estimator's parameters, the columns of experts and gate by place and
-    all columns' names, the nonlinearity, the start (None: search), the seed, whether weights came.
+    all columns' names, the nonlinearity, the start (None: search), the seed, whether weights came,
+    and whether the start is the previous fit, which counts only where its shape is that asked for.
     """
 
     parameters: Mapping[str, Any]
@@ -26,6 +27,7 @@ class Request:
     start: Any
     seed: int
     weighted: bool
+    warm: bool = False
 
     @property
     def options(self) -> Options:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
@@ -26,6 +28,8 @@ def start_of(
     "intercepts", "gates", "gate_intercepts", "sigma" that holds "experts"; what is missing is zero,
     sigma the spread of y. widths: columns of experts and gate; ones: whether a one follows.
     """
+    if isinstance(start, BaseEstimator) and not hasattr(start, "experts_"):
+        raise NotFittedError("start: expected a fitted MoERegressor, got one that is not fitted")
     if hasattr(start, "experts_"):
         given = {key: getattr(start, f"{key}_") for key in _KEYS}
     elif isinstance(start, Mapping):
@@ -48,13 +52,19 @@ def start_of(
     return Regressions(experts, gates - gates[-1], torch.tensor(sigma), g)
 
 
+def same_shape(fit: Any, k: int, widths: tuple[int, int]) -> bool:
+    """Whether a fit has k experts on as many columns."""
+    return bool(fit.experts_.shape == (k, widths[0]) and fit.gates_.shape == (k, widths[1]))
+
+
 def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Tensor:
     try:
         array: NDArray[np.float64] = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"start: expected numbers for {name}, got {value!r}") from error
     if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"start: expected finite {name} of shape {shape}, got shape {array.shape}")
+        raise ValueError(f"start: expected finite {name} of shape {shape}, for k = {shape[0]} "
+                         f"experts, got shape {array.shape}")  # fmt: skip
     return torch.tensor(array)
 
 

@@ -16,7 +16,7 @@ from moe.estimator.fit.design import counted, design_of, distinct
 from moe.estimator.fit.finishing import Fit, finished
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.search import Report, climbed, searched
-from moe.estimator.fit.starting import start_of
+from moe.estimator.fit.starting import same_shape, start_of
 from moe.estimator.fit.task import Found, Task
 from moe.model.regressions import Regressions
 
@@ -77,14 +77,16 @@ def task_of(data: Data, request: Request, k: int) -> Task:
 def _found(task: Task, request: Request, report: Report) -> Found:
     if too_few(task):
         return Found(pooled(task), 1, False, "least squares", 1, ())
-    if request.start is None:
-        return searched(task, request.options, request.seed, report)
     design = task.design
     blocks = design.experts, design.gate
+    widths = len(blocks[0].columns), len(blocks[1].columns)
+    other = request.warm and not same_shape(request.start, task.k, widths)
+    if request.start is None or other:
+        return searched(task, request.options, request.seed, report)
     raw = start_of(
         request.start,
         task.k,
-        (len(blocks[0].columns), len(blocks[1].columns)),
+        widths,
         (blocks[0].ones, blocks[1].ones),
         task.g,
         design.scale * float(task.y.std()),
