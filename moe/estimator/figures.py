@@ -22,38 +22,65 @@ def _axes(axes: Any) -> Any:
     return plt.subplots(layout="constrained")[1]
 
 
-def _along(model: MoERegressor, X: Any, feature: int | str) -> tuple[Array, Array, str]:
-    """A grid over one column of X, the others at their medians: (points, m), the grid, a name."""
+def _columns(model: MoERegressor, X: Any) -> dict[str, NDArray[Any]]:
+    """What a fit looks at, by name: the columns of X, or of a data frame those that the formula
+    names."""
     check_is_fitted(model)
+    if (formula := getattr(model, "formula_", None)) is not None:
+        return {str(name): X[name].to_numpy() for name in X if name in formula.variables}
     x = np.asarray(X, dtype=np.float64)
-    names = [str(name) for name in getattr(model, "feature_names_in_", range(x.shape[1]))]
-    place = names.index(feature) if isinstance(feature, str) else int(feature)
-    grid = np.linspace(x[:, place].min(), x[:, place].max(), _POINTS)
-    rows = np.tile(np.median(x, axis=0), (_POINTS, 1))
-    rows[:, place] = grid
-    return rows, grid, names[place]
+    names = getattr(model, "feature_names_in_", range(x.shape[1]))
+    return {str(name): x[:, place] for place, name in enumerate(names)}
 
 
-def _framed(model: MoERegressor, rows: Array) -> Any:
-    """The rows under the names they were fitted with, so that nobody warns."""
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        return rows
+def _column(columns: dict[str, NDArray[Any]], feature: int | str) -> tuple[str, Array]:
+    """One of them, of numbers, with its name."""
+    names = list(columns)
+    name = names[names.index(feature) if isinstance(feature, str) else int(feature)]
+    if not np.issubdtype(columns[name].dtype, np.number):
+        raise ValueError(f"feature: expected a column of numbers, got {name!r}")
+    return name, columns[name].astype(np.float64)
+
+
+def _middle(model: MoERegressor, values: NDArray[Any]) -> Any:
+    """The median; for a formula one of the values, and of what has no order the most frequent."""
+    if not hasattr(model, "formula_"):
+        return np.median(values)
+    if np.issubdtype(values.dtype, np.number):
+        return np.sort(values)[len(values) // 2]
+    levels, counts = np.unique(values, return_counts=True)
+    return levels[counts.argmax()]
+
+
+def _along(model: MoERegressor, X: Any, *features: int | str) -> tuple[Any, list[Array], list[str]]:
+    """A grid over one or two columns, the first the faster, the others in their middle: rows as
+    they were fitted, so that nobody warns, the grids, the names."""
+    columns = _columns(model, X)
+    chosen = [_column(columns, feature) for feature in features]
+    grids = [np.linspace(values.min(), values.max(), _POINTS) for _, values in chosen]
+    size = _POINTS ** len(grids)
+    rows = {name: np.full(size, _middle(model, values)) for name, values in columns.items()}
+    for fast, (name, _), grid in zip((True, False), chosen, grids, strict=False):
+        rows[name] = np.tile(grid, size // _POINTS) if fast else np.repeat(grid, size // _POINTS)
+    names = [name for name, _ in chosen]
+    if not hasattr(model, "feature_names_in_"):
+        return np.column_stack(list(rows.values())), grids, names
     import pandas
 
-    return pandas.DataFrame(rows, columns=names)
+    return pandas.DataFrame(rows), grids, names
 
 
 def plot_gate(
     model: MoERegressor, X: Any, features: int | str | tuple[Any, Any] = 0, axes: Any = None
 ) -> Any:
     """p_i(x) along one column of X, or over two the most likely expert, the fainter the less sure.
-    Columns not named are at their medians."""
+    Columns not named are at their medians (of a formula's: at a value in the middle, factors at
+    their most frequent level)."""
     axes = _axes(axes)
     if isinstance(features, tuple):
         return _plot_map(model, X, features, axes)
-    rows, grid, name = _along(model, X, features)
-    gate = model.predict_gate(_framed(model, rows))
+    rows, (grid,), (name,) = _along(model, X, features)
+    gate = model.predict_gate(rows)
     for i, weights in enumerate(gate.T):
         axes.plot(grid, weights, color=f"C{i}", label=f"expert {i}")
     axes.set(xlabel=name, ylabel="gate", ylim=(-0.02, 1.02))
@@ -64,13 +91,8 @@ def plot_gate(
 def _plot_map(model: MoERegressor, X: Any, features: tuple[Any, Any], axes: Any) -> Any:
     from matplotlib.colors import to_rgba
 
-    rows, across, first = _along(model, X, features[0])
-    _, up, second = _along(model, X, features[1])
-    names = [str(n) for n in getattr(model, "feature_names_in_", range(rows.shape[1]))]
-    places = [names.index(first), names.index(second)]
-    grid = np.tile(rows[0], (_POINTS * _POINTS, 1))
-    grid[:, places[0]], grid[:, places[1]] = np.tile(across, _POINTS), np.repeat(up, _POINTS)
-    gate = model.predict_gate(_framed(model, grid))
+    rows, (across, up), (first, second) = _along(model, X, *features)
+    gate = model.predict_gate(rows)
     colours = np.array([to_rgba(f"C{i}") for i in range(gate.shape[1])])[gate.argmax(1)]
     colours[:, 3] = (gate.max(1) - 1 / gate.shape[1]) / max(1e-9, 1 - 1 / gate.shape[1])
     axes.imshow(
@@ -87,9 +109,8 @@ def plot_experts(
     """What each expert says along one column of X, with a band of two sigma, drawn the stronger
     the more weight the gate gives it; with y the samples, coloured by responsibility."""
     axes = _axes(axes)
-    rows, grid, name = _along(model, X, feature)
-    framed = _framed(model, rows)
-    means, gate = model.predict_experts(framed), model.predict_gate(framed)
+    rows, (grid,), (name,) = _along(model, X, feature)
+    means, gate = model.predict_experts(rows), model.predict_gate(rows)
     sigmas = np.broadcast_to(np.asarray(model.sigma_), (model.n_experts_,))
     for i in range(model.n_experts_):
         axes.plot(grid, means[:, i], color=f"C{i}", label=f"expert {i}")
@@ -98,8 +119,7 @@ def plot_experts(
             alpha=0.08 + 0.25 * float(gate[:, i].mean()), linewidth=0,
         )  # fmt: skip
     if y is not None:
-        column = np.asarray(X, dtype=np.float64)[:, _place(model, feature)]
-        _scatter(model, column, X, y, axes)
+        _scatter(model, _column(_columns(model, X), feature)[1], X, y, axes)
     axes.set(xlabel=name, ylabel="y")
     axes.legend()
     return axes
@@ -111,9 +131,9 @@ def plot_responsibilities(
     """The samples in one column of X and y, coloured by the expert that answers for them, the
     fainter the less sure."""
     axes = _axes(axes)
-    column = np.asarray(X, dtype=np.float64)[:, _place(model, feature)]
+    name, column = _column(_columns(model, X), feature)
     _scatter(model, column, X, y, axes)
-    axes.set(xlabel=_along(model, X, feature)[2], ylabel="y")
+    axes.set(xlabel=name, ylabel="y")
     return axes
 
 
@@ -129,12 +149,6 @@ def plot_calibration(model: MoERegressor, X: Any, y: Any, axes: Any = None) -> A
     axes.set(xlabel="predicted F(y | x)", ylabel="share of samples below", xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     return axes
-
-
-def _place(model: MoERegressor, feature: int | str) -> int:
-    if isinstance(feature, str):
-        return [str(name) for name in model.feature_names_in_].index(feature)
-    return int(feature)
 
 
 def _scatter(model: MoERegressor, column: Array, X: Any, y: Any, axes: Any) -> None:

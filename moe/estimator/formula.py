@@ -55,6 +55,11 @@ class FormulaDesign:
         )
         return {"expert_features": experts, "gate_features": gate}
 
+    @property
+    def variables(self) -> set[str]:
+        """What the terms of both parts are made of: columns of the data frame, functions."""
+        return {str(name) for spec in (self.experts, self.gate) for name in spec.variables}
+
     def inputs(self, data: Any) -> Any:
         """The columns of both parts as a data frame; what already has them passes."""
         import pandas

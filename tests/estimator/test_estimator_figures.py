@@ -71,3 +71,18 @@ def test_a_figure_goes_where_it_is_told() -> None:
     with pytest.raises(ValueError, match="'z' is not in list"):
         plot_experts(NAMED, FRAME, feature="z")
     plt.close("all")
+
+
+def test_figures_of_a_formula_take_its_data_frame() -> None:
+    frame = FRAME.assign(f=np.where(np.arange(300) % 3 > 0, "u", "v"), other="w", y=Y)
+    model = moe.MoERegressor.from_formula("y ~ a + f | scale(b) + f", frame)
+    grid, weights = plot_gate(model, frame, "b").lines[0].get_data()
+    at = pd.DataFrame({"a": np.sort(X[:, 0])[150], "b": grid, "f": "u"})
+    np.testing.assert_allclose(weights, model.predict_gate(at)[:, 0])
+    assert plot_gate(model, frame, ("a", "b")).get_ylabel() == "b"
+    assert plot_experts(model, frame, frame.y).get_xlabel() == "a"
+    assert plot_responsibilities(model, frame, frame.y, "b").collections
+    assert plot_calibration(model, frame, frame.y).lines
+    with pytest.raises(ValueError, match="feature: expected a column of numbers, got 'f'"):
+        plot_experts(model, frame, feature="f")
+    plt.close("all")
