@@ -60,7 +60,8 @@ def cell_em(
     The cells are given, c(x_n) = cells[n] in 0..C-1; one cell if None, which is a mixture of
     regressions with constant proportions. Book, chapter 10: whatever the true gate, as long as it
     does not look into the experts' span, its parameters are a stationary point of the expected
-    likelihood (derived; experts odd up to a constant, or samples projected on their span).
+    likelihood (derived; experts odd up to a constant, or samples projected on their span), and in
+    that projection a maximum.
 
     x (n, d), y (n,); regressors (k, d), sigma, proportions (C, k) or (k,) where to begin. Every
     second pass extrapolates (SQUAREM; Varadhan, Roland 2008), and is taken back where the

@@ -24,6 +24,7 @@ from moe.experiments.any_gate.curves import (
 )
 from moe.experiments.any_gate.curves import run as run_curves
 from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
 
 SPEC = Spec(
@@ -97,7 +98,7 @@ def test_ratios_and_who_wins() -> None:
     assert judge.always_better(record(), 10_000).holds
     assert not judge.always_better(record(heights=HEIGHTS | {CONSTANT: 1.1}), 10_000).holds
     assert judge.against_recover(record(), 1.0, 10_000).holds
-    assert not judge.against_recover(record(heights=HEIGHTS | {RECOVER: 0.04}), 1.0, 10_000).holds
+    assert not judge.against_recover(record(heights=HEIGHTS | {RECOVER: 0.015}), 1.0, 10_000).holds
     assert judge.offsets_explain(record(), 1.0, 10_000).holds
     assert not judge.offsets_explain(record(heights=HEIGHTS | {OFFSETS: 5.0}), 1.0, 10_000).holds
     assert not any(judge.wins(record(), SOFTMAX, L4, 10_000).values())
@@ -114,11 +115,17 @@ def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
     assert len(tables.classified(rows).values) == 2
 
 
-def test_a_price_of_ignorance_and_narrow_intervals() -> None:
+def test_intervals_that_hold_more_often_are_noticed() -> None:
     value = torch.full((8,), 0.9, dtype=torch.float64)
-    assert judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
-    value = value + 0.06
-    assert not judge.too_narrow([Covered("tree", value, value, value, value)], "observed").holds
+    narrow, wide = (Covered("tree", value + by, value, value, value) for by in (-0.02, 0.02))
+    assert judge.no_more_often([narrow], "observed", "sandwich").holds
+    assert not judge.no_more_often([wide], "observed", "sandwich").holds
+
+
+def test_a_truth_that_nothing_leaves_or_that_is_left_in_the_span_is_noticed() -> None:
+    assert judge.leaves([Left(0.3, 0.01), Left(0.001, 0.001)]).holds
+    assert not judge.leaves([Left(0.01, 0.001)]).holds
+    assert not judge.leaves([Left(0.3, 0.1)]).holds
 
 
 def test_intervals_too_narrow_or_too_wide_are_noticed() -> None:

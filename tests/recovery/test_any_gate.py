@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
 import moe
-from moe.experiments.any_gate import moments, scores
+from moe.experiments.any_gate import moments, saddles, scores
 from moe.experiments.any_gate.gates import KINDS, GatedExperts, gated_experts
 from moe.likelihood.cells import _Terms, cell_covariance
 from moe.likelihood.efficiency import standard_errors
@@ -22,14 +22,13 @@ from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 from moe.recovery.any_gate.classified_gate import fold_cells
-from moe.recovery.any_gate.fitting import odd_up_to_a_constant
 from moe.solvers.cells import CellFit, cell_em, log_joint
 
 
 def data(
-    kind: str, n: int, sigma: float = 0.5, **options: int
+    kind: str, n: int, sigma: float = 0.5, g: str = "linear", **options: int
 ) -> tuple[GatedExperts, Tensor, Tensor]:
-    truth = gated_experts(kind, options.get("k", 2), options.get("d", 5), sigma, 3)
+    truth = gated_experts(kind, options.get("k", 2), options.get("d", 5), sigma, 3, g)
     return truth, *truth.sample(n, stream("data", 3))
 
 
@@ -170,11 +169,35 @@ def test_cells_of_a_fold_do_not_depend_on_its_own_labels() -> None:
     assert not torch.equal(first[1::2], second[1::2])
 
 
-def test_only_odd_experts_up_to_a_constant_are_refined_outside_the_span() -> None:
-    odd = {
-        n: odd_up_to_a_constant(as_nonlinearity(n)) for n in ("linear", "tanh", "sigmoid", "relu")
-    }
-    assert odd == {"linear": True, "tanh": True, "sigmoid": True, "relu": False}
+def test_the_best_of_several_classifiers_wins_whatever_their_order_and_names() -> None:
+    _, x, y = data("stripes", 6_000, k=2, d=5)
+    trees = [DecisionTreeClassifier(max_leaf_nodes=m, random_state=0) for m in (30, 3)]
+    fits = [moe.recover(x, y, 2, gate="any", classifiers=order) for order in (trees, trees[::-1])]
+    for fit in fits:
+        assert set(fit.gains) == {"DecisionTreeClassifier", "DecisionTreeClassifier 2"}
+    assert fits[0].log_likelihood == pytest.approx(fits[1].log_likelihood, rel=0.01)
+    assert fits[0].gains["DecisionTreeClassifier"] > fits[0].gains["DecisionTreeClassifier 2"]
+
+
+def test_nonlinear_experts_stay_in_the_span_of_the_moments() -> None:
+    for left in saddles.run(saddles.Spec(n=20_000, mixtures=2)):
+        assert left.free > 0.1 > 3 * left.in_span
+    truth, x, y = data("quadrants", 60_000, k=2, d=5, g="tanh")
+    fit = moe.recover(x, y, 2, "tanh", gate="any", classifiers=())
+    span = torch.linalg.qr(fit.moments.T).Q
+    torch.testing.assert_close(fit.regressors @ span @ span.T, fit.regressors, rtol=0, atol=1e-8)
+    assert regressor_error_of(fit.regressors, truth.regressors) < 0.1
+
+
+def test_few_samples_and_none_of_noise_are_told() -> None:
+    _, x, y = data("shells", 200, k=2, d=5)
+    with pytest.warns(moe.DoubtfulFitWarning, match="fewer than 100 samples a weight"):
+        moe.recover(x, y, 2, gate="any", classifiers=())
+    truth, x, _ = data("shells", 20_000, k=2, d=5)
+    expert = (truth.weights(x)[:, 0] > 0.5).long()
+    exact = (x @ truth.regressors.T).gather(1, expert[:, None])[:, 0]
+    fit = moe.recover(x, exact, 2, gate="any", classifiers=())
+    assert not any("looks into the span" in doubt for doubt in fit.doubts)
 
 
 def test_recover_with_any_gate_finds_experts_sigma_and_proportions() -> None:

@@ -20,6 +20,7 @@ from moe.experiments.any_gate.curves import (
     Record,
 )
 from moe.experiments.any_gate.moments import Agreement
+from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import SHARPENED, Score
 from moe.experiments.common.claims import Finding, over_clusters
 
@@ -123,12 +124,12 @@ def wins(record: Record, method: str, over: str, n: int) -> dict[tuple[str, floa
 
 
 def always_better(record: Record, n: int, times: float = 1.0) -> Finding:
-    """Trials in which the constant gate's E_reg is at most ``times`` that of L_4: all of them."""
-    worst = max(
-        float((record.at(*cell, CONSTANT, n) / record.at(*cell, L4, n)).nan_to_num(0.0).max())
-        for cell in record.errors
+    """The constant gate's E_reg is below ``times`` that of L_4 in all trials that have both."""
+    ratios = torch.cat(
+        [record.at(*cell, CONSTANT, n) / record.at(*cell, L4, n) for cell in record.errors]
     )
-    return Finding(worst < times, worst)
+    seen = ratios[ratios.isfinite()]
+    return Finding(bool((seen < times).all()), float(seen.max())) if len(seen) else Finding(None)
 
 
 def offsets_explain(record: Record, sigma: float, n: int) -> Finding:
@@ -137,11 +138,11 @@ def offsets_explain(record: Record, sigma: float, n: int) -> Finding:
 
 
 def against_recover(record: Record, sigma: float, n: int) -> Finding:
-    """softmax ``recover`` over the constant gate, far from softmax: at least fivefold."""
+    """softmax ``recover`` over the constant gate, far from softmax; the interval above two."""
     found = ratio(record, sigma, RECOVER, CONSTANT, n, _far(record))
-    if not isinstance(found.value, float):
+    if found.interval is None:
         return found
-    return Finding(found.value > 5, found.value, found.interval)
+    return Finding(found.interval[0] > 2, found.value, found.interval)
 
 
 def classifier_gains(rows: Sequence[Row]) -> Finding:
@@ -165,7 +166,17 @@ def covers(found: Sequence[Covered], name: str, low: float, high: float) -> Find
     return Finding(low < middle < high, middle, interval)
 
 
-def too_narrow(found: Sequence[Covered], name: str) -> Finding:
-    """Mean coverage of 95 % intervals, whose own interval over data sets lies below 95 %."""
-    value, interval = over_clusters([v for each in found for v in getattr(each, name).tolist()])
-    return Finding(interval[1] < 0.95, value, interval)
+def no_more_often(found: Sequence[Covered], name: str, other: str) -> Finding:
+    """Coverage by the one is nowhere above that by the other by more than chance: the interval over
+    data sets of their paired difference does not lie above zero; the value is the one's."""
+    pairs = [(getattr(each, name), getattr(each, other)) for each in found]
+    _, interval = over_clusters([v for a, b in pairs for v in (a - b).tolist()])
+    value, own = over_clusters([v for a, _ in pairs for v in a.tolist()])
+    return Finding(interval[0] <= 0, value, own)
+
+
+def leaves(found: Sequence[Left]) -> Finding:
+    """Some mixture is left by more than 0.1, and in the span none by a fiftieth and more."""
+    free = sum(each.free > 0.1 for each in found)
+    inside = max(each.in_span for each in found)
+    return Finding(free > 0 and inside < 0.02, f"{free} of {len(found)}")

@@ -52,7 +52,7 @@ class Experts:
     def standard_errors(self) -> Tensor:
         """Of the regressors, (k, d): the sandwich's, since the gate is not the true one.
 
-        NaN where g is not odd up to a constant: the span is then that of the moments, with an error
+        NaN for nonlinear g: the span is then that of the moments, with an error
         of its own."""
         size = self.regressors.numel()
         return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
