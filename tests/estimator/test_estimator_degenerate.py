@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 import moe
+from moe.estimator.fit import degenerate
 from moe.estimator.fit.task import fair_rows
 from moe.randomness import numpy_stream
 
@@ -153,6 +154,12 @@ def test_the_deviation_of_a_constant_has_its_unit(level: float) -> None:
     model = told(np.arange(20.0)[:, None], np.full(20, level), n_experts=1)
     mean, deviation = model.predict([[3.0]], return_std=True)
     assert mean == pytest.approx(level) and deviation < 1e-6 * level
+
+
+def test_of_many_samples_calibration_takes_a_random_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first: they are sorted by y."""
+    monkeypatch.setattr(degenerate, "_TESTED", 150)
+    assert not moe.MoERegressor(1).fit(*rounded(600, [0], 1.0, 3)).doubts_
 
 
 def test_rows_in_proportion_to_their_weights() -> None:

@@ -147,7 +147,7 @@ def test_a_start_that_cannot_be_used_is_named(case: str) -> None:
 
 def test_gate_any_refuses_a_start_and_takes_a_number_of_iterations() -> None:
     with pytest.raises(ValueError, match="initial: expected None if gate is 'any'"):
-        moe.recover(X, Y, 2, gate="any", initial=TRUTH)
+        moe.recover(X, Y, 2, gate="any", initial=TRUTH)  # type: ignore[call-overload]
     with pytest.warns(moe.DoubtfulFitWarning, match="EM had not converged"):
         moe.recover(X, Y, 2, gate="any", classifiers=(), iterations=1)
 
