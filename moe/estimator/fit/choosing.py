@@ -40,7 +40,8 @@ def choose(
     held-out log-density, among those whose fits are calibrated (``moe.choose_k``).
 
     data: the samples that count, sorted, every copy of a row a sample of its own (outputs that are
-    rounded tie, and folds that held out all copies of a value would teach fits to avoid it).
+    rounded tie, and folds that held out all copies of a value would teach fits to avoid it); one
+    row with a weight is one sample.
     fit: (samples to fit, samples held out, k) -> (log-density of the latter, law, task).
     """
     x, y, weights = data
