@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -77,7 +78,8 @@ def _links(
     if file and (path := chapter.root / file).is_file():
         text = path.read_text(encoding="utf-8")
         page = f"source/{file.removesuffix('.py').replace('/', '.')}.html"
-        files[page] = source_page(file, text)
+        if page not in files:
+            files[page] = source_page(file, text)
         line = line_of(function, text) or told["line"]
         place = f"<code>{escape(file)}</code>, line {line} (function <code>{function}</code>)"
         yield f'source: <a href="{{up}}{page}#L-{line}">{place}</a>'
@@ -93,10 +95,16 @@ def _links(
 
 def line_of(function: str, text: str) -> int | None:
     """The line of its ``def``: comments move it, and execute nothing anew."""
+    return _lines(text).get(function)
+
+
+@lru_cache(64)
+def _lines(text: str) -> dict[str, int]:
+    found: dict[str, int] = {}
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return node.lineno
-    return None
+        if isinstance(node, ast.FunctionDef):
+            found.setdefault(node.name, node.lineno)
+    return found
 
 
 def source_page(file: str, text: str) -> str:

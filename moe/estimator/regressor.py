@@ -47,7 +47,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
 
     >>> import numpy as np
     >>> from moe import MoERegressor
-    >>> rng = np.random.default_rng(0)
+    >>> from moe.randomness import numpy_stream
+    >>> rng = numpy_stream("data")
     >>> x = rng.uniform(0, 10, size=(500, 1))  # two lines, the second the likelier the larger x
     >>> second = rng.random(500) < 1 / (1 + np.exp(5 - x[:, 0]))
     >>> y = np.where(second, 20 - x[:, 0], 1 + 2 * x[:, 0]) + rng.normal(size=500)
@@ -234,8 +235,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         "formula"); raises ImportError without."""
         read = FormulaDesign.read(formula, data)
         weights = parameters.pop("sample_weight", None)
-        model = cls(**{**parameters, **read.features})
-        model.fit(*read.samples(data), sample_weight=weights)
+        model = cls(**parameters | read.features).fit(*read.samples(data), sample_weight=weights)
         model.formula_ = read
         return model
 

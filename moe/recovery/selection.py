@@ -51,7 +51,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class _Tried:
+class Tried:
     """What one k gave: log P(y | x) of every sample under the fit that has not seen it, (n,), and
     the p-value of the fits."""
 
@@ -62,7 +62,7 @@ class _Tried:
     def calibrated(self) -> bool:
         return self.calibration >= _LEVEL
 
-    def behind(self, other: _Tried) -> bool:
+    def behind(self, other: Tried) -> bool:
         """Whether it predicts worse, by more than two standard errors of the paired difference."""
         gain, error = _gain(other.density, self.density)
         return gain > _STANDARD_ERRORS * error
@@ -111,15 +111,15 @@ def choose_k(
     folding = KFold(folds, shuffle=True, random_state=child_seed(seed, "split") % 2**32)
     split = list(folding.split(x))
     least = min(len(fitted) for fitted, _ in split)
-    tried: dict[int, _Tried] = {}
+    tried: dict[int, Tried] = {}
     for k in range(1, top + 1):
         if k > 1 and least <= (2 * k - 1) * x.shape[1] + 1:
             break
         tried[k] = _try(x, y, k, g, split, seed)
-        if not every and _enough(tried):
+        if not every and enough_tried(tried):
             break
-    k = _chosen(tried)
-    against = _against(tried, k, top)
+    k = smallest_of(tried)
+    against = objections(tried, k, top)
     if against:
         warn(f"choose_k: {'; '.join(against)}", DoubtfulFitWarning)
     return Choice(
@@ -140,11 +140,11 @@ def _gain(density: Tensor, other: Tensor) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std()) / len(difference) ** 0.5
 
 
-def _best(tried: dict[int, _Tried]) -> int:
+def _best(tried: dict[int, Tried]) -> int:
     return max(tried, key=lambda k: float(tried[k].density.mean()))
 
 
-def _enough(tried: dict[int, _Tried]) -> bool:
+def enough_tried(tried: dict[int, Tried]) -> bool:
     """Whether the last two k are behind the best one, which is calibrated."""
     best = _best(tried)
     last = sorted(tried)[-_LOST:]
@@ -155,13 +155,13 @@ def _enough(tried: dict[int, _Tried]) -> bool:
     )
 
 
-def _chosen(tried: dict[int, _Tried]) -> int:
+def smallest_of(tried: dict[int, Tried]) -> int:
     best = tried[_best(tried)]
     rivals = [k for k in tried if not tried[k].behind(best)]
     return min([k for k in rivals if tried[k].calibrated] or rivals)
 
 
-def _against(tried: dict[int, _Tried], k: int, top: int) -> tuple[str, ...]:
+def objections(tried: dict[int, Tried], k: int, top: int) -> tuple[str, ...]:
     """What speaks against k."""
     found, last = [], max(tried)
     if not tried[k].calibrated:
@@ -176,7 +176,7 @@ def _against(tried: dict[int, _Tried], k: int, top: int) -> tuple[str, ...]:
 
 def _try(
     x: Tensor, y: Tensor, k: int, g: Nonlinearity, split: list[tuple[Any, Any]], seed: int
-) -> _Tried:
+) -> Tried:
     density, p_value = torch.empty_like(y), 1.0
     for fitted, left_out in split:
         task = task_of(
@@ -186,4 +186,4 @@ def _try(
         density[left_out] = fit.model.log_density(x[left_out], y[left_out])
         if not fit.noiseless:
             p_value = min(p_value, calibration_p_value(fit.model, x[fitted], y[fitted]))
-    return _Tried(density, min(1.0, len(split) * p_value))
+    return Tried(density, min(1.0, len(split) * p_value))

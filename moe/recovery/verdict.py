@@ -7,8 +7,6 @@ from torch import Tensor
 
 from moe.likelihood.diagnostics import doubts, noiseless
 from moe.metrics import match
-from moe.model.mixture import MoE
-from moe.recovery.arguments import Task
 from moe.recovery.judging import model_of
 from moe.recovery.plan import Run
 from moe.recovery.results import Recovery
@@ -18,7 +16,8 @@ def verdict(run: Run) -> Recovery:
     """The answer of a run, its doubts and refusals, for the samples as they came."""
     full, field, leader = run.task.problem, run.field, run.field.leader
     model = model_of(run.fit, full)
-    model = model.reordered(_by_share(model, run.task))
+    shares = model.responsibilities(full.x, full.y).mean(0)
+    model = model.reordered(by_share(shares, run.task.coordinates.regressors(model.regressors)))
     against = doubts(model, full.x, full.y)
     if field.lonely:
         against.append("of all starts only one reached the highest likelihood found")
@@ -44,8 +43,8 @@ def verdict(run: Run) -> Recovery:
     )
 
 
-def _by_share(model: MoE, task: Task) -> Tensor:
-    """The experts by falling share of the samples, equal ones by their first coefficient, (k,)."""
-    share = model.responsibilities(task.problem.x, task.problem.y).mean(0).tolist()
-    first = task.coordinates.regressors(model.regressors)[:, 0].tolist()
-    return torch.tensor(sorted(range(model.k), key=lambda i: (share[i], first[i]), reverse=True))
+def by_share(shares: Tensor, regressors: Tensor) -> Tensor:
+    """The order of experts by falling share (k,), equal ones by their first coefficient (k, d), as
+    users have them: (k,)."""
+    share, first = shares.tolist(), regressors[:, 0].tolist()
+    return torch.tensor(sorted(range(len(share)), key=lambda i: (share[i], first[i]), reverse=True))

@@ -210,13 +210,13 @@ def expectation_maximisation(
     state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
     own = data.own or (torch.is_tensor(sigma) and sigma.ndim == 2)
     end = [part.clone() for part in (state.regressors, state.gating, state.sigma)]
-    counts = torch.zeros(starts, dtype=torch.int64)
+    spent = torch.zeros(starts, dtype=torch.int64)
     converged = torch.zeros(starts, dtype=torch.bool)
     running = torch.arange(starts)
     trace, path = [state.log_likelihood], [_snapshot(end, own)]
     for left in reversed(range(iterations)):
         state, gain = _iterate(data, nonlinearity, state)
-        counts[running] += 1
+        spent[running] += 1
         trace.append(trace[-1].index_copy(0, running, state.log_likelihood))
         done = gain < tolerance
         stop = bool(done.any())
@@ -233,10 +233,10 @@ def expectation_maximisation(
     return EMResult(
         *_snapshot(end, own),
         trace[-1].clone(),
-        counts,
+        spent,
         converged,
         torch.stack(trace),
-        int(counts.sum()),
+        int(spent.sum()),
         tuple(path) if record else (),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,6 +31,12 @@ def data(
 ) -> tuple[GatedExperts, Tensor, Tensor]:
     truth = gated_experts(kind, options.get("k", 2), options.get("d", 5), sigma, 3, g)
     return truth, *truth.sample(n, stream("data", 3))
+
+
+def without_gate() -> GatedExperts:
+    """Two experts that are asked equally often, whatever the input."""
+    truth = gated_experts("softmax", 2, 5, 0.5, 3)
+    return replace(truth, gate=lambda v: torch.full((len(v), 2), 0.5, dtype=v.dtype))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,14 +139,7 @@ def test_the_terms_of_the_sandwich_against_automatic_differentiation(name: str) 
 
 
 def test_the_sandwich_is_the_inverse_information_where_the_model_is_true() -> None:
-    truth, x, y = data("softmax", 40_000)
-    flat = GatedExperts(
-        truth.regressors,
-        truth.complement,
-        lambda v: torch.full((len(v), 2), 0.5, dtype=v.dtype),
-        0.5,
-        truth.nonlinearity,
-    )
+    flat = without_gate()
     x, y = flat.sample(40_000, stream("data", 5))
     fit = cell_em(x, y, flat.regressors, 0.5, torch.full((2,), 0.5).double(), flat.nonlinearity)
     cells = torch.zeros(len(x), dtype=torch.long)
@@ -225,14 +225,7 @@ def test_a_classifier_as_the_gate_helps_where_it_sees_the_gate() -> None:
 
 
 def test_a_classifier_that_sees_nothing_is_not_kept() -> None:
-    truth = gated_experts("softmax", 2, 5, 0.5, 3)
-    flat = GatedExperts(
-        truth.regressors,
-        truth.complement,
-        lambda v: torch.full((len(v), 2), 0.5, dtype=v.dtype),
-        0.5,
-        truth.nonlinearity,
-    )
+    flat = without_gate()
     x, y = flat.sample(6_000, stream("data", 6))
     tree = DecisionTreeClassifier(max_leaf_nodes=30, random_state=0)
     fit = moe.recover(x, y, 2, gate="any", classifiers=[tree])

@@ -32,12 +32,12 @@ def test_steps_that_do_not_pay_do_not_end_the_walk() -> None:
     assert choice.k == 6
 
 
-def profile(held_out: list[float], calibration: list[float]) -> dict[int, selection._Tried]:
+def profile(held_out: list[float], calibration: list[float]) -> dict[int, selection.Tried]:
     """What was tried, k = 1, 2, ...: every sample deviates from the mean alike, so differences have
     no error but for 0.1 / sqrt(n) of one sample in two, which goes up and down."""
     noise = torch.tensor([0.1, -0.1] * 50, dtype=torch.float64)
     return {
-        k: selection._Tried(value + k * noise, p)
+        k: selection.Tried(value + k * noise, p)
         for k, (value, p) in enumerate(zip(held_out, calibration, strict=True), 1)
     }
 
@@ -61,9 +61,9 @@ def test_the_smallest_calibrated_k_that_is_not_behind(
     doubts: tuple[str, ...],
 ) -> None:
     tried = profile(held_out, calibration)
-    assert selection._chosen(tried) == chosen
-    assert selection._enough(tried) == enough
-    against = selection._against(tried, chosen, len(tried))
+    assert selection.smallest_of(tried) == chosen
+    assert selection.enough_tried(tried) == enough
+    against = selection.objections(tried, chosen, len(tried))
     assert len(against) == len(doubts)
     assert all(part in said for part, said in zip(doubts, against, strict=True))
 

@@ -13,7 +13,7 @@ from moe.estimator.fit.search import Report
 from moe.estimator.fit.task import Task
 from moe.model.regressions import Regressions
 from moe.randomness import child_seed
-from moe.recovery.selection import _against, _chosen, _enough, _Tried
+from moe.recovery.selection import Tried, enough_tried, objections, smallest_of
 
 _FOLDS = 4
 Data = tuple[Tensor, Tensor, Tensor]
@@ -56,7 +56,7 @@ def choose(
         min(_FOLDS, len(y)), shuffle=True, random_state=child_seed(seed, "split") % 2**32
     )
     split = list(folding.split(x))
-    tried: dict[int, _Tried] = {}
+    tried: dict[int, Tried] = {}
     for done, k in enumerate(ks):
         report(f"{k} experts", done, len(ks))
         density, p_value = y.new_empty(len(y)), 1.0
@@ -65,10 +65,10 @@ def choose(
             density[left_out], law, task = fit(fitted, others, k)
             if not noiseless(law, task):
                 p_value = min(p_value, calibration(law, task))
-        tried[k] = _Tried(density * weights / weights.mean(), min(1.0, len(split) * p_value))
-        if _enough(tried):
+        tried[k] = Tried(density * weights / weights.mean(), min(1.0, len(split) * p_value))
+        if enough_tried(tried):
             break
-    k = _chosen(tried)
+    k = smallest_of(tried)
     held_out = {size: float(each.density.mean()) for size, each in tried.items()}
-    doubts = _against(tried, k, ks[-1]) if k - 1 in tried or k == 1 else ()
+    doubts = objections(tried, k, ks[-1]) if k - 1 in tried or k == 1 else ()
     return Chosen(k, held_out, doubts)

@@ -203,8 +203,7 @@ def _each(task: Task, full: Problem, run: Run, options: Options) -> EMResult:
 def _without_prior(task: Task, full: Problem, run: EMResult, options: Options) -> EMResult:
     """EM once more, with the prior at a hundredth of the smallest variance found, where it weighs
     0.3 samples a coefficient and no more; as it was where an expert has few samples."""
-    experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
-    law = Regressions(experts, gates, run.sigma[0], task.g)
+    law = _law_of(task, run)
     load = task.weights @ law.responsibilities(task.x, task.z, task.y)
     if float(load.min()) < _FEW * task.x.shape[1]:
         return run
@@ -215,11 +214,15 @@ def _without_prior(task: Task, full: Problem, run: EMResult, options: Options) -
 def _found(
     task: Task, run: EMResult, options: Options, origin: str, supporters: int, doubts: list[str]
 ) -> Found:
-    experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
-    sigmas = (run.sigma if task.own else run.sigma[:, None]).expand(1, task.k)[0].clone()
     converged = bool(run.converged[0])
     if not converged:
         doubts.insert(0, f"joint EM had not converged after {options.iterations} iterations")
-    law = Regressions(experts, gates, sigmas, task.g)
     iterations = max(1, int(run.iterations[0]))
-    return Found(law, iterations, converged, origin, supporters, tuple(doubts))
+    return Found(_law_of(task, run), iterations, converged, origin, supporters, tuple(doubts))
+
+
+def _law_of(task: Task, run: EMResult) -> Regressions:
+    """Where the first start ended, on the white designs."""
+    experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
+    sigmas = (run.sigma[:1] if task.own else run.sigma[:1, None]).expand(1, task.k)[0].clone()
+    return Regressions(experts, gates, sigmas, task.g)

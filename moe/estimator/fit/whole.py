@@ -19,6 +19,7 @@ from moe.estimator.fit.search import Report, climbed, searched
 from moe.estimator.fit.starting import same_shape, start_of
 from moe.estimator.fit.task import Found, Task
 from moe.model.regressions import Regressions
+from moe.recovery.verdict import by_share
 
 Array = NDArray[np.float64]
 
@@ -112,8 +113,6 @@ def _held_out(request: Request) -> Callable[[Data, Data, int], tuple[Tensor, Reg
 
 
 def _ordered(task: Task, law: Regressions) -> Regressions:
-    """Experts by falling share of the samples, equal shares by the first raw coefficient."""
-    share = (task.weights @ law.responsibilities(task.x, task.z, task.y)).tolist()
-    first = task.design.back(law).experts[:, 0].tolist()
-    order = sorted(range(law.k), key=lambda i: (share[i], first[i]), reverse=True)
-    return law.reordered(torch.tensor(order))
+    """In ``recover``'s order, by the raw coefficients."""
+    shares = task.weights @ law.responsibilities(task.x, task.z, task.y)
+    return law.reordered(by_share(shares, task.design.back(law).experts))

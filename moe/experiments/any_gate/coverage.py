@@ -62,7 +62,7 @@ def softmax_fit(truth: GatedExperts, x: Tensor, y: Tensor) -> MoE:
     zero = torch.zeros_like(truth.regressors)
     start = (truth.regressors, zero, truth.sigma, truth.nonlinearity)
     end = expectation_maximisation(x, y, *start, tolerance=1e-3)
-    return MoE(end.regressors[0], end.gating[0], float(end.sigma), truth.nonlinearity)
+    return end.model(0, truth.nonlinearity)
 
 
 def _covered(spec: Spec, kind: str) -> Covered:

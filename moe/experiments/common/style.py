@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
 from io import BytesIO
-from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -82,16 +81,10 @@ def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with rc_context(_RULES):
             drawn = draw(*args, **kwargs)
         if isinstance(drawn, BookFigure):
-            code = draw.__code__
-            drawn.source = Source(_from_root(code.co_filename), code.co_firstlineno, draw.__name__)
+            drawn.source = Source.of(draw.__code__)
         return drawn
 
     return styled
-
-
-def _from_root(file: str) -> str:
-    path, root = Path(file).resolve(), Path(__file__).resolve().parents[3]
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def subplots(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import isinf, isnan
 from numbers import Real
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from moe.experiments.common.claims import number
@@ -23,6 +24,7 @@ MIME = "application/vnd.moe.source+json"
 
 NONE, NEVER = "–", "∞"
 _EXPERIMENTS = Path(__file__).resolve().parents[1]
+_ROOT = _EXPERIMENTS.parents[1]
 
 Form = str | Callable[[Any], str]
 
@@ -34,6 +36,12 @@ class Source:
     file: str
     line: int
     function: str
+
+    @classmethod
+    def of(cls, code: CodeType) -> Source:
+        path = Path(code.co_filename).resolve()
+        place = path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else path.name
+        return cls(place, code.co_firstlineno, code.co_name)
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,8 @@ def caller() -> Source | None:
         frame.f_back is not None and Path(frame.f_code.co_filename).parent == Path(__file__).parent
     ):
         frame = frame.f_back
-    file = Path(frame.f_code.co_filename)
-    if not file.is_relative_to(_EXPERIMENTS):
-        return None
-    place, code = file.relative_to(_EXPERIMENTS.parents[1]).as_posix(), frame.f_code
-    return Source(place, code.co_firstlineno, code.co_name)
+    ours = Path(frame.f_code.co_filename).is_relative_to(_EXPERIMENTS)
+    return Source.of(frame.f_code) if ours else None
 
 
 def _plain(value: Any) -> Any:

@@ -62,7 +62,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
     g, x, y = problem.g, problem.x, problem.y
     none = torch.zeros(len(x), dtype=torch.long)
     best, gate, gains, found, top = fit, None, dict[str, float](), none, 0.0
-    inside = _inside(fit, span)
+    inside, seen = (_project(part, span) for part in (fit.regressors, x))
     complement = torch.linalg.svd(fit.regressors).Vh[problem.k :].T
     wanted = default_classifiers() if classifiers is None else classifiers
     for number, classifier in enumerate(wanted if complement.shape[1] and problem.k > 1 else ()):
@@ -70,7 +70,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
         place = child_seed(seed, "gate", number)
         cells, models, quantisers = fold_cells(classifier, x @ complement, soft, place)
         begin = (inside, fit.sigma, fit.proportions[0])
-        new = cell_em(_seen(x, span), y, *begin, g, cells, iterations=most, tolerance=_TIGHT)
+        new = cell_em(seen, y, *begin, g, cells, iterations=most, tolerance=_TIGHT)
         name = type(classifier).__name__
         name = f"{name} {number + 1}" if name in gains else name
         free = (len(cells.unique()) - 1) * (problem.k - 1)
@@ -112,12 +112,12 @@ def _followed(problem: Problem, part: Problem, begun: Starts, most: int) -> Cell
     """EM with constant proportions, from the start that is best on a part of the samples."""
     k = problem.k
     span = None if problem.g.is_linear else _span(begun)
-    fits = []
-    for rows, sigma in zip(begun.regressors, begun.sigma.tolist(), strict=True):
-        shares = begun.proportions if bool(begun.proportions.isfinite().all()) else None
-        flat = torch.full((k,), 1.0 / k, dtype=rows.dtype) if shares is None else shares
-        level = problem.sigma or sigma
-        fits.append(_em(part, _project(rows, span), level, flat, span, _ROUGH, most))
+    known = bool(begun.proportions.isfinite().all())
+    shares = begun.proportions if known else torch.full_like(begun.proportions, 1.0 / k)
+    fits = [
+        _em(part, _project(rows, span), problem.sigma or sigma, shares, span, _ROUGH, most)
+        for rows, sigma in zip(begun.regressors, begun.sigma.tolist(), strict=True)
+    ]
     found = max(fits, key=lambda fit: fit.log_likelihood)
     at = (_project(found.regressors, span), found.sigma, found.proportions[0])
     return _em(problem, *at, span, _TIGHT, most)
@@ -132,7 +132,7 @@ def _em(
     tolerance: float,
     most: int,
 ) -> CellFit:
-    x, g = _seen(problem.x, span), problem.g
+    x, g = _project(problem.x, span), problem.g
     fit = cell_em(x, problem.y, rows, sigma, shares, g, iterations=most, tolerance=tolerance)
     return replace(fit, regressors=_outside(fit.regressors, span))
 
@@ -142,20 +142,12 @@ def _span(start: Starts) -> Tensor:
     return torch.linalg.qr(start.regressors[0].T).Q
 
 
-def _seen(x: Tensor, span: Tensor | None) -> Tensor:
-    return x if span is None else x @ span
-
-
 def _project(rows: Tensor, span: Tensor | None) -> Tensor:
     return rows if span is None else rows @ span
 
 
 def _outside(rows: Tensor, span: Tensor | None) -> Tensor:
     return rows if span is None else rows @ span.T
-
-
-def _inside(fit: CellFit, span: Tensor | None) -> Tensor:
-    return _project(fit.regressors, span)
 
 
 def _uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
