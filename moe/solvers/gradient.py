@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+Direction = Callable[[list[Tensor], int], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,17 @@ def gradient_descent(
         raise ValueError(f"step: expected a number > 0 or a schedule, got {step}")
     length = step if callable(step) else lambda iteration: step
     parameters = [tensor.detach().clone().requires_grad_() for tensor in start]
-    rule = OPTIMISERS[optimiser](parameters, lr=length(0))
+    direction = OPTIMISERS[optimiser](parameters)
     alive = torch.ones(len(parameters[0]), dtype=torch.bool)
     norms = torch.zeros(len(alive), dtype=parameters[0].dtype)
     steps, losses, observed = [], [], []
     for iteration in range(iterations + 1):
-        rule.zero_grad()
         values = loss(*parameters)
-        values[alive].sum().backward()
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        gradients = list(
+            torch.autograd.grad(
+                values[alive].sum(), parameters, allow_unused=True, materialize_grads=True
+            )
+        )
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         alive = alive & torch.isfinite(values.detach()) & torch.isfinite(norms)
         if iteration % every == 0 or iteration == iterations:
@@ -78,15 +80,12 @@ def gradient_descent(
                     observed.append(observe(*parameters))
         if iteration == iterations:
             break
-        for gradient in gradients:
-            gradient[~alive] = 0.0
-        before = [p.detach().clone() for p in parameters]
-        rule.param_groups[0]["lr"] = length(iteration)
-        rule.step()
+        gradients = [torch.where(_spread(alive, g), g, 0.0) for g in gradients]
         with torch.no_grad():
-            for p, old in zip(parameters, before, strict=True):
-                finite = alive & torch.isfinite(p.flatten(1)).all(1)
-                p[~finite] = old[~finite]
+            for p, along in zip(parameters, direction(gradients, iteration), strict=True):
+                moved = p - length(iteration) * along
+                goes = alive & torch.isfinite(moved.flatten(1)).all(1)
+                p.copy_(torch.where(_spread(goes, p), moved, p))
     return Descent(
         tuple(p.detach() for p in parameters),
         torch.tensor(steps),
@@ -95,3 +94,39 @@ def gradient_descent(
         norms,
         ~alive,
     )
+
+
+def _spread(runs: Tensor, like: Tensor) -> Tensor:
+    """A value a run (S,), shaped to meet a tensor with leading dimension S."""
+    return runs.view(-1, *[1] * (like.dim() - 1))
+
+
+def _sgd(parameters: Sequence[Tensor]) -> Direction:
+    """The gradient itself."""
+    return lambda gradients, iteration: gradients
+
+
+def _adam(parameters: Sequence[Tensor]) -> Direction:
+    """m / (1 - b^(t+1)) over the root of v / (1 - c^(t+1)), m and v running means of the gradient
+    and of its square with rates b = 0.9 and c = 0.999 (Kingma, Ba, 2015), torch's defaults.
+
+    Written out because the first use of ``torch.optim`` loads torch's compiler: some seconds in
+    every process.
+    """
+    b, c, epsilon = 0.9, 0.999, 1e-8
+    means = [torch.zeros_like(p) for p in parameters]
+    squares = [torch.zeros_like(p) for p in parameters]
+
+    def direction(gradients: list[Tensor], iteration: int) -> list[Tensor]:
+        along = []
+        for mean, square, gradient in zip(means, squares, gradients, strict=True):
+            mean.lerp_(gradient, 1 - b)
+            square.mul_(c).addcmul_(gradient, gradient, value=1 - c)
+            scale = (square / (1 - c ** (iteration + 1))).sqrt_().add_(epsilon)
+            along.append(mean / (1 - b ** (iteration + 1)) / scale)
+        return along
+
+    return direction
+
+
+OPTIMISERS: dict[str, Callable[[Sequence[Tensor]], Direction]] = {"sgd": _sgd, "adam": _adam}
