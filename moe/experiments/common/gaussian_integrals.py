@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.model.mixture import MoE, log_gate
 from moe.model.nonlinearity import Nonlinearity
+from moe.moments.quadrature import gauss_hermite
 from moe.moments.transforms import OutputTransform
 
 _REACH, _PANEL_NODES = 12.0, 20
@@ -28,8 +29,7 @@ def line_rule(kinks: tuple[float, ...] = ()) -> tuple[Tensor, Tensor]:
 
 def grid_rule(dim: int, nodes: int = 40) -> tuple[Tensor, Tensor]:
     """Gauss-Hermite product rule for E[f(t)], t ~ N(0, I): nodes (nodes^dim, dim), weights."""
-    points, weights = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(nodes))
-    weights = weights / weights.sum()
+    points, weights = (torch.from_numpy(part) for part in gauss_hermite(nodes))
     if dim == 0:
         return torch.zeros(1, 0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     grid = torch.cartesian_prod(*[points] * dim).reshape(-1, dim)

@@ -13,6 +13,7 @@ from torch import Tensor
 from moe.model.mixture import MoE, log_gate, random_moe
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.hermite import score_tensor
+from moe.moments.quadrature import gauss_hermite
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -146,8 +147,8 @@ def moment_bias(model: MoE, degree: int, per_axis: int) -> float:
 
 
 def _gauss(nodes: int) -> tuple[Tensor, Tensor]:
-    node, weight = np.polynomial.hermite_e.hermegauss(nodes)
-    return torch.from_numpy(node), torch.from_numpy(weight / weight.sum())
+    node, weight = gauss_hermite(nodes)
+    return torch.from_numpy(node), torch.from_numpy(weight)
 
 
 def span_bias(g: str, k: int, seeds: Sequence[int], *, sigma: float = 0.1) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.metrics import gating_error, regressor_error
 from moe.model.mixture import MoE
+from moe.moments.quadrature import gauss_hermite
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
 
@@ -124,8 +125,7 @@ def run(spec: TwinSpec) -> TwinRecord:
 def _prediction_errors(norm: float, half: float, sigma: float) -> tuple[float, float]:
     """E var(y | x) = half E[sech^2(u)] + sigma^2 and the twin's excess
     half E[(tanh(u) b - tanh(v) a)^2], u = norm a / 2, v = norm b / 2, a and b ~ N(0, 1)."""
-    node, weight = np.polynomial.hermite_e.hermegauss(120)
-    weight = weight / weight.sum()
+    node, weight = gauss_hermite(120)
     t = np.tanh(norm * node / 2)
     noise = half * weight @ (1 - t**2) + sigma**2
     difference = np.outer(t, node) - np.outer(node, t)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from moe.experiments.gating_loss.information import (
     shared_curvature,
 )
 from moe.model.mixture import MoE, full_gating, gaussian_log_density
+from moe.moments.quadrature import gauss_hermite
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +92,10 @@ def population(model: MoE, points: int, nodes: int = 10) -> Population:
     engine = torch.quasirandom.SobolEngine(model.d)
     uniform = engine.draw(points, dtype=torch.float64) + 0.5 / points
     x = torch.special.ndtri(uniform)
-    node, step = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
+    node, step = (torch.from_numpy(v) for v in gauss_hermite(nodes))
     mean = model.expert_means(x).T
     y = mean[:, None] + model.sigma * node[:, None]
-    weight = model.gate(x).T[:, None] * (step / step.sum())[:, None] / points
+    weight = model.gate(x).T[:, None] * step[:, None] / points
     bumps = gaussian_log_density(y.flatten(0, 1)[:, None] - mean, model.sigma)
     return Population(x, weight.flatten(0, 1), bumps)
 

@@ -18,6 +18,7 @@ from moe.experiments.gating_loss.information import (
 )
 from moe.experiments.gating_loss.population import descend, population
 from moe.model.mixture import MoE, full_gating
+from moe.moments.quadrature import gauss_hermite
 from moe.randomness import stream
 
 
@@ -29,8 +30,7 @@ def two_expert_information(gate_norm: float, noise: float) -> GateInformation:
     the position of y between the two means, in units of sigma from their middle,
     complete = E[p (1 - p) {alpha^2, 1, 1}], missing = E[r_1 r_2 {alpha^2, beta^2, 1}]. Quadrature.
     """
-    alpha, weight = np.polynomial.hermite_e.hermegauss(80)
-    weight = weight / weight.sum()
+    alpha, weight = gauss_hermite(80)
     edge = min(16.0, 9.0 / noise)
     node, in_b = np.polynomial.legendre.leggauss(100)
     b = edge * (node + 1) / 2
