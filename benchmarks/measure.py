@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, random_moe, random_rows
 from moe.randomness import stream
-from moe.recovery.recombination import random_rows
 from moe.solvers.em import EMResult, expectation_maximisation
 
 T = TypeVar("T")

@@ -151,6 +151,17 @@ class MoE:
         return self.gate(x).mean(0)
 
 
+def random_rows(
+    count: int,
+    k: int,
+    d: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Regressors (count, k, d) ~ N(0, I/d): rows of length about one."""
+    return torch.randn(count, k, d, generator=generator, dtype=dtype) / d**0.5
+
+
 def random_moe(
     k: int,
     d: int,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from moe.metrics import regressor_error_of
+from moe.model.mixture import random_rows
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.em import EMResult, expectation_maximisation
 
@@ -143,13 +144,6 @@ def _single(x: Tensor, y: Tensor) -> bool:
 def shared(rows: Tensor, others: Tensor) -> Tensor:
     """(..., k): which of the experts (..., k, d) the others have, within 0.15 of their length."""
     return torch.cdist(rows, others).amin(-1) < NEAR * rows.norm(dim=-1)
-
-
-def random_rows(
-    count: int, k: int, d: int, generator: torch.Generator, dtype: torch.dtype
-) -> Tensor:
-    """Regressors (count, k, d) ~ N(0, I/d): rows of length about one."""
-    return torch.randn(count, k, d, generator=generator, dtype=dtype) / d**0.5
 
 
 def offspring(

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from moe.model.mixture import random_rows
 from moe.model.nonlinearity import Nonlinearity
-from moe.recovery.recombination import agree, anneal, joined, random_rows, recombine
+from moe.recovery.recombination import agree, anneal, joined, recombine
 from moe.solvers.em import EMResult, expectation_maximisation
 
 BATCH = 4

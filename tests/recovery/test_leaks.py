@@ -26,6 +26,7 @@ from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.experiments.sample_complexity import efficiency, onset
 from moe.experiments.sample_complexity import errors as sample_complexity
 from moe.metrics import regressor_error_of
+from moe.model.mixture import random_rows
 from moe.randomness import child_seed, stream
 from moe.recovery import recombination, restarts
 from moe.recovery.coordinates import coordinates_of
@@ -59,7 +60,7 @@ def drawn_by_recover(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> tuple
         return rows
 
     for module in (restarts, recombination):
-        monkeypatch.setattr(module, "random_rows", watched(recombination.random_rows))
+        monkeypatch.setattr(module, "random_rows", watched(random_rows))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulFitWarning)
         METHODS["recover"](problem)

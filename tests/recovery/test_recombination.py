@@ -8,6 +8,7 @@ from helpers import samples
 from torch import Tensor
 
 from moe.metrics import regressor_error_of
+from moe.model.mixture import random_rows
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.recovery import recombination
@@ -16,7 +17,6 @@ from moe.recovery.recombination import (
     anneal,
     joined,
     offspring,
-    random_rows,
     recombine,
 )
 from moe.solvers.em import EMResult, expectation_maximisation

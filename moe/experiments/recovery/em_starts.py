@@ -11,7 +11,7 @@ from torch import Tensor
 from moe.experiments.common.problems import SUCCESS
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.metrics import regressor_error_of
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, random_moe, random_rows
 from moe.randomness import child_seed, stream
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
@@ -63,8 +63,7 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         generator=stream("truth", seed),
     )
     x, y = truth.sample(spec.n, stream("data", seed))
-    shape, generator = (spec.starts, spec.k, spec.d), stream("starts", seed)
-    begun = torch.randn(shape, generator=generator, dtype=x.dtype) / spec.d**0.5
+    begun = random_rows(spec.starts, spec.k, spec.d, stream("starts", seed))
     own = truth.regressors[None]
     return {
         "learned": _reached(x, y, begun, truth, learned=True),

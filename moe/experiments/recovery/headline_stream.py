@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.losses import dual_basis, l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
-from moe.model.mixture import MoE, full_gating, log_gate
+from moe.model.mixture import MoE, full_gating, log_gate, random_rows
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -80,8 +80,7 @@ def dual_rows(rows: Tensor) -> Tensor:
 
 def starts_of(spec: Spec) -> Tensor:
     """Random regressors (seeds, k, d): rows of length about one."""
-    shape, generator = (spec.seeds, spec.k, spec.d), stream("starts", spec.seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64) / spec.d**0.5
+    return random_rows(spec.seeds, spec.k, spec.d, stream("starts", spec.seed))
 
 
 def schedule(spec: Spec, step: float, steps: int) -> Callable[[int], float]:

@@ -19,7 +19,7 @@ from moe.experiments.common.gaussian_integrals import exact_proportions
 from moe.experiments.common.mixtures import mixtures_of
 from moe.losses import dual_basis, l4_population, l4_samples
 from moe.metrics import regressor_error_of
-from moe.model.mixture import MoE
+from moe.model.mixture import MoE, random_rows
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import OutputTransform, output_transform
 from moe.moments.whitening import whiten
@@ -93,9 +93,7 @@ def run(spec: Spec) -> Record:
         drawn = [truth.sample(size, generator) for truth in truths]
         return torch.stack([x for x, _ in drawn]), torch.stack([y for _, y in drawn])
 
-    shape = (spec.seeds, spec.k, spec.d)
-    start = torch.randn(shape, generator=stream("starts", spec.seed), dtype=torch.float64)
-    start = start / spec.d**0.5
+    start = random_rows(spec.seeds, spec.k, spec.d, stream("starts", spec.seed))
     quartic, quadratic = (output_transform("linear", spec.sigma, m) for m in (4, 2))
     eye = torch.eye(spec.d, dtype=torch.float64).expand(spec.seeds, -1, -1)
     whitener = torch.zeros_like(eye)

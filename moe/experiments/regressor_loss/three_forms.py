@@ -15,7 +15,7 @@ from moe.experiments.common.gaussian_integrals import (
     noise_averaged,
 )
 from moe.losses import l4_moments, l4_population, l4_samples
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, random_moe, random_rows
 from moe.model.nonlinearity import as_nonlinearity
 from moe.moments.estimate import Moments
 from moe.moments.transforms import output_transform
@@ -75,9 +75,8 @@ def run(spec: Spec) -> Record:
     )
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     quadratic = output_transform(spec.nonlinearity, spec.sigma, 2)
-    shape = (spec.points, spec.k, spec.d)
     points, samples = stream("points", spec.seed), stream("data", spec.seed)
-    regressors = torch.randn(shape, generator=points, dtype=torch.float64) / spec.d**0.5
+    regressors = random_rows(spec.points, spec.k, spec.d, points)
     weights = (spec.mu, spec.lam, spec.delta)
     population = l4_population(regressors, truth.regressors, exact_proportions(truth), *weights)
     values, rounding = [], 0.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from moe.experiments.common.shares import Share
 from moe.experiments.standard_losses.pointwise import belief, mean_slope
 from moe.metrics import regressor_error_of
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, random_moe, random_rows
 from moe.randomness import stream
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.gradient import gradient_descent
@@ -53,9 +53,8 @@ class Cell:
                 generator=stream("truth", self.seed, index),
             )
             x, y = truth.sample(self.n, stream("data", self.seed, index))
-            shape, starts = (self.starts, self.k, self.d), stream("starts", self.seed, index)
-            start = torch.randn(shape, generator=starts, dtype=x.dtype) / self.d**0.5
-            drawn.append((truth, x, y, start))
+            starts = stream("starts", self.seed, index)
+            drawn.append((truth, x, y, random_rows(self.starts, self.k, self.d, starts)))
         return drawn
 
 

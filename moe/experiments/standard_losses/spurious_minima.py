@@ -19,7 +19,7 @@ from moe.experiments.standard_losses.population_losses import (
 )
 from moe.experiments.standard_losses.random_starts import SUCCESS
 from moe.metrics import regressor_error_of
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, random_moe, random_rows
 from moe.randomness import child_seed, stream
 from moe.solvers.gradient import gradient_descent
 
@@ -145,8 +145,7 @@ class Survey:
 
 def random_start(truth: MoE, starts: int, generator: torch.Generator) -> Tensor:
     """Rows a_i ~ N(0, I/d), gates of a tenth of that size: (S, P)."""
-    shape = (starts, 2 * truth.k - 1, truth.d)
-    rows = torch.randn(shape, generator=generator, dtype=torch.float64) / truth.d**0.5
+    rows = random_rows(starts, 2 * truth.k - 1, truth.d, generator)
     rows[:, truth.k :] *= 0.1
     return rows.flatten(1)
 
