@@ -97,14 +97,17 @@ def _whitened(x: Tensor) -> Tensor:
 
 
 def noiseless(model: MoE, x: Tensor, y: Tensor) -> bool:
-    """Whether every sample is fitted exactly: no residual of the experts that answer for it exceeds
-    a millionth of the median size of y. A small sigma alone does not say so: it may be given."""
-    size = float(y.abs().median())
-    if model.sigma > 10 * _EXACT * size:
+    """Whether every sample is fitted exactly: no residual of the experts that answer for it counts
+    (``exact``). A small sigma alone does not say so: it may be given."""
+    if model.sigma > 10 * _EXACT * float(y.abs().median()):
         return False
     residual = (y[:, None] - model.expert_means(x)).abs()
-    weighted = (model.responsibilities(x, y) * residual).sum(1)
-    return float(weighted.max()) <= _EXACT * size
+    return exact((model.responsibilities(x, y) * residual).sum(1), y)
+
+
+def exact(residual: Tensor, y: Tensor) -> bool:
+    """Whether no |residual| (n,) exceeds a millionth of the median size of y (n,)."""
+    return float(residual.max()) <= _EXACT * float(y.abs().median())
 
 
 def separation(model: MoE, x: Tensor, load: Tensor, i: int, j: int) -> float:

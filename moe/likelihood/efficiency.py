@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.checks import as_samples
 from moe.likelihood.information import information
+from moe.likelihood.sandwich import inverted
 from moe.model.mixture import MoE
 from moe.randomness import stream
 
@@ -37,21 +38,9 @@ class ParameterErrors:
 
 def _from_information(matrix: Tensor, model: MoE, sigma_known: bool, name: str) -> ParameterErrors:
     kept = matrix[:-1, :-1] if sigma_known else matrix
-    root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
-    unit = kept / root / root[:, None]  # columns of any unit
-    if not bool(torch.isfinite(unit).all()):
-        raise ValueError(f"{name}: expected a finite information matrix; scale x or y")
-    factor, failed = torch.linalg.cholesky_ex(unit)
-    if int(failed):
-        smallest = float(torch.linalg.eigvalsh(unit)[0])
-        raise ValueError(
-            f"{name}: expected a positive definite information matrix, got smallest eigenvalue "
-            f"{smallest:.3g} once its diagonal is one: the parameters are not identified here (two "
-            "experts alike, an expert without samples, or not a maximum of the likelihood)"
-        )
     covariance = torch.zeros_like(matrix)
     size = len(kept)
-    covariance[:size, :size] = torch.cholesky_inverse(factor) / root / root[:, None]
+    covariance[:size, :size] = inverted(kept, name)
     return _from_covariance(covariance, model)
 
 

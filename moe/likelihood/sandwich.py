@@ -91,18 +91,27 @@ def covariance(of: Curvature, free: Tensor, *, robust: bool = False) -> Tensor:
     does not take the model for true (Huber 1967; White 1982). Raises ValueError where T' I T is not
     positive definite: the parameters are then not identified.
     """
-    kept = free.T @ of.information @ free
-    root = kept.diagonal().clamp_min(torch.finfo(kept.dtype).tiny).sqrt()
-    unit = kept / root / root[:, None]
+    inverse = inverted(free.T @ of.information @ free, "covariance")
+    bread = free @ inverse @ free.T
+    return bread @ of.outer @ bread if robust else bread
+
+
+def inverted(information: Tensor, name: str) -> Tensor:
+    """The inverse (P, P) of an information matrix, whatever the units of its parameters.
+
+    Raises ValueError, which begins with ``name``, where the matrix is not finite, or not positive
+    definite once its diagonal is one: the parameters are then not identified.
+    """
+    root = information.diagonal().clamp_min(torch.finfo(information.dtype).tiny).sqrt()
+    unit = information / root / root[:, None]
     if not bool(torch.isfinite(unit).all()):
-        raise ValueError("covariance: expected a finite information matrix")
+        raise ValueError(f"{name}: expected a finite information matrix; scale x or y")
     least = float(torch.linalg.eigvalsh(unit)[0])
     if not least > len(unit) * torch.finfo(unit.dtype).eps:
         raise ValueError(
-            "covariance: expected a positive definite information matrix, got smallest eigenvalue "
-            f"{least:.3g} once its diagonal is one: the parameters are not identified (two experts "
-            "alike, an expert without samples, gates that separate the samples)"
+            f"{name}: expected a positive definite information matrix, got smallest eigenvalue "
+            f"{least:.3g} once its diagonal is one: the parameters are not identified here (two "
+            "experts alike, an expert without samples, gates that separate the samples, or not a "
+            "maximum of the likelihood)"
         )
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(unit)) / root / root[:, None]
-    bread = free @ inverse @ free.T
-    return bread @ of.outer @ bread if robust else bread
+    return torch.cholesky_inverse(torch.linalg.cholesky(unit)) / root / root[:, None]

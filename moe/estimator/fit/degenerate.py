@@ -13,13 +13,13 @@ from torch import Tensor
 
 from moe.estimator.fit.design import Block
 from moe.estimator.fit.task import Task, fair_rows
-from moe.likelihood.diagnostics import dependence_p_value
+from moe.likelihood.diagnostics import dependence_p_value, exact
 from moe.model.regressions import Regressions
 from moe.recovery.coordinates import sample_order
 
 _LEVEL, _ALIKE, _RATIO = 1e-4, 0.01, 1.5
 _PER_PARAMETER = 3
-_TESTED, _EXACT = 100_000, 1e-6
+_TESTED = 100_000
 _ONE_SAMPLE = 0.99
 
 
@@ -56,11 +56,10 @@ def too_few(task: Task) -> str:
 
 
 def noiseless(law: Regressions, task: Task) -> bool:
-    """Whether every sample is fitted exactly, to a millionth of the median size of y."""
-    size = float((task.y + task.design.shift / task.design.scale).abs().median())
+    """Whether every sample is fitted exactly (``exact``, of y before it was centred)."""
     residual = (task.y[:, None] - law.expert_means(task.x)).abs()
     r = law.responsibilities(task.x, task.z, task.y)
-    return float((r * residual).sum(1).max()) <= _EXACT * size
+    return exact((r * residual).sum(1), task.y + task.design.shift / task.design.scale)
 
 
 def doubts(law: Regressions, task: Task, copies: int) -> list[str]:

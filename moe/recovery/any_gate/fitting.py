@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from moe.likelihood.cells import cell_covariance
-from moe.likelihood.diagnostics import dependence_p_value
+from moe.likelihood.diagnostics import dependence_p_value, exact
 from moe.metrics import match
 from moe.randomness import child_seed, stream
 from moe.recovery.any_gate.classified_gate import ClassifiedGate, fold_cells
@@ -28,7 +28,7 @@ from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, s
 from moe.solvers.cells import CellFit, cell_em
 
 _LEVEL, _TESTED = 1e-4, 100_000
-_ROUGH, _TIGHT, _EXACT = 1.0, 1e-2, 1e-6
+_ROUGH, _TIGHT = 1.0, 1e-2
 
 
 def default_classifiers() -> tuple[Any, ...]:
@@ -157,8 +157,8 @@ def _uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
     x, y = problem.x[:_TESTED], problem.y[:_TESTED]
     basis = torch.linalg.qr(fit.regressors.T).Q
     means = problem.g(x @ fit.regressors.T)
-    if float((y[:, None] - means).abs().amin(1).max()) <= _EXACT * float(y.abs().median()):
-        return []  # noiseless: every sample is fitted exactly
+    if exact((y[:, None] - means).abs().amin(1), y):
+        return []
     uniform = torch.special.ndtr((y[:, None] - means) / fit.sigma) @ fit.proportions[0]
     law = float(kstest(uniform.numpy(), "uniform").pvalue)
     p_value = min(1.0, 2 * min(law, dependence_p_value(uniform, x @ basis)))
