@@ -140,15 +140,24 @@ class MoE:
     def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Given x (n, d): expert ~ gate(x), y ~ N(g(<a, x>), sigma^2). Returns y (n,) and the
         hidden expert (n,) int64."""
-        expert = torch.multinomial(self.gate(x), 1, generator=generator)
-        mean = self.expert_means(x).gather(1, expert)[:, 0]
-        noise = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
-        return mean + self.sigma * noise, expert[:, 0]
+        return drawn(self.gate(x), self.expert_means(x), self.sigma, generator)
 
     def mixing_proportions(self, n: int = 200_000, *, generator: torch.Generator) -> Tensor:
         """pbar_i = E[p_i(x)] over x ~ N(0, I), by n Monte Carlo samples: (k,)."""
         x = torch.randn(n, self.d, generator=generator, dtype=self.regressors.dtype)
         return self.gate(x).mean(0)
+
+
+def drawn(
+    gate: Tensor, means: Tensor, sigma: Tensor | float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """expert ~ gate (n, k), y ~ N(means[expert], sigma[expert]^2), means (n, k), sigma a number or
+    (k,). Returns y (n,) and the expert (n,) int64."""
+    expert = torch.multinomial(gate, 1, generator=generator)
+    noise = torch.randn(len(means), generator=generator, dtype=means.dtype, device=means.device)
+    if isinstance(sigma, Tensor):
+        sigma = sigma[expert[:, 0]]
+    return means.gather(1, expert)[:, 0] + sigma * noise, expert[:, 0]
 
 
 def random_rows(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.model.mixture import gaussian_log_density, log_gate
+from moe.model.mixture import drawn, gaussian_log_density, log_gate
 from moe.model.nonlinearity import Nonlinearity
 
 _BISECTIONS, _REACH = 60, 12.0
@@ -89,7 +89,4 @@ class Regressions:
 
     def sample(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """One output for every row, (n,): expert ~ gate(z), y ~ N(g(<a, x>), sigma^2)."""
-        expert = torch.multinomial(self.gate(z), 1, generator=generator)
-        noise = torch.randn(len(x), generator=generator, dtype=x.dtype)
-        mean = self.expert_means(x).gather(1, expert)[:, 0]
-        return mean + self.sigmas[expert[:, 0]] * noise
+        return drawn(self.gate(z), self.expert_means(x), self.sigmas, generator)[0]

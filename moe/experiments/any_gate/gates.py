@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.model.mixture import drawn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
 
@@ -35,10 +36,8 @@ class GatedExperts:
         """n independent pairs, x (n, d) ~ N(0, I), y (n,)."""
         d = self.regressors.shape[1]
         x = torch.randn(n, d, generator=generator, dtype=torch.float64)
-        expert = torch.multinomial(self.weights(x), 1, generator=generator)
-        answers = self.nonlinearity(x @ self.regressors.T).gather(1, expert)[:, 0]
-        noise = torch.randn(n, generator=generator, dtype=torch.float64)
-        return x, answers + self.sigma * noise
+        means = self.nonlinearity(x @ self.regressors.T)
+        return x, drawn(self.weights(x), means, self.sigma, generator)[0]
 
 
 def gated_experts(

@@ -18,7 +18,7 @@ from moe.landscape import (
     global_minimum,
     population_tensor,
 )
-from moe.model.mixture import log_gate
+from moe.model.mixture import drawn, log_gate
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import child_seed, stream
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of
@@ -91,10 +91,8 @@ def draw(spec: Spec, n: int, seed: Any, *index: int) -> tuple[Tensor, Tensor, Te
     x = torch.randn(max(n, 20_000), spec.d, generator=generator, dtype=torch.float64)
     logits = log_gate(gating, x)
     gate = (logits + intercepts(logits, skewed_proportions(spec.k, spec.skew))).softmax(-1)[:n]
-    expert = torch.multinomial(gate, 1, generator=generator)
-    noise = torch.randn(n, generator=generator, dtype=torch.float64)
     x = x[:n]
-    return regressors, x, (x @ regressors.T).gather(1, expert)[:, 0] + spec.sigma * noise
+    return regressors, x, drawn(gate, x @ regressors.T, spec.sigma, generator)[0]
 
 
 def frame(moments: L4Moments, regressors: Tensor, proportions: Tensor) -> Tensor:

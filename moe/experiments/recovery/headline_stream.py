@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.losses import dual_basis, l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
-from moe.model.mixture import MoE, full_gating, log_gate, random_rows
+from moe.model.mixture import MoE, drawn, full_gating, log_gate, random_rows
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -64,12 +64,9 @@ class Streams:
         starts, k, d = self.regressors.shape
         dtype, generator = self.regressors.dtype, self._generator
         x = torch.randn(starts, size, d, generator=generator, dtype=dtype)
-        gate = log_gate(self.gating, x).exp()
-        chosen = torch.multinomial(gate.reshape(-1, k), 1, generator=generator)
-        means = self.g(x @ self.regressors.mT)
-        mean: Tensor = means.gather(2, chosen.reshape(starts, size, 1))[..., 0]
-        noise = torch.randn(starts, size, generator=generator, dtype=dtype)
-        return x, mean + self.sigma * noise
+        gate = log_gate(self.gating, x).exp().reshape(-1, k)
+        means = self.g(x @ self.regressors.mT).reshape(-1, k)
+        return x, drawn(gate, means, self.sigma, generator)[0].reshape(starts, size)
 
 
 def dual_rows(rows: Tensor) -> Tensor:
