@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick chapter serve test bench lint format clean distclean
+.PHONY: help setup book quick chapter serve lab homework mark test bench lint format clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,20 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 			exec $(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place; \
 		fi; \
 	done; echo "nothing to serve yet: make book" >&2; exit 1
+
+lab: $(READY)  ## the chapters in JupyterLab, ready to run and to change
+	@test -x $(BIN)/jupyter-lab || { echo "Installing JupyterLab into .venv, once"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "jupyterlab>=4,<5"; }
+	$(BIN)/python -m jupytext_config set-default-viewer md >/dev/null 2>&1 || true
+	$(BIN)/python -m jupyterlab --notebook-dir=book
+
+homework: $(READY)  ## a chapter's exercises as a notebook to hand out, and its twin with solutions: NAME=05_landscape
+	@test -n "$(NAME)" || { echo 'which chapter? make homework NAME=05_landscape' >&2; exit 2; }
+	$(BIN)/python book/build.py homework $(NAME)
+
+mark: $(READY)  ## the checks of a homework that came back: NAME=05_landscape ARGS=returned.ipynb
+	@test -n "$(NAME)" -a -n "$(ARGS)" || { echo 'make mark NAME=05_landscape ARGS=returned.ipynb' >&2; exit 2; }
+	$(BIN)/python book/build.py mark $(NAME) $(ARGS)
 
 test: $(READY)  ## the tests, the quick book and its pages in a browser among them
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -1,4 +1,7 @@
-"""Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`."""
+"""Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`.
+
+For a class: `build.py homework NAME` and `build.py mark NAME NOTEBOOK`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import time
 from pathlib import Path
 
 from builder import BuildError
+from builder.contents import find_chapter, read_contents
 from builder.parameters import parse
 from builder.pipeline import Book, build, build_chapter
 from builder.provenance import duration
+from builder.teaching import homework
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     started = time.perf_counter()
     try:
+        if options.command in ("homework", "mark"):
+            return _teach(options)
         book = _run(options)
     except BuildError as error:
         print(f"\n{error}\n\nThe last good book, if there is one, is untouched.", file=sys.stderr)
@@ -35,6 +42,19 @@ def _run(options: argparse.Namespace) -> Book:
     return build(options.root, profile, options.workers)
 
 
+def _teach(options: argparse.Namespace) -> int:
+    """Homework to hand out, or the marks of one that came back: 1 where a check fails."""
+    chapter = find_chapter(read_contents(options.root.resolve()), options.name)
+    if options.command == "homework":
+        student, teacher = homework.write(chapter, options.root.resolve() / "_build" / "homework")
+        print(f"to hand out:      {student}\nwith solutions:   {teacher}")
+        return 0
+    marks = homework.mark(chapter, options.notebook)
+    for one in marks:
+        print(f"{'passed' if one.passed else 'FAILED':7s} {one.name}  {one.error}".rstrip())
+    return 0 if all(one.passed for one in marks) else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of _toc.yml")
@@ -45,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     chapter = commands.add_parser("chapter", help="one chapter, with other parameters")
     chapter.add_argument("name")
     chapter.add_argument("values", nargs="*", metavar="name=value")
+    homework = commands.add_parser("homework", help="a chapter's exercises, to hand out")
+    homework.add_argument("name")
+    mark = commands.add_parser("mark", help="the checks of a homework that came back")
+    mark.add_argument("name")
+    mark.add_argument("notebook", type=Path)
     return parser
 
 

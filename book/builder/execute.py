@@ -101,7 +101,7 @@ def run(job: Job, cores: int) -> Outcome:
     import nbformat
     import papermill
 
-    _prepare_environment(job.chapter.root, cores)
+    prepare_environment(job.chapter.root, cores)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     part, trials = unfinished(job.target), trials_file(job.target)
     os.environ["MOE_PROGRESS"] = str(trials)
@@ -130,7 +130,7 @@ def run(job: Job, cores: int) -> Outcome:
     return seconds
 
 
-def _prepare_environment(root: Path, cores: int) -> None:
+def prepare_environment(root: Path, cores: int) -> None:
     """One thread a kernel: the same sums in the same order everywhere. No personal IPython profile.
 
     joblib, which the sweeps use, may start `cores` processes; finished trials are kept in the build

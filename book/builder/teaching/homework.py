@@ -1,0 +1,206 @@
+"""Homework: a chapter's exercises as a notebook to hand out, and its twin with the solutions.
+
+Cells carry nbgrader's metadata and its marks (### BEGIN SOLUTION, ### BEGIN HIDDEN TESTS), so that
+the twin is an assignment's source for nbgrader; without nbgrader ``mark`` grades a notebook that
+came back.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from builder import BuildError
+from builder.contents import Chapter
+from builder.execute import prepare_environment
+from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split
+
+STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+ANSWER = "YOUR ANSWER HERE"
+_MACROS = r"$\newcommand{\E}[1]{\mathbb{E}\left[#1\right]}\newcommand{\R}{\mathbb{R}}$"
+_SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
+_HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
+_TIMEOUT = 1_200
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One check of a notebook that came back."""
+
+    name: str
+    passed: bool
+    error: str = ""
+
+
+def twin(chapter: Chapter) -> NotebookNode:
+    """The teacher's notebook: set-up, and for each exercise its task, solution and checks.
+
+    The set-up is what of the chapter the solutions need, no more.
+    """
+    before, exercises = split(chapter)
+    cells = [new_markdown_cell(_head(chapter), id="head", metadata=_locked("head"))]
+    for number, source in enumerate(_setup(before, exercises)):
+        name = f"setup-{number}"
+        cells.append(new_code_cell(source, id=name, metadata=_locked(name)))
+    for exercise in exercises:
+        cells += _cells(exercise)
+    notebook: NotebookNode = new_notebook(cells=cells, metadata={"kernelspec": _KERNEL})
+    return notebook
+
+
+_KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def hand_out(teacher: NotebookNode) -> NotebookNode:
+    """The students' notebook: the same cells without solutions and hidden checks."""
+    student = copy.deepcopy(teacher)
+    for cell in student.cells:
+        cell.source = _cut(_cut(cell.source, _SOLUTION, STUB), _HIDDEN, "").rstrip()
+        if cell.cell_type == "markdown" and cell.metadata.nbgrader["solution"]:
+            cell.source = ANSWER
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return student
+
+
+def _cut(source: str, marks: str, instead: str) -> str:
+    begin, end = marks.split("{}")
+    while begin in source:
+        first, last = source.index(begin), source.index(end) + len(end)
+        source = source[:first] + instead + source[last:]
+    return source
+
+
+def _head(chapter: Chapter) -> str:
+    return (
+        f"# Exercises: {chapter.title}\n\n{_MACROS}\n\n"
+        f"Answers in words go where it says *{ANSWER}*, code where it says `# YOUR CODE HERE`. Run "
+        "the cells from the top; a cell of checks that runs without an error is passed. The "
+        "notebook needs the package `moe` of this book."
+    )
+
+
+def _setup(before: list[NotebookNode], exercises: list[Exercise]) -> list[str]:
+    """The parameters, the imports, and the statements on which the exercises depend."""
+    code = "\n".join("\n".join((*e.code, *e.checks)) for e in exercises)
+    parameters = [c.source for c in before if "parameters" in c.metadata.get("tags", [])]
+    rest = [c.source for c in before if "parameters" not in c.metadata.get("tags", [])]
+    statements = [s for source in rest for s in ast.parse(source).body]
+    wanted = free(ast.parse(code).body)
+    kept = needed(statements, wanted)
+    wanted = wanted.union(*map(reads, kept))
+    parts: tuple[list[str], list[str]] = ([], [])
+    for one in kept:
+        if isinstance(one, IMPORTS):
+            one.names = [a for a in one.names if (a.asname or a.name).split(".")[0] in wanted]
+        parts[not isinstance(one, IMPORTS)].append(ast.unparse(one))
+    return [*parameters, *("\n".join(part) for part in parts if part)]
+
+
+def _cells(exercise: Exercise) -> list[NotebookNode]:
+    label, heading = exercise.label, exercise.title or exercise.label
+    asked = ", ".join(f"`{name}`" for name in exercise.asked)
+    task = f"## {heading}\n\n{exercise.task}"
+    if asked:
+        task += f"\n\nThe checks read {asked}: compute them in the cell of code below."
+    cells = [new_markdown_cell(task, id=f"{label}-task", metadata=_locked(f"{label}-task"))]
+    if exercise.answer:
+        meta = _graded(f"{label}-answer", "markdown", 2, solution=True)
+        cells.append(new_markdown_cell(exercise.answer, id=f"{label}-answer", metadata=meta))
+    work = list(exercise.code)
+    if exercise.asked:
+        imports = [s for s in work if s.startswith(("import ", "from "))]
+        work = [s for s in work if s not in imports]
+        source = "\n".join([*imports, _SOLUTION.format("\n".join(work))])
+        meta = _graded(f"{label}-code", "code", None, solution=True)
+        cells.append(new_code_cell(source, id=f"{label}-code", metadata=meta))
+        work = []
+    if exercise.checks:
+        first, *others = exercise.checks
+        hidden = [_HIDDEN.format("\n".join(others))] if others else []
+        meta = _graded(f"{label}-check", "code", len(exercise.checks), solution=False)
+        source = "\n".join([*work, first, *hidden])
+        cells.append(new_code_cell(source, id=f"{label}-check", metadata=meta))
+    return cells
+
+
+def _locked(name: str) -> dict[str, object]:
+    return {"nbgrader": _nbgrader(name, locked=True)}
+
+
+def _graded(name: str, kind: str, points: int | None, *, solution: bool) -> dict[str, object]:
+    meta = _nbgrader(name, locked=not solution, solution=solution, cell_type=kind)
+    if points is not None:
+        meta |= {"grade": True, "points": points}
+    return {"nbgrader": meta}
+
+
+def _nbgrader(name: str, **values: object) -> dict[str, object]:
+    """nbgrader's metadata of a cell, third version of its schema."""
+    plain = {"grade": False, "locked": False, "solution": False, "task": False}
+    return {**plain, "schema_version": 3, "grade_id": name, **values}
+
+
+def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
+    """Both notebooks, in nbgrader's places: ``release/NAME/NAME.ipynb`` and ``source/...``.
+
+    The twin is executed first: raises BuildError, and writes nothing, where a solution of its own
+    fails.
+    """
+    teacher = twin(chapter)
+    failed = [one for one in _marks(teacher, teacher, chapter) if not one.passed]
+    if failed:
+        told = "\n".join(f"{one.name}: {one.error}" for one in failed)
+        raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
+    places = []
+    for part, notebook in (("release", hand_out(teacher)), ("source", teacher)):
+        place = folder / part / chapter.name / f"{chapter.name}.ipynb"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, place)
+        places.append(place)
+    return places[0], places[1]
+
+
+def mark(chapter: Chapter, returned: Path) -> list[Mark]:
+    """Every check, executed on a notebook that came back; and cells of code that fail before.
+
+    As with nbgrader, cells that were locked are the teacher's, whatever came back. Raises
+    BuildError where the file is no notebook.
+    """
+    try:
+        notebook = nbformat.read(returned, as_version=4)
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{returned}: expected a notebook, got {error}") from error
+    return _marks(notebook, twin(chapter), chapter)
+
+
+def _marks(returned: NotebookNode, teacher: NotebookNode, chapter: Chapter) -> list[Mark]:
+    mine = {cell.id: cell for cell in returned.cells}
+    merged = copy.deepcopy(teacher)
+    for cell in merged.cells:
+        if not cell.metadata.nbgrader["locked"] and cell.id in mine:
+            cell.source = mine[cell.id].source
+    prepare_environment(chapter.root, 1)
+    client = NotebookClient(
+        merged,
+        timeout=_TIMEOUT,
+        kernel_name="python3",
+        allow_errors=True,
+        resources={"metadata": {"path": str(chapter.source.parent)}},
+    )
+    client.execute()
+    code = [cell for cell in merged.cells if cell.cell_type == "code"]
+    counted = [cell for cell in code if cell.metadata.nbgrader["grade"] or _error(cell)]
+    return [Mark(cell.id, not _error(cell), _error(cell)) for cell in counted]
+
+
+def _error(cell: NotebookNode) -> str:
+    errors = [out for out in cell.get("outputs", []) if out.output_type == "error"]
+    return f"{errors[0].ename}: {errors[0].evalue}" if errors else ""
