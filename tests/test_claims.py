@@ -112,7 +112,7 @@ def test_the_ledger_of_a_built_book(tiny: Path) -> None:
     counts, first, *_ = [words(table) for table in ledger.select("table")]
     assert counts.startswith("outcome paper derived here all")
     assert counts.endswith("all 1 1 2")
-    assert first.startswith("Statement Source Outcome One is")
+    assert first.startswith("Statement Source Outcome Where One is")
     box = words(chapter.select("div.claims")[0])
     assert re.search(r"Claim\. One is .* \(derived here\)\. Measured: 1 \(0\.5 to 2\); as one", box)
     assert not chapter.select("div.cell_output div.claims"), "the box is no output of a cell"

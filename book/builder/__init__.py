@@ -7,6 +7,7 @@ execute       chapters -> executed notebooks, in parallel
 provenance    how a page came to be, told at its foot
 stage         executed notebooks -> the folder Jupyter Book reads
 render        the staged folder -> HTML
+pages         the HTML -> light pages that everybody can read
 gate          what the HTML must satisfy
 pipeline      all of the above, in order
 """

@@ -139,7 +139,7 @@ def tables(rows: Sequence[Record], titles: Mapping[str, str]) -> str:
 def _tables(rows: Sequence[Record], titles: Mapping[str, str]) -> Iterator[str]:
     for document in dict.fromkeys(row["chapter"] for row in rows):
         yield f"## {titles[document]}\n\nThe chapter: {{doc}}`/{document}`.\n"
-        yield "| Statement | Source | Outcome | |\n|---|---|---|---|"
+        yield "| Statement | Source | Outcome | Where |\n|---|---|---|---|"
         for row in rows:
             if row["chapter"] != document:
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,11 +17,13 @@ _EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 _CSS_EXTERNAL = re.compile(
     r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//[^"')\s]+""", re.IGNORECASE
 )
+_DRAWN = re.compile(r"<(svg|math)\b.*?</\1>", re.DOTALL)
 _TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|(?<![\\$\w])\$[^\s$][^$\n]{0,120}\$(?!\d)")
 _LOADING = {
     **{"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"},
     **{"audio": "src", "embed": "src", "object": "data", "input": "src", "track": "src"},
 }
+_PLACE = re.compile(r"""<[^>]*?\s(?:id|name)=["']([^"']+)["']""")
 _IMAGE_FILE = re.compile(r"\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
 
 
@@ -33,7 +36,9 @@ class Page:
 
     @cached_property
     def soup(self) -> BeautifulSoup:
-        return BeautifulSoup(self.path.read_text(encoding="utf-8"), "html.parser")
+        """The page with its drawings and its MathML empty."""
+        text = _DRAWN.sub(r"<\1></\1>", self.path.read_text(encoding="utf-8"))
+        return BeautifulSoup(text, "html.parser")
 
     def tags(self, *names: str) -> Iterator[Tag]:
         return (tag for tag in self.soup.find_all(names) if isinstance(tag, Tag))
@@ -55,10 +60,9 @@ def no_traceback(page: Page) -> Iterator[str]:
 
 
 def no_raw_tex(page: Page) -> Iterator[str]:
-    """TeX stands only in elements that MathJax renders; elsewhere readers would see the source."""
+    """TeX was set when the book was built; what is left of it readers would see as it is."""
     for text in page.soup.find_all(string=_TEX):
-        parents = list(text.parents)
-        if any(p.name in _CODE or "math" in attribute(p, "class").split() for p in parents):
+        if any(p.name in _CODE for p in text.parents):
             continue
         found = ", ".join(_TEX.findall(text))
         yield f"raw TeX outside mathematics: {found} in {text.strip()[:80]!r}"
@@ -94,16 +98,37 @@ def images_have_alt_text(page: Page) -> Iterator[str]:
             yield f"iframe {attribute(tag, 'src')[:80]} has no title"
 
 
+def mathematics_is_set(page: Page) -> Iterator[str]:
+    """Every formula is a drawing, with MathML for those who cannot see it."""
+    for formula in page.soup.select(".math"):
+        if not (formula.select_one("svg") and formula.select_one("math")):
+            yield f"a formula was not set: {formula.get_text().strip()[:80]!r}"
+
+
 def links_lead_somewhere(page: Page) -> Iterator[str]:
-    """Every file of the book that a page loads or links to exists."""
+    """Every file of the book that a page loads or links to exists, and so does the place in it."""
     targets = [attribute(tag, "href") for tag in page.tags("a", "link")]
     targets += [attribute(tag, _LOADING[tag.name]) for tag in page.tags(*_LOADING)]
     for target in dict.fromkeys(targets):
         parts = urlsplit(target)
-        if parts.scheme or parts.netloc or not parts.path:
+        if parts.scheme or parts.netloc:
             continue
-        if not (page.path.parent / unquote(parts.path)).exists():
+        path = page.path.parent / unquote(parts.path) if parts.path else page.path
+        if not path.exists():
             yield f"{target} does not exist"
+        elif path.suffix == ".html" and not _has(path, unquote(parts.fragment)):
+            yield f"{target}: there is no such place on {path.name}"
+
+
+def _has(path: Path, place: str) -> bool:
+    return not place or place in places(path.resolve())
+
+
+@lru_cache(256)
+def places(path: Path) -> frozenset[str]:
+    """The ids and anchor names of an HTML file."""
+    text = _DRAWN.sub("", path.read_text(encoding="utf-8"))
+    return frozenset(unescape(name) for name in _PLACE.findall(text))
 
 
 Check = Callable[[Page], Iterator[str]]
@@ -113,6 +138,7 @@ CHECKS: tuple[Check, ...] = (
     no_raw_tex,
     no_external_resource,
     images_have_alt_text,
+    mathematics_is_set,
     links_lead_somewhere,
 )
 
@@ -136,6 +162,7 @@ def external_styles(html: Path) -> list[str]:
 
 def inspect(html: Path, documents: list[str]) -> list[str]:
     """All complaints about a book; empty when it may be published."""
+    places.cache_clear()
     complaints = [*missing_pages(html, documents), *external_styles(html)]
     for path in sorted(html.rglob("*.html")):
         if "_static" in path.relative_to(html).parts:

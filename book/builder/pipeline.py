@@ -22,6 +22,7 @@ from builder import BuildError, gate, parameters
 from builder.contents import Chapter, find_chapter, read_contents
 from builder.execute import Failure, Job, Outcome, run_all
 from builder.keys import changes, ingredients, versions
+from builder.pages.finish import finish
 from builder.provenance import duration
 from builder.render import render
 from builder.stage import fingerprint, stage
@@ -171,6 +172,7 @@ def _publish(
             return html / "index.html"
         complete = len(executed) == sum(c.is_notebook for c in chapters)
         built = render(staged, scratch, strict=complete)
+        finish(built, root, chapters)
         complaints = gate.inspect(built, [c.document for c in chapters])
         if complaints:
             raise BuildError("\n".join(["The built pages do not pass:", *complaints]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import joblib
+import yaml
 
 from builder.keys import PACKAGES
 
@@ -30,6 +33,38 @@ Executed in {duration(provenance["seconds"])} with {given or "no parameters"}; P
 
 To run it with other values: `make chapter NAME={name}{example}`.
 ```"""
+
+
+def citation(root: Path) -> str:
+    """CITATION.cff as BibTeX, the book first and then what it refers to; nothing without one."""
+    file = root / "CITATION.cff"
+    if not file.is_file():
+        return ""
+    book = yaml.safe_load(file.read_text(encoding="utf-8"))
+    works = [_bibtex("software", book), *(_bibtex("inproceedings", w) for w in book["references"])]
+    return "\n".join(["```bibtex", *works, "```", ""])
+
+
+def _bibtex(kind: str, work: Mapping[str, Any]) -> str:
+    people = [_person(who) for who in work["authors"]]
+    fields = {
+        "author": " and ".join(people),
+        "title": f"{{{work['title']}}}",
+        "booktitle": work.get("collection-title"),
+        "volume": work.get("volume"),
+        "year": work.get("year"),
+        "version": work.get("version"),
+        "note": "; ".join(each["value"] for each in work.get("identifiers", [])),
+    }
+    name = re.sub(r"[^a-z]", "", people[0].split(",")[0].lower())
+    lines = [f"  {key} = {{{value}}}," for key, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{name}{work.get('year', '')},", *lines, "}"])
+
+
+def _person(who: Mapping[str, str]) -> str:
+    if "family-names" in who:
+        return f"{who['family-names']}, {who['given-names']}"
+    return f"{{{who['name']}}}"
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,10 @@
-"""Below each figure and table: the function that made it, its source in the book, and its data."""
+"""Below each figure and table: the function that made it, its source in the book, its data, and
+the figure as a file to take away."""
 
 from __future__ import annotations
 
 import ast
+import base64
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
@@ -35,16 +37,17 @@ pre > span:target {{ background: #3b78c455 }}
 <body><h1><code>{title}</code></h1>
 {code}</body></html>
 """
+File = str | bytes
 _STYLES = {"light": "a11y-high-contrast-light", "dark": "a11y-high-contrast-dark"}
 
 
-def insert_links(notebook: NotebookNode, chapter: Chapter) -> dict[str, str]:
+def insert_links(notebook: NotebookNode, chapter: Chapter) -> dict[str, File]:
     """After each cell whose outputs tell where they come from, a line with links.
 
     Takes what they tell out of the outputs. Returns the files that the links lead to: name below
-    `_static` -> text.
+    `_static` -> text or bytes.
     """
-    files: dict[str, str] = {}
+    files: dict[str, File] = {}
     cells: list[NotebookNode] = []
     up = "../" * chapter.document.count("/") + "_static/"
     for cell in notebook.cells:
@@ -62,8 +65,9 @@ def insert_links(notebook: NotebookNode, chapter: Chapter) -> dict[str, str]:
 
 def _told(cell: NotebookNode) -> Iterator[dict[str, Any]]:
     for output in cell.get("outputs", []):
-        if (told := output.get("data", {}).pop(MIME, None)) is not None:
-            yield told
+        data = output.get("data", {})
+        if (told := data.pop(MIME, None)) is not None:
+            yield {**told, "png": data.get("image/png")}
 
 
 def _label(cell: NotebookNode, told: dict[str, Any]) -> str:
@@ -72,7 +76,7 @@ def _label(cell: NotebookNode, told: dict[str, Any]) -> str:
 
 
 def _links(
-    told: dict[str, Any], label: str, chapter: Chapter, files: dict[str, str]
+    told: dict[str, Any], label: str, chapter: Chapter, files: dict[str, File]
 ) -> Iterator[str]:
     file, function = told.get("file"), str(told.get("function"))
     if file and (path := chapter.root / file).is_file():
@@ -83,14 +87,26 @@ def _links(
         line = line_of(function, text) or told["line"]
         place = f"<code>{escape(file)}</code>, line {line} (function <code>{function}</code>)"
         yield f'source: <a href="{{up}}{page}#L-{line}">{place}</a>'
+    stem = f"{chapter.name}-{label}"
     if told.get("csv"):
-        name, count = f"data/{chapter.name}-{label}.csv", 1
-        while name in files:
-            count += 1
-            name = f"data/{chapter.name}-{label}-{count}.csv"
-        files[name] = told["csv"]
+        name = _add(files, f"data/{stem}", ".csv", told["csv"])
         note = f" ({escape(told['note'])})" if told.get("note") else ""
         yield f'data: <a href="{{up}}{name}" download>CSV</a>{note}'
+    if told.get("svg") and told["png"]:
+        svg = _add(files, f"figures/{stem}", ".svg", told["svg"])
+        png = _add(files, f"figures/{stem}", ".png", base64.b64decode(told["png"]))
+        forms = [f'<a href="{{up}}{name}" download>{name[-3:].upper()}</a>' for name in (svg, png)]
+        yield f"figure: {', '.join(forms)}"
+
+
+def _add(files: dict[str, File], stem: str, suffix: str, content: File) -> str:
+    """Keep the content under a name that is free, and return it."""
+    name, count = f"{stem}{suffix}", 1
+    while name in files:
+        count += 1
+        name = f"{stem}-{count}{suffix}"
+    files[name] = content
+    return name
 
 
 def line_of(function: str, text: str) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,20 @@ import yaml
 from builder import BuildError, sources
 from builder import claims as ledger
 from builder.contents import Chapter, injected
-from builder.provenance import NOT_EXECUTED, foot, runs_table, versions_table
+from builder.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
-MATHJAX = "static/mathjax/es5/tex-svg-full.js"
 
 
 def stage(
     root: Path, chapters: list[Chapter], executed: Mapping[str, Path], folder: Path, banner: str
 ) -> None:
-    """Fill `folder`: pages, configuration, static files, MathJax; `executed` maps name -> notebook.
+    """Fill `folder`: pages, configuration, static files; `executed` maps name -> notebook.
 
     A notebook chapter without an entry in `executed` is staged without outputs and says so. Raises
     BuildError where the ledger of claims is not in order.
     """
-    made, claimed, linked = {}, {}, dict[str, str]()
+    made, claimed, linked = {}, {}, dict[str, sources.File]()
     for chapter in chapters:
         place = folder / chapter.document
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -53,19 +51,19 @@ def stage(
         "runs.txt": runs_table(made),
         "versions.txt": versions_table(made),
         "claims.txt": ledger.tables(rows, {c.document: c.title for c in chapters}),
+        "citation.txt": citation(root),
         "counts.txt": ledger.counts(rows),
         "claims.json": ledger.as_json(rows, made),
     }
     for top in sorted({Path(c.document).parts[0] for c in chapters if "/" in c.document}):
         _copy_files(root / top, folder / top)
-        _copy_mathjax(folder / top / "_static" / "mathjax")
         (folder / top / "_generated").mkdir()
         for name, text in generated.items():
             (folder / top / "_generated" / name).write_text(text, encoding="utf-8")
-        for name, text in linked.items():
+        for name, content in linked.items():
             place = folder / top / "_static" / name
             place.parent.mkdir(exist_ok=True)
-            place.write_text(text, encoding="utf-8")
+            place.write_bytes(content.encode() if isinstance(content, str) else content)
     shutil.copy(root / "_toc.yml", folder / "_toc.yml")
     quoted = {"claims": ledger.substitutions(rows)}
     _write_config(root / "_config.yml", folder / "_config.yml", banner, quoted)
@@ -91,13 +89,6 @@ def _copy_files(source: Path, target: Path) -> None:
         if path.is_file() and path.suffix not in SKIPPED and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
-
-
-def _copy_mathjax(target: Path) -> None:
-    """MathJax in one file, from the wheel that carries it, so that pages need no network."""
-    target.mkdir(parents=True, exist_ok=True)
-    source = files("mathjax").joinpath(MATHJAX)
-    (target / "tex-svg-full.js").write_bytes(source.read_bytes())
 
 
 def _write_config(source: Path, target: Path, banner: str, quoted: dict[str, Any]) -> None:

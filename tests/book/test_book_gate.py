@@ -11,7 +11,8 @@ GOOD = r"""<!DOCTYPE html><html><head><title>A page</title>
 <link rel="stylesheet" href="book.css"><link rel="canonical" href="https://example.org/">
 <script src="book.css"></script><style>a { background: url(book.css) }</style></head>
 <body><p>See <a href="https://arxiv.org/abs/1906.02777">the paper</a>, <a href="#x">here</a>,
-for $5 or \$7. <span class="math notranslate">\(\lambda\)</span></p>
+<a href="#">up</a>, <a href="index.html#x" id="x">there</a>, <a href="book.css#x">beside</a>
+for $5 or \$7. <span class="math"><svg><use href="#g"/></svg><math><mi>\(</mi></math></span></p>
 <pre>r"\alpha $x$"</pre><code>\beta</code>
 <img src="book.css" alt="Error falls with the number of samples">
 <iframe src="book.css" title="A surface to rotate"></iframe></body></html>"""
@@ -49,6 +50,14 @@ BAD = {
     gate.links_lead_somewhere: [
         '<a href="nowhere.html#x">x</a>',
         '<img src="_images/gone.png" alt="A picture of errors">',
+        '<a href="#nowhere">x</a>',
+        '<a href="index.html#nowhere">x</a>',
+        '<a href="index.html#g">x</a>',
+    ],
+    gate.mathematics_is_set: [
+        '<span class="math">x</span>',
+        '<span class="math"><svg></svg></span>',
+        '<div class="math"><math><mi>x</mi></math></div>',
     ],
 }
 

@@ -56,6 +56,9 @@ def test_a_figure_tells_who_drew_it_where_and_what() -> None:
     assert told["note"] == ""
     assert bundle["image/png"].startswith("iVBORw0KGgo")
     assert 600 < metadata["image/png"]["width"] < 900
+    assert told["svg"].count("<image ") == 1, "the map alone is pixels"
+    assert "<dc:date>" not in told["svg"]
+    assert told["svg"] == shown(picture())[0][MIME]["svg"], "the same bytes each time"
 
 
 def test_the_data_are_those_drawn() -> None:

@@ -12,7 +12,9 @@ from typing import Any, ParamSpec
 import numpy as np
 from cycler import cycler
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection, QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -34,6 +36,7 @@ CYCLE = [COLOURS[name] for name in ("blue", "orange", "green", "vermilion", "pur
 DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 WIDTH = 7.0
+_MANY = 1_000  # points of a cloud that an SVG holds one by one
 
 _RULES: Any = {
     "figure.dpi": 110,
@@ -60,17 +63,34 @@ class BookFigure(Figure):
     source: Source | None = None
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A PNG of twice the size it is shown at, and where it was made."""
-        image = BytesIO()
-        with rc_context(_RULES):
-            self.savefig(image, format="png", dpi=2 * self.dpi, bbox_inches="tight")
-        png = image.getvalue()
+        """A PNG of twice the size it is shown at; where it was made, its data, and its SVG."""
+        png = self._saved("png")
         width, height = (int.from_bytes(png[at : at + 4], "big") // 2 for at in (16, 20))
         shown: dict[str, Any] = {"image/png": base64.b64encode(png).decode()}
         if (place := self.source) is not None:
             text, note = data_of(self)
-            shown[MIME] = {**asdict(place), "csv": text, "note": note}
+            svg = self._saved("svg").decode()
+            shown[MIME] = {**asdict(place), "csv": text, "note": note, "svg": svg}
         return shown, {"image/png": {"width": width, "height": height}}
+
+    def _saved(self, form: str) -> bytes:
+        """The file; in an SVG a map or a cloud of very many points is pixels."""
+        if form == "svg":
+            for part in self.findobj(_dense):
+                part.set_rasterized(True)
+        metadata = {"Date": None} if form == "svg" else {}
+        file = BytesIO()
+        with rc_context({**_RULES, "svg.hashsalt": "book"}):
+            self.savefig(
+                file, format=form, dpi=2 * self.dpi, bbox_inches="tight", metadata=metadata
+            )
+        return file.getvalue()
+
+
+def _dense(artist: Artist) -> bool:
+    if isinstance(artist, QuadMesh):
+        return True
+    return isinstance(artist, Collection) and len(artist.get_offsets()) > _MANY  # type: ignore[arg-type]
 
 
 def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:

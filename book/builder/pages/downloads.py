@@ -1,0 +1,120 @@
+"""From each page: the chapter as a notebook and as Markdown, and the package that they need."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from bs4 import BeautifulSoup, Tag
+from pybtex.database import parse_file
+
+from builder import BuildError
+from builder.contents import Chapter
+from builder.pages.portable import Places, citations, portable
+
+FOLDER = "_downloads"
+_BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
+
+
+def places(html: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> Places:
+    """What the pages show for each label."""
+    texts, names = dict[str, str](), dict[str, str]()
+    for chapter in chapters:
+        soup = BeautifulSoup((html / f"{chapter.document}.html").read_bytes(), "html.parser")
+        for link in soup.select("a.reference.internal[href*='#']"):
+            texts.setdefault(str(link["href"]).partition("#")[2], _text(link))
+        for caption in soup.select(".caption-number"):
+            owner = caption.find_parent(id=True)
+            if isinstance(owner, Tag):
+                texts[str(owner["id"])] = _text(caption).rstrip(".")
+        for equation in soup.select("div.math[id]"):
+            if number := equation.select_one(".eqno"):
+                texts[str(equation["id"])] = _text(number).rstrip("#")
+        heading = soup.select_one("h1 .section-number")
+        count = f"chapter {_text(heading).rstrip('.')}, " if heading else ""
+        names[chapter.name] = f"{count}{chapter.title}"
+    works = dict[str, str]()
+    for file in (chapters[0].root / "book").glob("*.bib"):
+        works |= citations(parse_file(str(file)))
+    ledger = html / "claims.json"
+    rows = json.loads(ledger.read_text("utf-8"))["claims"] if ledger.is_file() else []
+    return Places(texts, names, works, {row["identity"]: row for row in rows}, macros)
+
+
+def _text(tag: Tag) -> str:
+    return " ".join(tag.get_text().split())
+
+
+def write(html: Path, root: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> str:
+    """Fill the folder of downloads; returns the name of the package's wheel, or nothing."""
+    folder = html / FOLDER
+    folder.mkdir()
+    wheel = build_wheel(root, folder)
+    known = places(html, chapters, macros)
+    for chapter in chapters:
+        if chapter.is_notebook:
+            notebook = portable(chapter.notebook(), known, wheel)
+            nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
+            jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
+    shutil.rmtree(html / "_sources", ignore_errors=True)
+    return wheel
+
+
+def build_wheel(root: Path, folder: Path) -> str:
+    """The package as a wheel, built in a copy; nothing where the root holds no package."""
+    if not (root / "pyproject.toml").is_file():
+        return ""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place)
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(root / name, copy)
+        shutil.copytree(root / "moe", copy / "moe", ignore=shutil.ignore_patterns("__pycache__"))
+        built = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _BUILD.format(target=str(folder.resolve()))],
+            cwd=copy,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "1577836800"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if built.returncode:
+        raise BuildError(f"the package does not build:\n{built.stderr[-2000:]}")
+    return built.stdout.split()[-1]
+
+
+MENU = """
+<li><a class="dropdown-item" download href="{up}{name}.ipynb">Notebook (.ipynb)</a></li>
+<li><a class="dropdown-item" download href="{up}{name}.md">Notebook as text (.md)</a></li>
+"""
+PACKAGE = """<li><a class="dropdown-item" download href="{up}{wheel}">The package (.whl)</a></li>
+"""
+PRINT = """<li><hr class="dropdown-divider"></li>
+<li><label class="dropdown-item"><input type="checkbox" data-print="solutions" checked>
+ Print solutions</label></li>
+<li><label class="dropdown-item"><input type="checkbox" data-print="code"> Print code</label></li>
+<li><button class="dropdown-item" onclick="window.print()">Print, or save as PDF</button></li>
+"""
+
+
+def menu(soup: BeautifulSoup, up: str, chapter: Chapter | None, wheel: str) -> None:
+    """The menu of a page: what can be taken along, and what is printed."""
+    for shown in soup.select(".dropdown-download-buttons"):
+        text = PRINT
+        if chapter is not None and chapter.is_notebook:
+            package = PACKAGE if wheel else ""
+            text = f"{MENU}{package}{PRINT}".format(up=up, name=chapter.name, wheel=wheel)
+        if entries := shown.select_one("ul"):
+            entries.clear()
+            entries.append(BeautifulSoup(text, "html.parser"))
+        if button := shown.select_one("button"):
+            button["aria-label"] = "Download or print this page"
+            button["data-bs-auto-close"] = "outside"

@@ -1,0 +1,55 @@
+"""All finishing touches, page by page, then what is no longer needed is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bs4 import BeautifulSoup
+
+from builder.contents import Chapter
+from builder.pages import downloads, icons, pictures, reading
+from builder.pages.mathematics import Setter, set_page
+
+_IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "locales/**/*.po")
+
+
+def finish(html: Path, root: Path, chapters: Sequence[Chapter]) -> None:
+    """Finish the pages below `html` in place.
+
+    root holds the book's `_config.yml`, with the macros of its TeX, and `_build`, where formulas
+    and pictures stay from build to build.
+    """
+    tex = _tex(root / "_config.yml")
+    kept = root / "_build" / "finished"
+    setter = Setter(tex, kept)
+    wheel = downloads.write(html, root, chapters, tex.get("macros", {}))
+    named = {f"{chapter.document}.html": chapter for chapter in chapters}
+    smaller = pictures.shrink(html, kept)
+    for path in pages(html):
+        place = path.relative_to(html)
+        up = "../" * (len(place.parts) - 1) + f"{downloads.FOLDER}/"
+        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        downloads.menu(soup, up, named.get(place.as_posix()), wheel)
+        icons.draw(soup, html / icons.FONTS)
+        reading.repair(soup)
+        pictures.point(soup, smaller)
+        path.write_text(set_page(str(soup), setter), encoding="utf-8")
+    setter.keep()
+    icons.trim(html)
+    for pattern in _IDLE:
+        for path in html.rglob(pattern):
+            path.unlink()
+
+
+def _tex(config: Path) -> dict[str, Any]:
+    given = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return dict(given["sphinx"]["config"]["mathjax3_config"]["tex"])
+
+
+def pages(html: Path) -> list[Path]:
+    """The book's own pages: not those below `_static`."""
+    every = sorted(html.rglob("*.html"))
+    return [path for path in every if "_static" not in path.relative_to(html).parts]

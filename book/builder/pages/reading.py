@@ -1,0 +1,128 @@
+"""A page as everybody can read it: names, roles, folds and landmarks that the theme leaves out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bs4 import BeautifulSoup, Tag
+
+_TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
+
+
+def repair(soup: BeautifulSoup) -> None:
+    """All of the repairs below."""
+    for step in (_folds, _solutions, _names, _landmarks, _tables, _references, _head):
+        step(soup)
+
+
+def tags(soup: BeautifulSoup | Tag, selector: str) -> Iterator[Tag]:
+    return iter(soup.select(selector))
+
+
+def _folds(soup: BeautifulSoup) -> None:
+    """A fold of code says what its code makes; the theme calls all by one name."""
+    for cell in tags(soup, "div.cell"):
+        number = cell.select_one("figcaption .caption-number")
+        made = cell.select_one(".cell_output table, .cell_output figure")
+        for summary in tags(cell, "details.hide > summary"):
+            del summary["aria-label"]
+            what = "code" if "above-input" in _classes(summary.parent) else "output"
+            if number is not None and what == "code":
+                what = f"code of {number.get_text().strip().replace('Fig.', 'figure')}"
+            elif made is not None and made.name == "table" and what == "code":
+                what = "code of the table"
+            for line in tags(summary, "p"):
+                verb = "Hide" if "expanded" in _classes(line) else "Show"
+                line.string = f"{verb} the {what}"
+
+
+def _solutions(soup: BeautifulSoup) -> None:
+    """Folded boxes are ``<details>``: by keyboard, on paper and without scripts too."""
+    for box in tags(soup, "div.admonition.dropdown"):
+        title = box.find("p", class_="admonition-title", recursive=False)
+        if not isinstance(title, Tag):
+            continue
+        box.name, title.name = "details", "summary"
+        box["class"] = " ".join(name for name in _classes(box) if name != "dropdown")
+        for link in title.find_all("a"):
+            link.unwrap()
+        title.string = " ".join(title.get_text(" ").split())
+        text = soup.new_tag("div", attrs={"class": "folded"})
+        text.extend(list(title.next_siblings))
+        if "solution" in _classes(box):
+            text.extend(list(_own_cells(box)))
+        box.append(text)
+    for script in soup.find_all("script"):
+        if _TOGGLES.search(script.get_text()) or "togglebutton" in str(script.get("src", "")):
+            script.decompose()
+    for sheet in tags(soup, "link[href*=togglebutton]"):
+        sheet.decompose()
+
+
+def _own_cells(solution: Tag) -> Iterator[Tag]:
+    """The cells that follow a solution without a word between, and what stands below them."""
+    for after in solution.find_next_siblings():
+        if not {"cell", "claims", "made-by"} & set(_classes(after)):
+            return
+        yield after
+
+
+def _names(soup: BeautifulSoup) -> None:
+    """What a control is called contains what is written on it (WCAG 2.5.3)."""
+    for button in tags(soup, "button[aria-label]"):
+        if button.get_text().strip():
+            del button["aria-label"]
+    for icon in tags(soup, ".theme-switch-button [title]"):
+        del icon["title"]
+    for button in tags(soup, "button.sidebar-toggle"):
+        button["aria-label"] = button["title"]
+
+
+def _landmarks(soup: BeautifulSoup) -> None:
+    """Everything lies in a landmark, each with a name of its own."""
+    if side := soup.select_one("#pst-primary-sidebar"):
+        side["role"], side["aria-label"] = "region", "Book"
+    for nav in tags(soup, "#jb-print-toc nav"):
+        nav["aria-label"] = "Contents, for print"
+    for empty in tags(soup, "footer.bd-footer, #ethical-ad-placement"):
+        if not empty.get_text().strip():
+            empty.decompose()
+    for title in tags(soup, "#jb-print-docs-body h1"):
+        title.name, title["class"] = "div", "print-title"
+        if number := soup.select_one("article h1 .section-number"):
+            title.insert(0, number.get_text())
+    for heading in tags(soup, "#jb-print-toc h2"):
+        heading.name = "div"
+
+
+def _tables(soup: BeautifulSoup) -> None:
+    """A head without words heads nothing."""
+    for head in tags(soup, "th"):
+        if not head.get_text().strip():
+            head.name = "td"
+
+
+def _references(soup: BeautifulSoup) -> None:
+    """The bibliography as a list."""
+    for entry in tags(soup, "[role=doc-biblioentry]"):
+        entry["role"] = "listitem"
+    for marks in tags(soup, ".citation > .label, .citation .backrefs"):
+        del marks["role"]
+    for mark in tags(soup, "[role=doc-backlink]"):
+        del mark["role"]
+
+
+def _head(soup: BeautifulSoup) -> None:
+    """One viewport; scripts that wait until the page is there (one sets names for the others)."""
+    for script in tags(soup, "head > script[src]"):
+        if "documentation_options" not in str(script["src"]):
+            script["defer"] = ""
+    for extra in tags(soup, "meta[name=viewport]"):
+        if extra is not soup.select_one("meta[name=viewport]"):
+            extra.decompose()
+
+
+def _classes(tag: Tag | None) -> list[str]:
+    found = "" if tag is None else tag.get("class") or ""
+    return found.split() if isinstance(found, str) else [str(name) for name in found]

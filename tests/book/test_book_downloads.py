@@ -1,0 +1,93 @@
+"""What a reader takes along: a chapter as a notebook that runs elsewhere, and the package."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from builder.pages.portable import Places, citations, expand, plain, portable
+from builder.pipeline import Book
+from pybtex.database import parse_string
+
+SMALL = "03_stein"
+PLACES = Places(
+    texts={"thm-01-x": "Theorem 1.1", "equation-eq-01-y": "(1.2)", "ex-01-z": "Exercise 1.3"},
+    chapters={"03_stein": "chapter 3, Stein's lemma"},
+    works={"a2020": "A et al., 2020", "b": "B, 1999"},
+    claims={"01-c": {"verdict": "proved"}},
+    macros={"R": r"\mathbb{R}", "E": [r"\mathbb{E}\left[#1\right]", 1]},
+)
+
+
+@pytest.mark.parametrize(
+    ("myst", "shown"),
+    [
+        ("{eq}`eq-01-y` of {prf:ref}`thm-01-x`", "(1.2) of Theorem 1.1"),
+        ("{doc}`03_stein`, {doc}`S <03_stein>`", "*chapter 3, Stein's lemma*, " * 2),
+        ("{cite}`a2020,b` and {cite:t}`b`", "(A et al., 2020; B, 1999) and B, 1999"),
+        ("$$\nx\n$$ (eq-01-y)", "$$\nx\n\\tag{1.2} $$"),
+        ("(sec-x)=\n## Head", "## Head"),
+        (r'is {{ claims["01-c"].verdict.capitalize() }}', "is Proved"),
+        (":::{prf:proof}\nSo.\n:::", "**Proof.**\n\nSo.\n∎"),
+        (":::{prf:theorem} Name\n:label: thm-01-x\n\nTrue.\n:::", "**Theorem 1.1.** *Name*"),
+        (":::{solution} ex-01-z\n:class: dropdown\nYes.\n:::", "**Solution of** Exercise 1.3"),
+    ],
+)
+def test_myst_becomes_plain_markdown(myst: str, shown: str) -> None:
+    assert plain(myst, PLACES).startswith(shown.rstrip(", "))
+    assert "{" not in plain(myst, PLACES).replace("{1.2}", "")
+
+
+def test_macros_are_written_out() -> None:
+    assert expand(r"\E{x^{2}} \in \R, \Re \E x", PLACES.macros) == (
+        r"\mathbb{E}\left[x^{2}\right] \in \mathbb{R}, \Re \mathbb{E}\left[x\right]"
+    )
+
+
+def test_works_are_cited_by_author_and_year() -> None:
+    entry = "@article{{{}, author={{{}}}, year={{2020}}}}".format
+    works = parse_string(entry("one", "Doe, J.") + entry("two", "Doe, J. and Roe, A."), "bibtex")
+    assert citations(works) == {"one": "Doe, 2020", "two": "Doe and Roe, 2020"}
+
+
+def test_a_portable_notebook_has_its_parameters_an_install_line_and_its_captions() -> None:
+    figure = {"mystnb": {"figure": {"caption": "**Low.**", "name": "thm-01-x"}}}
+    cells = [
+        nbformat.v4.new_markdown_cell("# T"),
+        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("draw()", metadata=figure),
+    ]
+    made = portable(nbformat.v4.new_notebook(cells=cells), PLACES, "p.whl")
+    nbformat.validate(made)
+    code = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    assert '%pip install "./p.whl[experiments]"' in code[0]
+    assert code[1:] == ["seed = 0", "draw()"]
+    assert made.cells[-1].source == "*Theorem 1.1:* **Low.**"
+
+
+def test_a_chapter_runs_in_a_fresh_folder_on_the_package_that_lies_beside_it(
+    quick_book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads = quick_book.index.parent / "_downloads"
+    (wheel,) = downloads.glob("gated_experts-*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    notebook = nbformat.read(downloads / f"{SMALL}.ipynb", as_version=4)
+    everything = nbformat.writes(notebook)
+    assert str(quick_book.index.parents[3]) not in everything, "a path of this machine"
+    assert sum("parameters" in c.metadata.get("tags", []) for c in notebook.cells) == 1
+    assert "injected-parameters" not in everything
+    where = nbformat.v4.new_code_cell("import moe; print(moe.__file__)", id="where")
+    notebook.cells.append(where)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("MOE_STORE", "MOE_PROGRESS"):
+        monkeypatch.delenv(name, raising=False)
+    (folder := tmp_path / "elsewhere").mkdir()
+    ran = papermill.execute_notebook(
+        notebook, None, kernel_name="python3", cwd=str(folder), progress_bar=False
+    )
+    assert str(tmp_path / "installed") + os.sep in ran.cells[-1].outputs[0].text

@@ -1,0 +1,128 @@
+"""What is done to the pages that Jupyter Book made: mathematics, icons, names and folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydata_sphinx_theme
+import pytest
+from bs4 import BeautifulSoup, Tag
+from builder import BuildError
+from builder.pages import icons, reading
+from builder.pages.mathematics import Setter, set_page
+
+MACROS: dict[str, Any] = {"macros": {"E": [r"\mathbb{E}\left[#1\right]", 1]}}
+PAGE = r"""<html><head><script>window.MathJax = {"tex": {"a": "</x>"}}</script>
+<script defer="defer" src="https://cdn.example.org/npm/mathjax@3/es5/tex-mml-chtml.js"></script></head>
+<body class="b"><p>For <span class="math notranslate nohighlight">\(x &lt; y\)</span></p>
+<div class="math notranslate nohighlight" id="equation-eq-one">
+<span class="eqno">(1.1)<a class="headerlink" href="#equation-eq-one">#</a></span>\[
+\E{x} = 1
+\]</div></body></html>"""
+
+
+def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
+    found = page.select(selector)
+    assert len(found) == 1, selector
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def setter(tmp_path_factory: pytest.TempPathFactory) -> Setter:
+    return Setter(MACROS, tmp_path_factory.mktemp("mathematics"))
+
+
+def test_mathematics_is_set_as_a_drawing_and_as_mathml_and_no_script_is_left(
+    setter: Setter,
+) -> None:
+    page = BeautifulSoup(set_page(PAGE, setter), "html.parser")
+    inline, displayed = page.select(".math")
+    assert page.select("script") == []
+    assert one(inline, "math").get_text() == "x<y"
+    assert displayed["id"] == "equation-eq-one"
+    assert one(displayed, ".formula math").get_text() == "E[x]=1"
+    assert one(displayed, ".eqno").get_text() == "(1.1)#"
+    outlines = {path["id"] for path in page.select("svg.glyphs path[d]")}
+    used = {str(use["href"]).removeprefix("#") for use in page.select(".math use")}
+    assert used
+    assert used == outlines
+
+
+def test_a_long_formula_in_a_line_may_scroll(setter: Setter) -> None:
+    short, long = (rf'<span class="math">\({"a + " * n} a\)</span>' for n in (1, 20))
+    assert 'class="math wide"' not in set_page(short, setter)
+    assert 'class="math wide"' in set_page(long, setter)
+
+
+@pytest.mark.parametrize("tex", [r"\nosuchmacro{x}", r"\frac{1}{2", r"\left( x"])
+def test_tex_that_mathjax_cannot_read_is_refused_and_shown(setter: Setter, tex: str) -> None:
+    with pytest.raises(BuildError, match="mathematics: ") as caught:
+        setter((tex, False))
+    assert tex in str(caught.value)
+
+
+def test_what_was_set_is_kept_for_the_next_build(tmp_path: Path) -> None:
+    first = Setter(MACROS, tmp_path)
+    before = set_page(PAGE, first)
+    first.keep()
+    again = Setter(MACROS, tmp_path)
+    assert set_page(PAGE, again) == before
+    assert again._context is None, "MathJax was not started"
+    other = Setter({"macros": {"E": [r"\mathrm{E}(#1)", 1]}}, tmp_path)
+    assert set_page(PAGE, other) != before, "other macros, another file"
+
+
+def repaired(html: str) -> BeautifulSoup:
+    soup = BeautifulSoup(html, "html.parser")
+    reading.repair(soup)
+    return soup
+
+
+def test_a_fold_says_what_its_code_makes() -> None:
+    cell = """<div class="cell"><details class="hide above-input">
+        <summary aria-label="Toggle hidden content"><p class="collapsed">Show code cell source</p>
+        <p class="expanded">Hide code cell source</p></summary></details>{}</div>"""
+    figure = (
+        '<figure><figcaption><span class="caption-number">Fig. 5.2 </span></figcaption></figure>'
+    )
+    table = '<div class="cell_output"><table></table></div>'
+    for made, what in ((figure, "code of figure 5.2"), (table, "code of the table"), ("", "code")):
+        summary = repaired(cell.format(made)).summary
+        assert summary is not None
+        assert summary.get_text().split("\n")[0] == f"Show the {what}"
+        assert summary.get_text().strip().endswith(f"Hide the {what}")
+        assert not summary.has_attr("aria-label")
+
+
+def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
+    page = repaired("""<script src="togglebutton.js"></script>
+        <script>let toggleHintShow = ''</script><div
+        class="solution dropdown admonition" id="s"><p class="admonition-title">Solution
+        to<a href="#e"> Exercise 1.1</a></p><section><p>Two.</p></section></div>
+        <div class="cell">1 + 1</div><p class="made-by">data</p><p>Next.</p>
+        <div class="cell">3</div>""")
+    box = one(page, "details#s.solution")
+    assert page.select("script") == []
+    assert one(box, "summary").get_text() == "Solution to Exercise 1.1"
+    assert one(box, ".folded section p").get_text() == "Two."
+    assert one(box, ".cell").get_text() == "1 + 1", "its cell is folded with it, others are not"
+    assert len(page.select(".cell")) == 2
+
+
+def test_icons_are_drawn_in_the_page(tmp_path: Path) -> None:
+    theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
+    fonts = theme / icons.FONTS.removeprefix("_static/")
+    page = BeautifulSoup(
+        '<script src="fontawesome.js?x"></script><i class="theme-switch fa-solid fa-sun fa-lg" '
+        'data-mode="light"></i><span class="fa-solid fa-bars"></span>',
+        "html.parser",
+    )
+    icons.draw(page, fonts)
+    sun, bars = page.select("svg.icon > path")
+    assert page.select("script, i, span") == []
+    assert one(page, "svg.icon.theme-switch[data-mode=light] > path") is sun
+    assert str(bars["d"]).startswith("M")
+    wrong = BeautifulSoup('<i class="fa-solid fa-no-such-icon"></i>', "html.parser")
+    with pytest.raises(BuildError, match="no-such-icon"):
+        icons.draw(wrong, fonts)
