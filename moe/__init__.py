@@ -31,6 +31,7 @@ _PUBLIC = {
     "random_moe": "moe.model.mixture",
     "recover": "moe.recovery",
     "regressor_error": "moe.metrics",
+    "samples_for_l4": "moe.solvers.prediction",
     "standard_errors": "moe.likelihood.efficiency",
     "stream": "moe.randomness",
     "stream_l4_moments": "moe.solvers.streaming",

@@ -20,6 +20,7 @@ from moe.recovery import recover as recover
 from moe.recovery.any_gate.experts import Experts as Experts
 from moe.recovery.results import Recovery as Recovery
 from moe.recovery.selection import choose_k as choose_k
+from moe.solvers.prediction import samples_for_l4 as samples_for_l4
 from moe.solvers.streaming import stream_l4_moments as stream_l4_moments
 
 __version__: str

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from moe.checks import as_floating, as_samples, check_positive
 from moe.exceptions import DoubtfulFitWarning, warn
+from moe.moments.bounded import BoundedTransform
+from moe.moments.centring import Method as Method
+from moe.moments.centring import centre, cheapest
 from moe.moments.hermite import (
     feature_count,
     hermite_features,
@@ -28,8 +31,7 @@ from moe.moments.least_squares import (
 )
 from moe.moments.transforms import OutputTransform
 
-Method = Literal["average", "least_squares"]
-
+METHODS: tuple[Method, ...] = ("average", "centred", "least_squares")
 SAMPLES_PER_FEATURE = {2: 3, 3: 5, 4: 10}
 DIRECT_FEATURES = 100
 TOLERANCE = 1e-3
@@ -40,6 +42,8 @@ class Moments:
     """Running estimate of T = E[Q_m(y) S_m(B'x)] / c_m, a symmetric tensor of order m.
 
     "average": the mean of Q_m(y) S_m(B'x) / c_m (paper); memory O(k^m).
+    "centred": the same with Q_m(y) - b, b the best constant (`moe.moments.centring`; derived): as
+    unbiased, and never less accurate under the theory's assumptions.
     "least_squares": the degree-m coefficients of the ordinary least squares fit of Q_m(y) / c_m on
     all F Hermite features of degree <= m (derived: the same limit, less noise; book, chapter 3);
     memory O(F^2). Both are sums over samples: batches may come in any order and on any worker.
@@ -48,7 +52,7 @@ class Moments:
         transform: Q_m with its normaliser c_m.
         dim: d, the number of inputs.
         basis: B (d, k) with orthonormal columns; the identity if None.
-        method: "average" or "least_squares".
+        method: "average", "centred" or "least_squares".
     """
 
     def __init__(
@@ -58,8 +62,8 @@ class Moments:
         basis: Tensor | None = None,
         method: Method = "average",
     ) -> None:
-        if method not in ("average", "least_squares"):
-            raise ValueError(f"method: expected 'average' or 'least_squares', got {method!r}")
+        if method not in METHODS:
+            raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
         self.transform = transform
         self.dim = int(dim)
         self.basis = None if basis is None else _as_basis(basis, self.dim)
@@ -69,7 +73,7 @@ class Moments:
         self.features = feature_count(order, transform.degree)
         self._order = order
         self._dtype: torch.dtype | None = None
-        if method == "average":
+        if method != "least_squares":
             self._sums = [torch.zeros((order,) * transform.degree, dtype=torch.float64)]
         elif self.features > MAX_STREAMED_FEATURES:
             raise ValueError(
@@ -89,9 +93,9 @@ class Moments:
         return self._add(x, y)
 
     def _add(self, x: Tensor, y: Tensor) -> Moments:
-        degree = self.transform.degree
-        q = self.transform(y) / self.transform.normaliser
-        average = self.method == "average"
+        degree, average = self.transform.degree, self.method != "least_squares"
+        shift = centre(self.transform, self._order) if self.method == "centred" else 0.0
+        q = (self.transform(y) - shift) / self.transform.normaliser
         entries = pass_entries(self._order, degree) if average else 2 * self.features
         for z, weights in chunks(x, q, self.basis, entries):
             if average:
@@ -129,17 +133,20 @@ class Moments:
     def tensor(self, method: Method | None = None) -> Tensor:
         """The estimate (k, ..., k), in the dtype of the samples. Raises ValueError if too few.
 
-        method: `self.method` if None; the sums for least squares hold those of the average too.
+        method: `self.method` if None; the sums for least squares hold those of the others too.
         """
         degree, order = self.transform.degree, self._order
         if self.count == 0:
             raise ValueError("moments: expected at least 1 sample, got 0")
-        if self.method == "average":
-            if method == "least_squares":
-                raise ValueError("method: these moments accumulate 'average' only")
+        if self.method != "least_squares":
+            if method not in (None, self.method):
+                raise ValueError(f"method: these moments accumulate {self.method!r} only")
             return (self._sums[0] / self.count).to(self._dtype)
         gram, target = self._sums
-        if method == "average":
+        if method in ("average", "centred"):
+            if method == "centred":
+                shift = centre(self.transform, order) / self.transform.normaliser
+                target = target - shift * gram[:, 0]  # the first feature is the constant
             roots = root_factorials(order, degree)
             top = target[-len(roots) :] * roots / self.count
             return top[index_table(order, degree)].to(self._dtype)
@@ -153,7 +160,7 @@ class ScoreMoment:
 
     Attributes:
         tensor: (k, ..., k), symmetric, of order m.
-        method: "average" or "least_squares".
+        method: "average", "centred" or "least_squares".
         count: samples n.
         features: F, the coefficients that least squares fits (or would fit).
         converged: False when conjugate gradients stopped early (a warning was given).
@@ -170,34 +177,34 @@ def score_moment(
     x: Any,
     y: Any,
     transform: OutputTransform,
-    method: Literal["auto", "average", "least_squares"] = "auto",
+    method: Literal["auto", "average", "centred", "least_squares"] = "auto",
     basis: Tensor | None = None,
     tolerance: float = TOLERANCE,
 ) -> ScoreMoment:
-    """E[Q_m(y) S_m(B'x)] / c_m from samples in memory; see `Moments` for the two methods.
+    """E[Q_m(y) S_m(B'x)] / c_m from samples in memory; see `Moments` for the methods.
 
-    "auto" takes least squares when n >= 3 F, 5 F, 10 F for m = 2, 3, 4, where it starts to be the
-    more accurate one for most nonlinearities (measured), and the average below that; for m = 4 in
-    two or three dimensions and tanh the average can stay the better one (book, chapter 3). Least
-    squares solves the normal equations for up to 100 features, and beyond that runs conjugate
-    gradients that never form a feature (derived: the Gram matrix of Hermite features is near the
-    identity).
+    "auto" takes the centred average, or least squares where that errs less with many samples, by
+    the exact errors for orthonormal experts of equal share (`moe.moments.centring`: they need g and
+    sigma, not the data), and n >= 3 F, 5 F, 10 F for m = 2, 3, 4 (measured); the plain average for
+    a `BoundedTransform`, which has the best constant already. Least squares solves
+    the normal equations for up to 100 features, and beyond that runs conjugate gradients that never
+    form a feature (derived: the Gram matrix of Hermite features is near the identity).
 
     x (n, d), y (n,); basis (d, k) with orthonormal columns or None; tolerance: the error of
     conjugate gradients as a fraction of the sampling error of the estimate itself.
     Raises ValueError or TypeError on bad data, and for least squares with n < F.
     """
-    if method not in ("auto", "average", "least_squares"):
-        raise ValueError(f"method: expected 'auto', 'average' or 'least_squares', got {method!r}")
+    if method not in ("auto", *METHODS):
+        raise ValueError(f"method: expected one of {('auto', *METHODS)}, got {method!r}")
     tolerance = check_positive(tolerance, "tolerance")
     x, y = as_samples(x, y)
     n, d = x.shape
     basis = None if basis is None else _as_basis(basis, d)
-    features = feature_count(d if basis is None else basis.shape[1], transform.degree)
+    order = d if basis is None else basis.shape[1]
+    features = feature_count(order, transform.degree)
     if method == "auto":
-        enough = n >= SAMPLES_PER_FEATURE[transform.degree] * features
-        method = "least_squares" if enough else "average"
-    if method == "average" or features <= DIRECT_FEATURES:
+        method = chosen(transform, order, n)
+    if method != "least_squares" or features <= DIRECT_FEATURES:
         tensor = Moments(transform, d, basis, method)._add(x, y).tensor()
         return ScoreMoment(tensor, method, n, features)
     z = x if basis is None else x @ basis.to(x)
@@ -213,6 +220,14 @@ def score_moment(
             DoubtfulFitWarning,
         )
     return ScoreMoment(tensor.to(z), method, n, features, converged)
+
+
+def chosen(transform: OutputTransform, order: int, n: float) -> Method:
+    """What "auto" means in ``order`` dimensions with n samples; see `score_moment`."""
+    if isinstance(transform, BoundedTransform):
+        return "average"
+    enough = n >= SAMPLES_PER_FEATURE[transform.degree] * feature_count(order, transform.degree)
+    return cheapest(transform, order, order) if enough else "centred"
 
 
 def _as_basis(basis: Any, dim: int) -> Tensor:

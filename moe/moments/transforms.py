@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -29,12 +29,15 @@ class OutputTransform:
         coefficients: those of y^1, ..., y^m; the last one is 1.
         normaliser: c_m = E[q_m(z) He_m(z)], q_m(z) = E_xi[Q_m(g(z) + sigma xi)], z ~ N(0, 1).
         noise: sd(Q_m(y)) / |c_m| for y = g(z) + sigma xi: noise per unit of signal.
+        nonlinearity, sigma: what it was made for, if it was; they do not enter equality.
     """
 
     degree: int
     coefficients: tuple[float, ...]
     normaliser: float
     noise: float
+    nonlinearity: Nonlinearity | None = field(default=None, repr=False, compare=False)
+    sigma: float = field(default=math.nan, repr=False, compare=False)
 
     def __call__(self, y: Tensor) -> Tensor:
         """Q_m(y), elementwise, in the dtype of y."""
@@ -162,6 +165,8 @@ def solved_transform(g: Nonlinearity, sigma: float, degree: int) -> OutputTransf
         coefficients=(*(float(c) for c in coefficients[:-1]), 1.0),
         normaliser=normaliser * scale**degree,
         noise=math.sqrt(variance) / abs(normaliser),
+        nonlinearity=g,
+        sigma=sigma,
     )
 
 

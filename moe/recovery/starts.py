@@ -82,7 +82,11 @@ class Problem:
     def moments(self) -> L4Moments | NoMinimumError:
         """M, and T in its top-k eigenspace; or why M cannot be trusted."""
         try:
-            return l4_moments_of(self.x, self.y, self.k, self.g, self.sigma, resolution=RESOLUTION)
+            return l4_moments_of(
+                *(self.x, self.y, self.k, self.g, self.sigma),
+                resolution=RESOLUTION,
+                bounded=not self.g.is_linear,
+            )
         except NoMinimumError as error:
             return error
 

@@ -10,6 +10,8 @@ from moe.metrics import match
 from moe.recovery.judging import model_of
 from moe.recovery.plan import Run
 from moe.recovery.results import Recovery
+from moe.recovery.starts import Problem
+from moe.solvers.prediction import samples_for_l4
 
 
 def verdict(run: Run) -> Recovery:
@@ -36,10 +38,25 @@ def verdict(run: Run) -> Recovery:
         origin=leader.origin,
         supporters=field.supporters,
         doubts=tuple(against),
-        refusals=field.refusals,
+        refusals=(*field.refusals, *(too_few_for_l4(full, model.sigma) if against else ())),
         noiseless=noiseless(model, full.x, full.y),
         _samples=(run.task.x, run.task.y),
         _sigma_known=full.sigma is not None,
+    )
+
+
+def too_few_for_l4(problem: Problem, sigma: float) -> tuple[str, ...]:
+    """That L_4's start is noise, where ``samples_for_l4`` says so of these samples; or nothing."""
+    n, d = problem.x.shape
+    try:
+        needed = samples_for_l4(problem.g, sigma, problem.k, d, goal=1.0)
+    except ValueError:  # no transform, or sigma zero
+        return ()
+    if n >= needed:
+        return ()
+    return (
+        f"L_4 alone is no better than chance with {n} samples: at sigma = {sigma:.2g} it is "
+        f"predicted to need {10 * needed:.2g} for an error of 0.1",
     )
 
 

@@ -15,7 +15,9 @@ from moe.exceptions import (
     warn,
 )
 from moe.model.nonlinearity import Nonlinearity
-from moe.moments.estimate import ScoreMoment, score_moment
+from moe.moments.bounded import bounded_transform
+from moe.moments.centring import costs
+from moe.moments.estimate import ScoreMoment, chosen, score_moment
 from moe.moments.quadrature import gauss_hermite
 from moe.moments.transforms import OutputTransform, solved_transform
 from moe.moments.whitening import Whitening, whiten
@@ -76,8 +78,13 @@ def l4_moments_of(
     sigma: float | None = None,
     *,
     resolution: float = 0.0,
+    bounded: bool = False,
 ) -> L4Moments:
     """M and T from samples x (n, d), y (n,): M first, then T inside M's top-k eigenspace.
+
+    bounded: T by a bounded transform (`moe.moments.bounded`), and M too where that errs less than
+    the polynomial. The noise has then to be Gaussian, of the level ``sigma``. Polynomials serve
+    where the nonlinearity has no bounded transform.
 
     Raises NoMinimumError where M has fewer than k positive eigenvalues, or where its k-th does not
     exceed ``resolution`` times the largest eigenvalue that noise alone would give the plain average
@@ -86,6 +93,9 @@ def l4_moments_of(
     """
     level = noise_level(float(y.var()), nonlinearity) if sigma is None else sigma
     quartic, quadratic = (solved_transform(nonlinearity, level, m) for m in (4, 2))
+    if bounded and k <= x.shape[1]:
+        rounded = float(f"{level:.6g}")  # rounding errors of the level shall not change Q
+        quadratic, quartic = best_transforms(nonlinearity, rounded, x.shape[1], k, len(y))
     second = robust_moment(x, y, quadratic)
     if k > x.shape[1]:
         raise NoMinimumError(f"k = {k} experts do not fit into the {x.shape[1]} axes of the inputs")
@@ -105,6 +115,24 @@ def l4_moments_of(
     return L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
 
 
+def best_transforms(
+    g: Nonlinearity, sigma: float, d: int, k: int, n: float = math.inf
+) -> tuple[OutputTransform, OutputTransform]:
+    """Q_2 and Q_4 of least error: bounded ones, but for Q_2 the polynomial where that, fitted by
+    least squares as far as n samples allow, errs less; for orthonormal experts of equal share.
+
+    Polynomials where g has no bounded transforms. Raises NoTransformError where it has neither.
+    """
+    quadratic, quartic = (solved_transform(g, sigma, m) for m in (2, 4))
+    try:
+        two, four = bounded_transform(g, sigma, 2, d), bounded_transform(g, sigma, 4, k)
+    except ValueError:
+        return quadratic, quartic
+    cost = costs(quadratic, d, k)
+    own = cost.least_squares if chosen(quadratic, d, n) == "least_squares" else cost.centred
+    return (quadratic if own < two.cost - 1 / k else two), four
+
+
 def noise_edge(x: Tensor, y: Tensor, transform: OutputTransform) -> float:
     """The largest eigenvalue of the average of q S_2(x), q = Q_2(y) / c_2, were q independent of x.
 
@@ -118,11 +146,11 @@ def noise_edge(x: Tensor, y: Tensor, transform: OutputTransform) -> float:
 def robust_moment(
     x: Tensor, y: Tensor, transform: OutputTransform, basis: Tensor | None = None
 ) -> ScoreMoment:
-    """Least squares where n allows; the plain average where the features of x are dependent."""
+    """What ``score_moment`` chooses; the centred average where the features of x are dependent."""
     try:
         return score_moment(x, y, transform, basis=basis)
     except DependentFeaturesError:
-        return score_moment(x, y, transform, "average", basis=basis)
+        return score_moment(x, y, transform, "centred", basis=basis)
 
 
 def minimise_l4(

@@ -22,13 +22,14 @@ from moe.exceptions import (
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.estimate import (
     DIRECT_FEATURES,
-    SAMPLES_PER_FEATURE,
+    METHODS,
     TOLERANCE,
     Method,
     Moments,
     ScoreMoment,
+    chosen,
 )
-from moe.moments.hermite import feature_count, hermite_from_powers
+from moe.moments.hermite import feature_count
 from moe.moments.least_squares import PowerSums, fit_matrix_free, power_sums
 from moe.moments.passes import Passes, open_source
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
@@ -63,7 +64,7 @@ def stream_l4_moments(
     nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
     sigma: float | None = None,
     *,
-    method: Literal["auto", "average", "least_squares"] = "auto",
+    method: Literal["auto", "average", "centred", "least_squares"] = "auto",
     workers: int = 1,
 ) -> tuple[L4Moments, Tensor]:
     """What L_4 needs of the samples, and E[y x] (d,): ``minimise_l4(*stream_l4_moments(...), g)``.
@@ -72,14 +73,15 @@ def stream_l4_moments(
     None, the noise level from the variance of y (Q_2 and c_2 do not depend on sigma: derived); the
     second one T in M's top-k eigenspace. Those two passes suffice for the plain average (memory
     O(d^2 + k^4)) and for least squares on few features, d <= 12 and k <= 4; beyond, each iteration
-    of conjugate gradients is one more pass, about five in all with many samples. "auto" chooses as
+    of conjugate gradients is one more pass, about five in all with many samples, and so is
+    centring where ``sigma`` is to be found first. "auto" chooses as
     `moe.moments.estimate.score_moment` does. In float64; inputs are taken to be N(0, I).
 
     Raises TypeError for a source that can be iterated over only once, NoMinimumError where M has
     fewer than k positive eigenvalues, and as `stream_moments`.
     """
-    if method not in ("auto", "average", "least_squares"):
-        raise ValueError(f"method: expected 'auto', 'average' or 'least_squares', got {method!r}")
+    if method not in ("auto", *METHODS):
+        raise ValueError(f"method: expected one of {('auto', *METHODS)}, got {method!r}")
     k = check_experts(k, sys.maxsize)
     passes = open_source(source, workers)
     if not passes.again:
@@ -93,13 +95,13 @@ def stream_l4_moments(
     quadratic = solved_transform(g, known or 0.0, 2)
     warn_if_even(g)
     first = passes.fold(partial(_gathered, transform=quadratic, method=method))
-    second = _estimate(passes, first, quadratic, method)
+    level = first.noise_level(g) if known is None else known
+    second = _estimate(passes, first, solved_transform(g, level, 2), method)
     check_experts(k, len(first.outputs))
     try:
         whitening = whiten(second.tensor, k)
     except TooFewEigenvaluesError as error:
         raise NoMinimumError(str(error)) from error
-    level = first.noise_level(g) if known is None else known
     quartic = solved_transform(g, level, 4)
     inside = passes.fold(
         partial(_gathered, transform=quartic, method=method, basis=whitening.basis)
@@ -159,8 +161,9 @@ def _gathered(
 ) -> _Sums:
     x, y = x.double(), y.double()
     moments: Moments | PowerSums
-    if method == "average":
-        moments = _accumulated(x, y, transform=transform, basis=basis, method="average")
+    if method in ("average", "centred"):
+        way: Method = "average" if method == "average" else "centred"
+        moments = _accumulated(x, y, transform=transform, basis=basis, method=way)
     elif _features(transform, x.shape[1], basis) <= DIRECT_FEATURES:
         moments = _accumulated(x, y, transform=transform, basis=basis, method="least_squares")
     else:
@@ -196,8 +199,8 @@ def _estimate(
     degree, moments, n = transform.degree, sums.moments, sums.count
     order = len(sums.outputs) if basis is None else basis.shape[1]
     features = feature_count(order, degree)
-    enough = method == "least_squares" or n >= SAMPLES_PER_FEATURE[degree] * features
-    if method != "average" and enough:
+    best = chosen(transform, order, n) if method == "auto" else method
+    if best == "least_squares":
         if isinstance(moments, Moments):
             try:
                 return ScoreMoment(moments.tensor(), "least_squares", n, features)
@@ -217,8 +220,10 @@ def _estimate(
                     DoubtfulFitWarning,
                 )
             return ScoreMoment(fit, "least_squares", n, features, converged)
-    if isinstance(moments, Moments):
-        average = moments.tensor("average")
-    else:
-        average = hermite_from_powers(moments.powers) / n
-    return ScoreMoment(average, "average", n, features)
+    plain: Method = "average" if method == "average" else "centred"
+    made_for_it = isinstance(moments, Moments) and moments.transform.sigma == transform.sigma
+    if isinstance(moments, Moments) and (plain == "average" or made_for_it):
+        return ScoreMoment(moments.tensor(plain), plain, n, features)
+    again = passes.fold(partial(_gathered, transform=transform, basis=basis, method=plain)).moments
+    assert isinstance(again, Moments)
+    return ScoreMoment(again.tensor(), plain, n, features)

@@ -133,7 +133,7 @@ def test_methods_are_chosen_as_in_memory(n: int, method: Any) -> None:
 def test_dependent_inputs_fall_back_on_the_average() -> None:
     x, y = samples(1000, 3)
     doubled = torch.cat([x, x[:, :1]], dim=1)
-    assert stream_l4_moments([(doubled, y)], 1)[0].second.method == "average"
+    assert stream_l4_moments([(doubled, y)], 1)[0].second.method == "centred"
     with pytest.raises(ValueError, match="features of 1000 samples are linearly dependent"):
         stream_l4_moments([(doubled, y)], 1, method="least_squares")
 
@@ -303,7 +303,7 @@ def test_bad_settings_speak() -> None:
         stream_l4_moments([(x, y)], 2, workers=0)
     with pytest.raises(ValueError, match="workers: expected 1 for Dask arrays"):
         open_source((da.zeros((3, 2)), da.zeros(3)), 2)
-    with pytest.raises(ValueError, match="method: expected 'auto', 'average' or 'least_squares'"):
+    with pytest.raises(ValueError, match=r"method: expected one of .*'auto'"):
         stream_l4_moments([(x, y)], 2, method="mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="k: expected at most d = 3 experts"):
         stream_l4_moments([(x, y)], 4)

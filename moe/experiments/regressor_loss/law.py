@@ -8,13 +8,15 @@ s_i^2 = |b_i|^2 at the minimum in whitened coordinates, to first order (derived;
     C_i = sum_{j != i} A_j a~_j a~_j' - B_i a~_i a~_i',  A_m = s_m^2 / p_m,  B_i = mu s_i^2 / p_i,
 
 up to a multiple of a_i. A sample's share in E and N is Q_2(y) S_2(x) / c_2 and Q_4(y) S_4(x) / c_4,
-with the residuals r_2, r_4 for Q_2, Q_4 when the moments are fitted by least squares (chapter 3).
+with the residuals r_2, r_4 for Q_2, Q_4 when the moments are fitted by least squares (chapter 3),
+and Q_4 less its centre when T is a centred average (chapter 11).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import factorial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,16 +25,22 @@ from moe.experiments.common.error_law import ErrorLaw, span_of, tangent_projecti
 from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
 from moe.losses import dual_basis
 from moe.model.mixture import MoE, log_gate
+from moe.moments.bounded import BoundedTransform
+from moe.moments.centring import centre
 from moe.moments.estimate import Method
-from moe.moments.transforms import output_transform
-from moe.solvers.l4 import DEFAULT_MU, MARGIN
+from moe.moments.transforms import OutputTransform, output_transform
+from moe.solvers.l4 import DEFAULT_MU, MARGIN, best_transforms
+
+Way = Method | Literal["bounded"]
 
 MOST_EXPERTS = 5
 _EXACT = 9  # Gauss-Hermite nodes an axis: exact to degree 17, and Q_4^2 S_4^2 has degree 16
 
 
-def l4_law(model: MoE, method: Method = "average", mu: float = DEFAULT_MU) -> ErrorLaw:
-    """The limit law of L_4's regressors, sigma known, moments by ``method`` (derived).
+def l4_law(model: MoE, method: Way = "average", mu: float = DEFAULT_MU) -> ErrorLaw:
+    """The limit law of L_4's regressors, sigma known, moments by ``method``; with "centred" T is a
+    centred average and M still fitted by least squares, with "bounded" transforms are those of
+    ``best_transforms`` in the dimension of ``model`` (derived; chapter 11).
 
     The model must meet the theory's assumptions (unit regressors, gates orthogonal to them).
     Quadrature over the experts' span: k <= 5; exact for linear experts. Raises ValueError beyond.
@@ -103,7 +111,7 @@ class _Shape:
 
 
 def _second_moments(
-    model: MoE, a: Tensor, shape: _Shape, m: int, method: Method
+    model: MoE, a: Tensor, shape: _Shape, m: int, method: Way
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Given that expert m answers: second moments of a sample's share in the error.
 
@@ -133,14 +141,21 @@ def _second_moments(
 
 
 def _nodes(
-    model: MoE, a: Tensor, shape: _Shape, m: int, method: Method
+    model: MoE, a: Tensor, shape: _Shape, m: int, method: Way
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Nodes x (N, k) of the span and weights, Q_2 / c_2 and Q_4 / c_4 or their residuals (N, 5)."""
     g, k = model.nonlinearity, len(a)
-    z, z_weight = grid_rule(1, _EXACT) if g.name == "linear" else line_rule(g.kinks)
+    bounded = method == "bounded"
+    exact = g.name == "linear" and not bounded
+    z, z_weight = grid_rule(1, _EXACT) if exact else line_rule(g.kinks)
     z = z.flatten()
     rest, rest_weight = grid_rule(k - 1, _EXACT)
-    xi, xi_weight = grid_rule(1, 5)
+    xi, xi_weight = grid_rule(1, 24 if bounded else 5)
+    pair: tuple[OutputTransform, ...] = tuple(
+        output_transform(g, model.sigma, degree) for degree in (2, 4)
+    )
+    if bounded:
+        pair = best_transforms(g, model.sigma, model.d, k)
     others = torch.linalg.svd(a[m : m + 1]).Vh[1:]
     x = (z[:, None, None] * a[m] + rest @ others).reshape(-1, k)
     weight = torch.outer(z_weight, rest_weight).flatten()
@@ -148,11 +163,13 @@ def _nodes(
     values = []
     projections = x @ a.T
     hermite = {2: projections**2 - 1, 4: projections**4 - 6 * projections**2 + 3}
-    for degree in (2, 4):
-        transform = output_transform(g, model.sigma, degree)
+    for transform in pair:
+        degree, plain = transform.degree, isinstance(transform, BoundedTransform)
         q = transform(y) / transform.normaliser
         expanded = q.repeat_interleave(len(rest), 0)
-        if method == "least_squares":
+        if method == "centred" and degree == 4:
+            expanded = expanded - centre(transform, k) / transform.normaliser
+        elif method != "average" and not plain:
             mean = z_weight @ q @ xi_weight
             signal = hermite[degree] @ shape.p / factorial(degree)
             expanded = expanded - mean - signal[:, None]

@@ -1,0 +1,1 @@
+"""Chapter 11: every nonlinearity, the reader's own among them, and what each of them costs."""

@@ -1,0 +1,50 @@
+"""The samples that L_4 needs, told beforehand: against the law by full quadrature."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from moe.exceptions import NoTransformError
+from moe.experiments.regressor_loss.law import l4_law
+from moe.model.mixture import MoE
+from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity
+from moe.moments.centring import cheapest
+from moe.moments.transforms import output_transform
+from moe.solvers.prediction import samples_for_l4, squared_angle
+
+
+@pytest.mark.parametrize(
+    ("name", "k"),
+    [("linear", 2), ("linear", 4), ("relu", 2), ("tanh", 3), ("sigmoid", 2), ("gelu", 3)],
+)
+def test_the_closed_form_is_the_law_of_orthonormal_experts(name: str, k: int) -> None:
+    for bounded in (False, True) if k < 4 else (False,):
+        rows = torch.eye(k + 1, dtype=torch.float64)[:k]
+        model = MoE(rows, torch.zeros_like(rows), 0.3, name)  # type: ignore[arg-type]
+        method = cheapest(output_transform(name, 0.3, 4), k, k)
+        law = l4_law(model, "bounded" if bounded else method)
+        for d in (k + 1,) if bounded else (k, k + 1, 12):
+            found = squared_angle(NONLINEARITIES[name], 0.3, k, d, bounded=bounded)
+            angles = law.squared_angles.mean() + (d - k - 1) * law.outside.diagonal().mean()
+            assert found == pytest.approx(float(angles), rel=1e-5)
+
+
+def test_what_is_told_grows_with_noise_dimension_and_accuracy() -> None:
+    base = samples_for_l4("tanh", 0.1, 2, 5)
+    assert samples_for_l4("tanh", 0.1, 2, 5, goal=0.01) == pytest.approx(10 * base)
+    assert samples_for_l4("tanh", 0.5, 2, 5) > 10 * base
+    assert samples_for_l4("tanh", 0.1, 3, 5) > base
+    assert samples_for_l4("tanh", 0.1, 2, 8) > base
+    assert samples_for_l4("tanh", 0.1, 1, 5) < base
+
+
+def test_arguments_that_cannot_be_used_are_named() -> None:
+    with pytest.raises(NoTransformError, match="no output transform"):
+        samples_for_l4(Nonlinearity("step", lambda z: (z > 0) + 0 * z, (0.0,)), 0.1, 2, 3)
+    with pytest.raises(ValueError, match="sigma: expected"):
+        samples_for_l4("tanh", -0.1, 2, 3)
+    with pytest.raises(ValueError, match="goal: expected"):
+        samples_for_l4("tanh", 0.1, 2, 3, goal=0.0)
+    with pytest.raises(ValueError, match="k: expected"):
+        samples_for_l4("tanh", 0.1, 4, 3)
