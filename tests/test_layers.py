@@ -65,7 +65,11 @@ def test_modules_of_one_floor_do_not_import_each_other_in_a_circle() -> None:
 
 CHAPTERS = [
     *("gated_networks", "standard_losses", "stein", "regressor_loss", "landscape", "gating_loss"),
-    *("recovery", "baselines", "sample_complexity", "any_gate", "nonlinear"),
+    *("recovery", "baselines", "sample_complexity", "any_gate"),
+    *(
+        "nonlinear",
+        "what_came_after",
+    ),
 ]
 
 

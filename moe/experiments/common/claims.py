@@ -31,6 +31,7 @@ SOURCES = {
     "paper": "the paper states it, as far as its public record shows",
     "slides": "the authors' public slides state it or show it in a plot",
     "recalled": "believed to be in the paper, from memory, unchecked against its text",
+    "abstract": "the abstract of a later paper states it; no more of that paper was read",
     "classical": "a known result, cited where it is used",
     "derived": "derived for this book",
 }

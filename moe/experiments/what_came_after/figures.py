@@ -1,0 +1,87 @@
+"""The figures of chapter 13."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from moe.experiments.common.style import COLOURS, bars, drawing, subplots
+from moe.experiments.what_came_after import least_squares, rates
+from moe.experiments.what_came_after.least_squares import SIGMOID, SOFTMAX, Case
+
+Style = tuple[str, Any, str]
+LIKELIHOOD: dict[str, Style] = {
+    rates.KNOWN: ("blue", "-", "o"),
+    rates.SPLIT: ("vermilion", "--", "s"),
+    rates.FREE: ("green", ":", "D"),
+}
+SQUARES: dict[Case, Style] = {
+    ("tanh", SOFTMAX, 2): ("blue", "-", "o"),
+    ("linear", SOFTMAX, 2): ("sky", "-.", "^"),
+    ("tanh", SOFTMAX, 3): ("vermilion", "--", "s"),
+    ("linear", SOFTMAX, 3): ("green", ":", "D"),
+    ("tanh", SIGMOID, 3): ("purple", (0, (5, 1, 1, 1)), "v"),
+}
+
+
+@drawing
+def rates_figure(record: rates.Record) -> Figure:
+    """Left: distance of the experts against n, with the powers that the orders of contact say;
+    right: Hellinger distance of the densities."""
+    figure, axes = subplots(1, 2, height=3.4, sharex=True)
+    names = (("distance", "distance of the experts"), ("hellinger", "Hellinger distance"))
+    for panel, (name, label) in zip(axes[0], names, strict=True):
+        for kind, style in LIKELIHOOD.items():
+            if kind in record.values[name]:
+                _curve(panel, record.sizes, record.values[name][kind].numpy(), style)
+        _scales(panel, record.sizes, label)
+    for kind, (colour, *_) in LIKELIHOOD.items():
+        if kind in record.values["distance"]:
+            first = np.median(record.values["distance"][kind][0].numpy())
+            power = -1 / (2 * rates.ORDERS[kind])
+            n = np.array([record.sizes[0], record.sizes[-1]], dtype=float)
+            axes[0][0].plot(n, first * (n / n[0]) ** power, color=COLOURS[colour], lw=0.7, ls="-")
+    shown = [kind for kind in LIKELIHOOD if kind in record.values["distance"]]
+    _legend(figure, [(rates.NAMES[kind], LIKELIHOOD[kind]) for kind in shown])
+    return figure
+
+
+@drawing
+def squares_figure(record: least_squares.Record) -> Figure:
+    """Distance from a true expert to the nearest fitted one, and error of the mean, against n."""
+    figure, axes = subplots(1, 2, height=3.4, sharex=True)
+    names = (("worst", "worst expert"), ("mean", "error of the mean"))
+    for panel, (name, label) in zip(axes[0], names, strict=True):
+        for case, style in SQUARES.items():
+            if case in record.values[name]:
+                _curve(panel, record.sizes, record.values[name][case].numpy(), style)
+        _scales(panel, record.sizes, label)
+    shown = [case for case in SQUARES if case in record.values["worst"]]
+    _legend(figure, [(least_squares.NAMES[case], SQUARES[case]) for case in shown])
+    return figure
+
+
+def _scales(panel: Any, sizes: tuple[int, ...], label: str) -> None:
+    panel.set(xscale="log", yscale="log", xlabel="samples $n$", ylabel=label)
+    panel.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _curve(panel: Any, sizes: Any, values: Any, style: Style) -> None:
+    colour, dashes, marker = style
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
+    bars(panel, sizes, low, high, colour=COLOURS[colour])
+    looks: Any = {"linestyle": dashes, "marker": marker, "markersize": 5}
+    panel.plot(sizes, middle, color=COLOURS[colour], **looks)
+
+
+def _legend(figure: Figure, styles: list[tuple[str, Style]]) -> None:
+    handles = []
+    for text, (colour, dashes, marker) in styles:
+        looks: Any = {"linestyle": dashes, "marker": marker, "markersize": 5}
+        handles.append(Line2D([], [], color=COLOURS[colour], label=text, **looks))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
