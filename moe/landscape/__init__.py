@@ -1,8 +1,10 @@
-"""The population L_4: all critical points, minima, conditioning (derived; book, chapter 5)."""
+"""L_4, of the population and of samples: all critical points, minima, conditioning (derived; book,
+chapter 5)."""
 
 from moe.landscape.certificate import Certificate, certificate, lambda_that_bounds
+from moe.landscape.complete import CompleteList, critical_points_of, critical_points_of_each
 from moe.landscape.critical import KINDS, CriticalPoints, classify, critical_points
-from moe.landscape.exploration import Search, benign_share, match_points, search
+from moe.landscape.exploration import Search, benign_share, match_points, search, stationary_points
 from moe.landscape.minima import count_spurious_minima, largest_delta, only_truths
 from moe.landscape.names import describe, describe_pattern, patterns
 from moe.landscape.squares import (
@@ -22,14 +24,18 @@ from moe.landscape.stability import (
     conditioning,
     curvatures_at_truth,
     displacement_bound,
+    displacement_bound_of,
     error_norm,
     first_order_displacement,
     moment_error_tolerance,
+    tolerance_of,
 )
+from moe.landscape.zeros import orbit_distances
 
 __all__ = [
     "KINDS",
     "Certificate",
+    "CompleteList",
     "CriticalPoints",
     "ErrorBound",
     "GlobalMinimum",
@@ -44,10 +50,13 @@ __all__ = [
     "coordinate_hessian",
     "count_spurious_minima",
     "critical_points",
+    "critical_points_of",
+    "critical_points_of_each",
     "curvatures_at_truth",
     "describe",
     "describe_pattern",
     "displacement_bound",
+    "displacement_bound_of",
     "error_norm",
     "first_order_displacement",
     "global_minimum",
@@ -56,10 +65,13 @@ __all__ = [
     "match_points",
     "moment_error_tolerance",
     "only_truths",
+    "orbit_distances",
     "patterns",
     "population_tensor",
     "search",
     "squares_gradient",
     "squares_loss",
     "squares_matrix",
+    "stationary_points",
+    "tolerance_of",
 ]

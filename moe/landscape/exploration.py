@@ -45,15 +45,7 @@ def search(
     rotation, _ = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))
     tensor = population_tensor(p, rotation)
     points = random_starts(starts, k, generator)
-    size = max(1, _NEWTON_MEMORY // k**4)
-    goal = tolerance * (1 + lam)
-    points = torch.cat(
-        [
-            _newton(part, tensor, mu, lam, iterations, 1e-2 * goal)
-            for part in torch.split(points, size)
-        ]
-    )
-    found = quartic_gradient(points, tensor, mu, lam).flatten(1).norm(dim=-1) <= goal
+    points, found = stationary_points(points, tensor, mu, lam, iterations, tolerance)
     squares = (points[found] @ rotation.T).square()
     squares = torch.where(squares < 1e-12, 0.0, squares)
     cells = (squares * 1e5 + 0.1372).round()  # offset: values such as 1.000005 sit on no edge
@@ -63,6 +55,27 @@ def search(
     squares = squares[first]
     order = squares_loss(squares, p, mu, lam).argsort(stable=True)
     return Search(classify(squares[order], p, mu, lam), hits[order], int((~found).sum()))
+
+
+def stationary_points(
+    starts: Tensor,
+    tensor: Tensor,
+    mu: float,
+    lam: float,
+    iterations: int = 200,
+    tolerance: float = 1e-10,
+) -> tuple[Tensor, Tensor]:
+    """Where ``search`` goes from starts (S, k, k), for any symmetric tensor: the points, and
+    whether the gradient's norm came down to tolerance (1 + lambda) there."""
+    k = starts.shape[-1]
+    size, goal = max(1, _NEWTON_MEMORY // k**4), tolerance * (1 + lam)
+    points = torch.cat(
+        [
+            _newton(part, tensor, mu, lam, iterations, 1e-2 * goal)
+            for part in torch.split(starts, size)
+        ]
+    )
+    return points, quartic_gradient(points, tensor, mu, lam).flatten(1).norm(dim=-1) <= goal
 
 
 def _newton(

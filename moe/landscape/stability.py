@@ -7,6 +7,8 @@ Derived; book, chapter 5. At b_i = s_i v_i the Hessian is diagonal in the coordi
 with theta = mu / lambda.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +16,9 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from moe.checks import as_floating, check_positive
+from moe.landscape.certificate import certificate
 from moe.landscape.squares import check_bounded, check_proportions, global_minimum
-from moe.solvers.quartic import quartic_gradient
+from moe.solvers.quartic import quartic_gradient, quartic_hessian
 
 _MU_NEAR = 1 / 3
 
@@ -127,11 +130,7 @@ def displacement_bound(proportions: Tensor, mu: float, lam: float, epsilon: floa
     it, eta = |gradient| / m and L the Lipschitz constant of the Hessian within 2 eta: if
     q = L eta / m < 1/2, a strict minimum lies within (1 - sqrt(1 - 2 q)) m / L.
     """
-    epsilon = check_positive(epsilon, "epsilon")
-    eta, ratio = _kantorovich(proportions, mu, lam, epsilon)
-    if not ratio < 0.5:
-        return ErrorBound(epsilon, float("inf"))
-    return ErrorBound(epsilon, eta * (1 - (1 - 2 * ratio) ** 0.5) / ratio)
+    return _bound(_Place.truth(proportions, mu, lam), epsilon)
 
 
 def moment_error_tolerance(proportions: Tensor, mu: float, lam: float) -> ErrorBound:
@@ -139,29 +138,87 @@ def moment_error_tolerance(proportions: Tensor, mu: float, lam: float) -> ErrorB
 
     Sufficient, not necessary: measured tolerances are larger.
     """
+    return _tolerance(_Place.truth(proportions, mu, lam))
+
+
+def displacement_bound_of(
+    point: Tensor, tensor: Tensor, mu: float, lam: float, epsilon: float
+) -> ErrorBound:
+    """``displacement_bound`` at any local minimum of any L_4: ``point`` (rows, k), of the moments
+    ``tensor``, a sample's say.
+
+    For every symmetric error of the tensor of norm at most epsilon, so in population if the
+    estimate is that close, L_4 has a strict local minimum within radius of the point; infinite
+    where the proof gives none.
+    """
+    return _bound(_Place.at(point, tensor, check_positive(mu, "mu"), lam), epsilon)
+
+
+def tolerance_of(point: Tensor, tensor: Tensor, mu: float, lam: float) -> ErrorBound:
+    """The largest error of the tensor for which ``displacement_bound_of`` proves a minimum near the
+    point: epsilon 0 where it proves none for any."""
+    return _tolerance(_Place.at(point, tensor, check_positive(mu, "mu"), lam))
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """What the proof needs to know of a point: |b_i|^2 (rows,); the norm of the gradient; the least
+    curvature; the largest size of L_4's part of degree four on the unit sphere; mu."""
+
+    squared: Tensor
+    gradient: float
+    curvature: float
+    quartic: float
+    mu: float
+
+    @classmethod
+    def at(cls, point: Tensor, tensor: Tensor, mu: float, lam: float) -> _Place:
+        rows, k = point.shape
+        gradient = float(quartic_gradient(point, tensor, mu, lam).norm())
+        hessian = quartic_hessian(point, tensor, mu, lam).reshape(rows * k, rows * k)
+        proof = certificate(tensor, mu, lam, rows=rows)
+        quartic = max(proof.growth, -proof.margin)
+        least = float(torch.linalg.eigvalsh(hessian)[0])
+        return cls(point.square().sum(-1), gradient, least, quartic, mu)
+
+    @classmethod
+    def truth(cls, proportions: Tensor, mu: float, lam: float) -> _Place:
+        p, mu, lam = check_bounded(proportions, mu, lam)
+        least = float(curvatures_at_truth(p, mu, lam).min())
+        squared = global_minimum(p, mu, lam).squared_norms
+        return cls(squared, 0.0, least, max(lam, 1 / float(p.min())), mu)
+
+
+def _bound(place: _Place, epsilon: float) -> ErrorBound:
+    epsilon = check_positive(epsilon, "epsilon")
+    eta, ratio = _kantorovich(place, epsilon)
+    if not ratio < 0.5:
+        return ErrorBound(epsilon, float("inf"))
+    return ErrorBound(epsilon, eta * (1 - (1 - 2 * ratio) ** 0.5) / ratio)
+
+
+def _tolerance(place: _Place) -> ErrorBound:
+    if not _kantorovich(place, 0.0)[1] < 0.5:
+        return ErrorBound(0.0, float("inf"))
     highest = 1.0
-    while _kantorovich(proportions, mu, lam, highest)[1] < 0.5:
+    while _kantorovich(place, highest)[1] < 0.5:
         highest *= 2
-    epsilon = brentq(
-        lambda e: min(_kantorovich(proportions, mu, lam, e)[1], 1.0) - 0.5, 0.0, highest, xtol=1e-14
-    )
-    return displacement_bound(proportions, mu, lam, (1 - 1e-9) * float(epsilon))
+    epsilon = brentq(lambda e: min(_kantorovich(place, e)[1], 1.0) - 0.5, 0.0, highest, xtol=1e-14)
+    return _bound(place, (1 - 1e-9) * float(epsilon))
 
 
-def _kantorovich(proportions: Tensor, mu: float, lam: float, epsilon: float) -> tuple[float, float]:
+def _kantorovich(place: _Place, epsilon: float) -> tuple[float, float]:
     """eta and q of displacement_bound, infinite where the error may flatten the minimum."""
-    p, mu, lam = check_bounded(proportions, mu, lam)
-    squared = global_minimum(p, mu, lam).squared_norms
+    squared, mu = place.squared, place.mu
     others = squared.sum() - squared
     gradient = 4 * epsilon * float((squared * (others + mu * squared).square()).sum().sqrt())
     norms = squared.sqrt()
     spread = 8 * norms * norms.unsqueeze(-1)
     spread.diagonal().copy_(12 * mu * squared + 4 * others)
-    loss = epsilon * float(torch.linalg.eigvalsh(spread)[-1])
-    curvature = float(curvatures_at_truth(p, mu, lam).min()) - loss
+    curvature = place.curvature - epsilon * float(torch.linalg.eigvalsh(spread)[-1])
     if curvature <= 0:
         return float("inf"), float("inf")
-    eta = gradient / curvature
-    quartic = max(lam, 1 / float(p.min())) + epsilon * max(1.0, mu)
+    eta = (place.gradient + gradient) / curvature
+    quartic = place.quartic + epsilon * max(1.0, mu)
     lipschitz = 24 * quartic * (float(squared.sum()) ** 0.5 + 2 * eta)
     return eta, lipschitz * eta / curvature

@@ -111,7 +111,7 @@ def run(spec: Spec) -> Record:
     for n in spec.sizes:
         for trial in range(spec.trials):
             try:
-                tensor, v = _moments(spec, n, p, spec.seed, n, trial)
+                tensor, v = moments(spec, n, p, spec.seed, n, trial)
             except NoMinimumError:
                 rows.append(_NOTHING)
                 continue
@@ -129,10 +129,12 @@ def run(spec: Spec) -> Record:
     return Record(spec, error, moved, predicted, own, other, lost, condition)
 
 
-def _moments(spec: Spec, n: int, p: Tensor, seed: int, *index: int) -> tuple[Tensor, Tensor]:
+def moments(spec: Spec, n: int, p: Tensor, seed: int, *index: int) -> tuple[Tensor, Tensor]:
+    """The whitened tensor of one data set, and the frame of the truth in its coordinates.
+    NoMinimumError where M has fewer than k positive eigenvalues."""
     regressors, x, y = draw(spec, n, seed, *index)
-    moments = l4_moments_of(x, y, spec.k, as_nonlinearity("linear"), spec.sigma)
-    return moments.tensor, frame(moments, regressors, p)
+    estimate = l4_moments_of(x, y, spec.k, as_nonlinearity("linear"), spec.sigma)
+    return estimate.tensor, frame(estimate, regressors, p)
 
 
 def _minimise(tensor: Tensor, mu: float, lam: float, starts: Tensor) -> QuarticSolution:
@@ -161,7 +163,7 @@ def _margins(spec: Spec, p: Tensor) -> tuple[Tensor, Tensor]:
     seed = child_seed(spec.seed, "margins")
     for trial in range(spec.margin_trials):
         try:
-            tensor, v = _moments(spec, spec.margin_size, p, seed, trial)
+            tensor, v = moments(spec, spec.margin_size, p, seed, trial)
         except NoMinimumError:
             lost += 1 / spec.margin_trials
             continue
