@@ -68,6 +68,7 @@ CHAPTERS = [
     *("recovery", "baselines", "sample_complexity", "any_gate"),
     *(
         "nonlinear",
+        "assumptions",
         "what_came_after",
     ),
 ]

@@ -1,0 +1,1 @@
+"""Chapter 12: the assumptions broken one at a time."""

@@ -1,0 +1,135 @@
+"""Tables of chapter 12."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from moe.experiments.assumptions.inputs import Moment
+from moe.experiments.assumptions.limits import Agreement
+from moe.experiments.assumptions.outputs import Tails, ToldSigma
+from moe.experiments.assumptions.scores import AVERAGE, ESTIMATED, FITTED, TRUE
+from moe.experiments.assumptions.sweeps import EM, L4, ORACLE, RECOVER, REPAIRED, Record
+from moe.experiments.assumptions.worlds.contestants import CHECKS
+from moe.experiments.assumptions.worlds.violations import VIOLATIONS
+from moe.experiments.common.tables import Table, table
+from moe.experiments.engine.sweep import Trial
+
+WAYS = (AVERAGE, FITTED, TRUE, ESTIMATED)
+
+
+def summary(record: Record) -> Table:
+    """A row a violation, at its largest degree: median E_reg over mixtures."""
+    head = [
+        "violation",
+        "degree",
+        "the moments converge to",
+        "$L_4$",
+        "`recover`",
+        "EM",
+        "EM from the truth",
+        "noticed by",
+        "repair",
+        "after it",
+    ]
+    rows = []
+    for name in record.spec.violations:
+        each = VIOLATIONS[name]
+        found = record.values[name, record.degrees(name)[-1]]
+        errors = [record.median(name, m) for m in (L4, RECOVER, EM, ORACLE)]
+        after = record.median(name, REPAIRED) if REPAIRED in found else None
+        degree = f"{each.knob}: {record.degrees(name)[-1]:g}"
+        rows.append(
+            [name, degree, each.limit, *errors, noticed(record, name), each.repaired_by, after]
+        )
+    return table(head, rows, [None, None, None, *[".1g"] * 4, None, None, ".1g"])
+
+
+def noticed(record: Record, name: str) -> str:
+    """The checks of ``recover`` that spoke, and how often, beyond where nothing is broken."""
+    found = record.notices(name)
+    if not found:
+        return "nothing"
+    count = record.spec.mixtures
+    return "; ".join(f"{CHECKS[c]} {round(s * count)}/{count}" for c, s in found.items())
+
+
+def limits(found: Sequence[Agreement]) -> Table:
+    """By case and degree: size of the change, and how well the formula meets a large sample."""
+    rows = []
+    for name in dict.fromkeys(each.name for each in found):
+        mine = {each.degree: each for each in found if each.name == name}
+        rows.append(
+            [name, *(part for m in (2, 4) for part in (mine[m].size, mine[m].standard_errors))]
+        )
+    head = [
+        "what is broken",
+        "$M$ changes by (relative)",
+        "formula off by (s.e.)",
+        "$T$ changes by (relative)",
+        "formula off by (s.e.)",
+    ]
+    return table(head, rows, [None, ".2f", ".1f", ".2f", ".1f"])
+
+
+def inputs(found: Sequence[Moment]) -> Table:
+    """The bias of M by law of inputs, relative."""
+    rows = [
+        [each.law, each.formula, each.average, each.least_squares, *each.with_gates]
+        for each in found
+    ]
+    head = [
+        "inputs",
+        "average, formula",
+        "average",
+        "least squares",
+        "average, softmax gate",
+        "least squares, softmax gate",
+    ]
+    return table(head, rows, [None, *[".1%"] * 5])
+
+
+def told_sigma(found: Sequence[ToldSigma]) -> Table:
+    """Median E_reg of L_4 by what it is told; a dash where most mixtures give no minimum."""
+    rows = []
+    for each in found:
+        errors = each.errors.nan_to_num(nan=float("inf")).median(1).values
+        shown = [None if value == float("inf") else float(value) for value in errors]
+        rows.append([each.nonlinearity, each.sigma, *shown])
+    factors = [f"told {factor:g} times" for factor in found[0].factors]
+    return table(["$g$", r"$\sigma$", *factors], rows, [None, None, *[".1g"] * len(factors)])
+
+
+def tails(found: Tails) -> Table:
+    """Median error of T in the span over data sets, at every size."""
+    rows = [
+        [n, float(plain.median()), float(clipped.median())]
+        for n, plain, clipped in zip(found.sizes, found.plain, found.clipped, strict=True)
+    ]
+    return table(["$n$", "$Q_4(y)$", "$Q_4$ of clipped $y$"], rows, [",d", ".2g", ".2g"])
+
+
+def scores(groups: Sequence[Sequence[Trial]]) -> Table:
+    """Median E_reg of L_4 by inputs, nonlinearity and way to estimate moments."""
+    rows = []
+    for group in groups:
+        spec = group[0].spec
+        medians = [_median([t.result[way] for t in group]) for way in WAYS]
+        rows.append([spec.law, spec.nonlinearity, *medians])
+    return table(["inputs", "$g$", *WAYS], rows, [None, None, *[".1g"] * len(WAYS)])
+
+
+def _median(values: Sequence[float]) -> float | None:
+    """None where most are NaN."""
+    found = sorted(math.inf if math.isnan(value) else value for value in values)
+    middle = found[len(found) // 2]
+    return None if math.isinf(middle) else middle
+
+
+def whitening(found: dict[str, dict[str, Tensor]]) -> Table:
+    """Median E_reg of L_4 by gate and by how the inputs were whitened; a dash: mostly no answer."""
+    ways = list(next(iter(found.values())))
+    rows = [[gate, *(_median(each[way].tolist()) for way in ways)] for gate, each in found.items()]
+    return table(["gate", *ways], rows, [None, *[".1g"] * len(ways)])

@@ -1,0 +1,1 @@
+"""Worlds in which one thing is broken, who runs in them, and what repairs it."""
