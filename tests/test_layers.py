@@ -70,6 +70,7 @@ CHAPTERS = [
         "nonlinear",
         "assumptions",
         "what_came_after",
+        "real_data",
     ),
 ]
 

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from moe.estimator.fit.classified import ClassifiedGate
 from moe.estimator.results import MixtureResults
 from moe.estimator.summary import Summary
 from moe.model.nonlinearity import as_nonlinearity
@@ -29,6 +30,7 @@ class Answers:
     gates_: Array
     gate_intercepts_: Array
     sigma_: float | Array
+    gate_: ClassifiedGate | None
     results_: MixtureResults
     n_experts_: int
     _places: tuple[list[int], list[int]]
@@ -152,6 +154,8 @@ class Answers:
         return *self._split(torch.tensor(X)), torch.tensor(np.asarray(y, dtype=np.float64))
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.gate_ is not None:
+            x = torch.cat([x, self.gate_.scores(x)], 1)
         parts = (x[:, places] for places in self._places)
         first, second = (
             torch.cat([part, torch.ones_like(x[:, :1])], 1) if ones else part

@@ -3,9 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.random import Generator
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import has_fit_parameter
+
+from moe.estimator.answers import Answers
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_WHOLE = Interval(Integral, 0, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "n_experts": [_COUNT, StrOptions({"auto"}), range, "array-like"],
+    "nonlinearity": [str, callable],
+    "gate": [
+        StrOptions({"softmax", "constant", "equal", "any"}),
+        HasMethods(["fit", "predict_proba"]),
+    ],
+    "expert_features": [None, "array-like"],
+    "gate_features": [None, "array-like"],
+    "fit_intercept": ["boolean"],
+    "noise": [StrOptions({"shared", "each"})],
+    "sigma": [None, _POSITIVE],
+    "start": [None, "array-like", dict, Answers],
+    "n_init": [_COUNT],
+    "l4_starts": [_COUNT],
+    "mu": [None, _POSITIVE],
+    "lam": [None, _POSITIVE],
+    "max_iter": [_COUNT],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "random_state": ["random_state", _WHOLE, Generator, torch.Generator],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+}
+"""What each parameter of ``MoERegressor`` may be."""
 
 
 def refuse_masked(**arrays: Any) -> None:
@@ -17,6 +53,15 @@ def refuse_masked(**arrays: Any) -> None:
                 f"{name}: expected no masked entries, got {count}: leave those samples out, or "
                 "fill them (numpy.ma.compress_rows, .filled)"
             )
+
+
+def refuse_unweighted(gate: Any) -> None:
+    """Raise TypeError for a classifier that takes no weights: responsibilities are weights."""
+    if not isinstance(gate, str) and not has_fit_parameter(gate, "sample_weight"):
+        raise TypeError(
+            "gate: expected a classifier whose fit takes sample_weight, got "
+            f"{type(gate).__name__}, whose fit does not"
+        )
 
 
 def columns_named(
@@ -39,7 +84,10 @@ def columns_named(
         else:
             raise TypeError(f"{argument}: expected names or places of columns, got {each!r}")
     if some and not found:
-        raise ValueError(f"{argument}: expected a column where fit_intercept is False, got none")
+        raise ValueError(
+            f"{argument}: expected a column, for fit_intercept is False or the gate a classifier, "
+            "got none"
+        )
     if len(set(found)) < len(found):
         raise ValueError(f"{argument}: expected columns that differ, got {list(wanted)}")
     return found

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _clone_parametrized, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from moe.estimator.answers import Answers, opened
-from moe.estimator.arguments import columns_named, refuse_masked
+from moe.estimator.arguments import CONSTRAINTS, columns_named, refuse_masked, refuse_unweighted
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.whole import fitted
@@ -30,9 +26,6 @@ from moe.moments.transforms import warn_if_even
 from moe.randomness import as_seed
 
 Array = NDArray[np.float64]
-_COUNT = Interval(Integral, 1, None, closed="left")
-_WHOLE = Interval(Integral, 0, None, closed="left")
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,8 +60,12 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     nonlinearity : str or callable, default "linear"
         g: linear, relu, leaky_relu, sigmoid, tanh, softplus, gelu, or an elementwise torch
         function.
-    gate : {"softmax", "constant", "equal"}, default "softmax"
-        "constant": p_i does not depend on x, and is learned; "equal": p_i = 1/k, held.
+    gate : {"softmax", "constant", "equal", "any"} or classifier, default "softmax"
+        "constant": p_i does not depend on x, and is learned; "equal": p_i = 1/k, held. A classifier
+        (unfitted, of scikit-learn; ``fit(X, y, sample_weight)`` and ``predict_proba``) is fitted to
+        the responsibilities on ``gate_features``, four-fold cross-fitted; its log odds s are the
+        columns of a softmax gate, p = softmax(W s + c). "any": boosted trees, softmax or constant,
+        by Akaike's criterion. k ("auto") is chosen with softmax gates.
     expert_features, gate_features : sequence of names or places of columns, default all
         What the experts, and what the gate look at.
     fit_intercept : bool, default True
@@ -100,40 +97,23 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     number or (k,); proportions_ (k,), shares of the samples; n_experts_, n_iter_,
     log_likelihood_ (nats), converged_ (nothing speaks against the fit), doubts_ (what does),
     origin_ (which start won), held_out_ (of every k tried: nats a sample), results_
-    (``MixtureResults``), n_features_in_, feature_names_in_, expert_names_, gate_names_.
+    (``MixtureResults``), n_features_in_, feature_names_in_, expert_names_, gate_names_; gate_: the
+    fitted classifiers, else None (log_likelihood_ is then cross-fitted, and gates_ (k, k - 1) are
+    weights of their scores; errors and criteria take the scores as given).
 
     ``fit`` warns with ``DoubtfulFitWarning`` where something speaks against the fit, and raises
     ValueError or TypeError, naming the argument, where there is none. With fewer distinct samples
     than parameters all experts are one least-squares regression.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_experts": [_COUNT, StrOptions({"auto"}), range, "array-like"],
-        "nonlinearity": [str, callable],
-        "gate": [StrOptions({"softmax", "constant", "equal"})],
-        "expert_features": [None, "array-like"],
-        "gate_features": [None, "array-like"],
-        "fit_intercept": ["boolean"],
-        "noise": [StrOptions({"shared", "each"})],
-        "sigma": [None, _POSITIVE],
-        "start": [None, "array-like", dict, Answers],
-        "n_init": [_COUNT],
-        "l4_starts": [_COUNT],
-        "mu": [None, _POSITIVE],
-        "lam": [None, _POSITIVE],
-        "max_iter": [_COUNT],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state", _WHOLE, Generator, torch.Generator],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     def __init__(
         self,
         n_experts: int | str | Iterable[int] = 2,
         *,
         nonlinearity: str | Callable[[Tensor], Tensor] | Nonlinearity = "linear",
-        gate: str = "softmax",
+        gate: Any = "softmax",
         expert_features: Iterable[Any] | None = None,
         gate_features: Iterable[Any] | None = None,
         fit_intercept: bool = True,
@@ -172,6 +152,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoERegressor:
         """Fit to X (n, m), y (n,). A sample_weight (n,) of 2 is the sample twice, of 0 never."""
         refuse_masked(X=X, y=y, sample_weight=sample_weight)
+        refuse_unweighted(self.gate)
         if self.noise == "each" and self.sigma is not None:
             raise ValueError(f"sigma: expected None with noise='each', got {self.sigma!r}")
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
@@ -181,7 +162,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         names = [str(name) for name in getattr(self, "feature_names_in_", range(X.shape[1]))]
-        bare = not self.fit_intercept and self.gate == "softmax"
+        bare = not isinstance(self.gate, str) or self.gate == "any"
+        bare = bare or (not self.fit_intercept and self.gate == "softmax")
         warm = self.warm_start and hasattr(self, "results_") and self.results_.regular
         request = Request(
             self.get_params(deep=False),
@@ -198,7 +180,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         with progress(self.verbose) as report:
             fit = fitted(np.asarray(X), np.asarray(y, dtype=np.float64), weights, request, report)
         self.__dict__.pop("formula_", None)
-        self._take(fit, names)
+        self._take(fit)
         if self.doubts_:
             warn(f"MoERegressor: {'; '.join(self.doubts_)}", DoubtfulFitWarning)
         return self
@@ -206,7 +188,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     if not TYPE_CHECKING:  # the decorator would hide fit's types
         fit = _fit_context(prefer_skip_nested_validation=True)(fit)
 
-    def _take(self, fit: Fit, names: list[str]) -> None:
+    def _take(self, fit: Fit) -> None:
         """The attributes of a fit."""
         law, found = fit.law, fit.found
         experts, gates = law.experts.numpy(), law.gates.numpy()
@@ -215,9 +197,9 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.gates_, self.gate_intercepts_ = opened(gates, fit.ones[1])
         self.sigma_ = law.sigmas.numpy() if self.noise == "each" else float(law.sigmas[0])
         self.proportions_ = fit.proportions
-        self.n_experts_ = law.k
-        self.expert_names_ = [names[place] for place in fit.experts]
-        self.gate_names_ = [names[place] for place in fit.gate]
+        self.n_experts_, self.gate_ = law.k, fit.classified
+        self.expert_names_ = [fit.names[place] for place in fit.experts]
+        self.gate_names_ = [fit.names[place] for place in fit.gate]
         self.n_iter_ = found.iterations
         self.log_likelihood_ = fit.results.llf
         self.doubts_ = fit.results.doubts

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moe.exceptions import NoTransformError
 from moe.model.nonlinearity import Nonlinearity
-from moe.recovery.restarts import race, race_gates
+from moe.recovery.restarts import race, race_gates, race_jointly
 from moe.recovery.results import Origin, Stage
 from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
@@ -200,6 +200,13 @@ def gates_too(full: Problem, part: Problem, options: Options, generator: torch.G
     return _from_ends(Origin.GATES, "gates", ends, len(part.y[:size]), watch)
 
 
+def jointly(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
+    """Random starts of joint EM (``restarts.race_jointly``)."""
+    watch = Stopwatch()
+    ends = race_jointly(part.x, part.y, full.k, full.g, generator, starts=options.restarts)
+    return _from_ends(Origin.GATES, "gates", ends, len(part.y), watch)
+
+
 def given(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
     """The caller's own starts."""
     if options.initial is None:
@@ -208,7 +215,7 @@ def given(full: Problem, part: Problem, options: Options, generator: torch.Gener
 
 
 def _from_ends(origin: Origin, name: str, ends: EMResult, n: int, watch: Stopwatch) -> Starts:
-    level = ends.sigma.square().mean(1).sqrt()
+    level = ends.sigma if ends.sigma.ndim == 1 else ends.sigma.square().mean(1).sqrt()
     stage = Stage(
         name,
         ends.regressors[0],

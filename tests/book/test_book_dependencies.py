@@ -116,3 +116,18 @@ def test_a_key_holds_source_modules_data_parameters_and_versions(root: Path) -> 
     (root / "moe" / "recovery.py").write_text("changed = True\n")
     after = ingredients(Chapter(root, "book/x"), {"seed": 1})
     assert changes(before, after) == ["book/data/tones.csv", "parameters"]
+
+
+def test_data_named_in_a_module_are_ingredients_of_the_chapters_that_use_it(root: Path) -> None:
+    (root / "book" / "data").mkdir()
+    for name in ("tones.csv", "other.csv"):
+        (root / "book" / "data" / name).write_text("1,2\n")
+    (root / "moe" / "losses.py").write_text("SOURCES = {'tones': ('tones.csv', 2)}\n")
+    (root / "book" / "x.md").write_text(
+        CHAPTER.replace('Path("data") / "tones.csv"', "l4('tones')")
+    )
+    before = ingredients(Chapter(root, "book/x"), {})
+    assert "book/data/tones.csv" in before and "book/data/other.csv" not in before
+    (root / "book" / "data" / "tones.csv").write_text("1,3\n")
+    (root / "book" / "data" / "other.csv").write_text("1,3\n")
+    assert changes(before, ingredients(Chapter(root, "book/x"), {})) == ["book/data/tones.csv"]

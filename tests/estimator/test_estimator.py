@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import moe
@@ -32,7 +33,10 @@ X, Y = (part.numpy() for part in TRUTH.sample(1_200, moe.stream("data", 0)))
 FITTED = moe.MoERegressor(n_experts=2).fit(X, Y)
 
 
-VARIANTS: list[BaseEstimator] = [moe.MoERegressor()]
+VARIANTS: list[BaseEstimator] = [
+    moe.MoERegressor(),
+    moe.MoERegressor(gate=DecisionTreeClassifier(max_leaf_nodes=4, random_state=0)),
+]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

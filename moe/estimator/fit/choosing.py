@@ -10,14 +10,12 @@ from torch import Tensor
 
 from moe.estimator.fit.degenerate import calibration, noiseless
 from moe.estimator.fit.search import Report
-from moe.estimator.fit.task import Task
+from moe.estimator.fit.task import Data, Task
 from moe.model.regressions import Regressions
 from moe.randomness import child_seed
 from moe.recovery.selection import Tried, enough_tried, objections, smallest_of
 
 _FOLDS = 4
-Data = tuple[Tensor, Tensor, Tensor]
-"""Inputs (n, m), outputs (n,), weights (n,)."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.estimator.fit.choosing import Chosen
+from moe.estimator.fit.classified import ClassifiedGate
 from moe.estimator.fit.degenerate import dependent
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.task import Found, Task
@@ -22,12 +23,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A finished fit: the law on the raw designs, experts in their final order; columns of experts
-    and gate by place; what ``MoERegressor`` shows of it."""
+    """A finished fit: the law on the raw designs, experts in their final order; the names of all
+    columns, those of experts and gate by place; the classifiers whose scores are the last of the
+    columns, if any; what ``MoERegressor`` shows of it."""
 
     law: Regressions
+    names: list[str]
     experts: list[int]
     gate: list[int]
+    classified: ClassifiedGate | None
     ones: tuple[bool, bool]
     proportions: Array
     found: Found
@@ -44,9 +48,10 @@ def finished(
     against: list[str],
     regular: bool,
     request: Request,
+    gate_of: ClassifiedGate | None = None,
 ) -> Fit:
     """``found``, experts in their final order, with all that is told of it. against: what speaks
-    against it; regular: whether the likelihood has a maximum there."""
+    against it; regular: whether the likelihood has a maximum there; gate_of: the classifiers."""
     law = found.law
     design, names, n = task.design, request.names, float(task.weights.sum())
     raw = design.back(law)
@@ -73,7 +78,7 @@ def finished(
         (*against, *notes),
         {
             "Experts": f"{law.k}, {task.g.name}",
-            "Gate": task.gate,
+            "Gate": task.gate if gate_of is None else gate_of.name,
             "Noise": "known" if task.sigma is not None else request.parameters["noise"],
         },
         curvature(law, task.x, task.z, task.y, task.weights) if regular else None,
@@ -82,8 +87,10 @@ def finished(
     )
     return Fit(
         raw,
+        names,
         design.experts.columns.tolist(),
         design.gate.columns.tolist(),
+        gate_of,
         (design.experts.ones, design.gate.ones),
         shares.numpy(),
         found,

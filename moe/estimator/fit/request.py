@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from moe.model.nonlinearity import Nonlinearity
@@ -28,6 +28,16 @@ class Request:
     seed: int
     weighted: bool
     warm: bool = False
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a classifier is to be the gate."""
+        gate = self.parameters["gate"]
+        return not isinstance(gate, str) or gate == "any"
+
+    def under(self, gate: str) -> Request:
+        """The same with another gate."""
+        return replace(self, parameters={**self.parameters, "gate": gate})
 
     @property
     def options(self) -> Options:

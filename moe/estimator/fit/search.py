@@ -23,6 +23,7 @@ from moe.recovery.starts import (
     Way,
     fourth_moments,
     gates_too,
+    jointly,
     search,
     third_moments,
 )
@@ -130,6 +131,11 @@ def _plan(task: Task) -> Sequence[Step]:
             partial(_on, lines, search, task),
             lambda so_far, options: so_far.unsettled,
         ),
+        (
+            "random starts of all",
+            partial(_on, whole, jointly, task),
+            lambda so_far, options: softmax and so_far.unsettled,
+        ),
     ]
 
 
@@ -146,7 +152,7 @@ def _on(
     zero, and so is what experts or gate may not look at."""
     found = way(problem, problem.part(), options, generator)
     experts, gates = found.regressors, found.gating
-    if way is gates_too:
+    if way in (gates_too, jointly):
         experts, gates = task.layout.gathered(experts, gates)
     else:
         experts = pad(experts, (0, task.x.shape[1] - experts.shape[-1]))

@@ -24,14 +24,16 @@ def start_of(
 ) -> Regressions:  # fmt: skip
     """``start`` as a law on the raw designs.
 
-    start: a fitted MoERegressor, experts (k, columns), or a mapping of any of "experts",
-    "intercepts", "gates", "gate_intercepts", "sigma" that holds "experts"; what is missing is zero,
-    sigma the spread of y. widths: columns of experts and gate; ones: whether a one follows.
+    start: a fitted MoERegressor (without its gate if that is a classifier), experts (k, columns),
+    or a mapping of any of "experts", "intercepts", "gates", "gate_intercepts", "sigma" that holds
+    "experts"; what is missing is zero, sigma the spread of y. widths: columns of experts and gate;
+    ones: whether a one follows.
     """
     if isinstance(start, BaseEstimator) and not hasattr(start, "experts_"):
         raise NotFittedError("start: expected a fitted MoERegressor, got one that is not fitted")
     if hasattr(start, "experts_"):
-        given = {key: getattr(start, f"{key}_") for key in _KEYS}
+        keys = _KEYS if start.gate_ is None else [key for key in _KEYS if "gate" not in key]
+        given = {key: getattr(start, f"{key}_") for key in keys}
     elif isinstance(start, Mapping):
         given = dict(start)
         unknown = [key for key in given if key not in _KEYS]
@@ -53,8 +55,9 @@ def start_of(
 
 
 def same_shape(fit: Any, k: int, widths: tuple[int, int]) -> bool:
-    """Whether a fit has k experts on as many columns."""
-    return bool(fit.experts_.shape == (k, widths[0]) and fit.gates_.shape == (k, widths[1]))
+    """Whether a fit has k experts on as many columns, and so its gate unless it is a classifier."""
+    gate = fit.gate_ is not None or fit.gates_.shape == (k, widths[1])
+    return bool(fit.experts_.shape == (k, widths[0]) and gate)
 
 
 def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Tensor:

@@ -8,11 +8,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from moe.estimator.fit.design import Design
+from moe.estimator.fit.design import Design, design_of
+from moe.estimator.fit.request import Request
 from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
 
 _MOST = 100_000
+
+Data = tuple[Tensor, Tensor, Tensor]
+"""Inputs (n, m), outputs (n,), weights (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +137,35 @@ class Task:
     def score(self, law: Regressions) -> float:
         """The log-likelihood, sum_n w_n log P(y_n | x_n, z_n), in the units of ``y``."""
         return float(self.weights @ law.log_density(self.x, self.z, self.y))
+
+
+def task_of(data: Data, request: Request, k: int) -> Task:
+    """The samples on white designs."""
+    (x, y, weights), of = data, request.parameters
+    design = design_of(
+        x,
+        y,
+        weights,
+        request.g,
+        of["sigma"],
+        experts=request.experts,
+        gate=request.gate,
+        intercept=bool(of["fit_intercept"]),
+        softmax=of["gate"] == "softmax",
+    )
+    sigma = None if of["sigma"] is None else float(of["sigma"]) / design.scale
+    return Task(
+        design,
+        design.experts.white(x),
+        design.gate.white(x),
+        design.output(y),
+        weights,
+        k,
+        request.g,
+        sigma,
+        of["noise"] == "each",
+        of["gate"],
+    )
 
 
 def fair_rows(weights: Tensor) -> Tensor:

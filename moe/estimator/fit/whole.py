@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.estimator.fit.choosing import Data, choose
+from moe.estimator.fit.choosing import choose
+from moe.estimator.fit.classified import classified
 from moe.estimator.fit.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
-from moe.estimator.fit.design import counted, design_of, distinct
+from moe.estimator.fit.design import counted, distinct
 from moe.estimator.fit.finishing import Fit, finished
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.search import Report, climbed, searched
 from moe.estimator.fit.starting import same_shape, start_of
-from moe.estimator.fit.task import Found, Task
+from moe.estimator.fit.task import Data, Found, Task, task_of
 from moe.model.regressions import Regressions
 from moe.recovery.verdict import by_share
 
@@ -27,11 +28,15 @@ Array = NDArray[np.float64]
 def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report) -> Fit:
     """The mixture of the samples x (n, m), y (n,) with these weights (n,)."""
     samples = counted(x, y, weights)
-    chosen = choose(_tensors(*samples), request.ks, request.seed, _held_out(request), report)
+    plain = request.under("softmax") if request.classifies else request
+    chosen = choose(_tensors(*samples), request.ks, request.seed, _held_out(plain), report)
     data = _tensors(*distinct(*samples))
     copies = 1 if request.weighted else copies_of(data[2].numpy())
-    task = task_of(data, request, chosen.k)
-    found = _found(task, request, report)
+    task = task_of(data, plain, chosen.k)
+    found, gate = _found(task, plain, report), None
+    if request.classifies and task.k > 1 and not too_few(task):
+        best = classified(data, request, _begins(data, task, found, plain, report), report)
+        task, found, gate, plain = best.task, best.found, best.gate, best.request
     law = _ordered(task, found.law)
     against = list(found.doubts) + list(chosen.doubts)
     if few := too_few(task):
@@ -39,40 +44,23 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
     else:
         against += doubts(law, task, copies)
     against += [] if few else lonely_rows(data[0], request.names)
-    return finished(task, replace(found, law=law), chosen, against, not few, request)
+    return finished(task, replace(found, law=law), chosen, against, not few, plain, gate)
+
+
+def _begins(
+    data: Data, task: Task, found: Found, request: Request, report: Report
+) -> list[tuple[Task, Found]]:
+    """Where a classifier takes over: a fit with a softmax gate, and one that ignores the gate,
+    which a gate far from softmax does not bend; from a start of the user's own alone."""
+    if request.start is not None:
+        return [(task, found)]
+    flat = request.under("constant")
+    other = task_of(data, flat, task.k)
+    return [(task, found), (other, _found(other, flat, report))]
 
 
 def _tensors(x: Array, y: Array, weights: Array) -> Data:
     return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weights)
-
-
-def task_of(data: Data, request: Request, k: int) -> Task:
-    """The samples on white designs."""
-    (x, y, weights), of = data, request.parameters
-    design = design_of(
-        x,
-        y,
-        weights,
-        request.g,
-        of["sigma"],
-        experts=request.experts,
-        gate=request.gate,
-        intercept=bool(of["fit_intercept"]),
-        softmax=of["gate"] == "softmax",
-    )
-    sigma = None if of["sigma"] is None else float(of["sigma"]) / design.scale
-    return Task(
-        design,
-        design.experts.white(x),
-        design.gate.white(x),
-        design.output(y),
-        weights,
-        k,
-        request.g,
-        sigma,
-        of["noise"] == "each",
-        of["gate"],
-    )
 
 
 def _found(task: Task, request: Request, report: Report) -> Found:
