@@ -44,11 +44,13 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 		fi; \
 	done; echo "nothing to serve yet: make book" >&2; exit 1
 
-lab: $(READY)  ## the chapters in JupyterLab, ready to run and to change
+lab: export JUPYTER_CONFIG_DIR := $(CURDIR)/lab/.jupyter
+lab: $(READY)  ## copies of the chapters in JupyterLab, in the folder lab, to run and to change
 	@test -x $(BIN)/jupyter-lab || { echo "Installing JupyterLab into .venv, once"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "jupyterlab>=4,<5"; }
-	$(BIN)/python -m jupytext_config set-default-viewer md >/dev/null 2>&1 || true
-	$(BIN)/python -m jupyterlab --notebook-dir=book
+	@mkdir -p lab && cp -n book/[0-9]*.md lab/
+	@$(BIN)/jupytext-config set-default-viewer
+	$(BIN)/jupyter-lab --notebook-dir=lab $(ARGS)
 
 homework: $(READY)  ## a chapter's exercises as a notebook to hand out, and its twin with solutions: NAME=05_landscape
 	@test -n "$(NAME)" || { echo 'which chapter? make homework NAME=05_landscape' >&2; exit 2; }

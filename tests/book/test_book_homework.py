@@ -66,6 +66,37 @@ Why?
 
 Because.
 :::
+
+:::{exercise}
+:label: ex-single
+
+The largest?
+:::
+
+```{code-cell} ipython3
+largest = max(numbers)
+assert largest == 3
+```
+
+:::{exercise}
+:label: ex-demo
+
+How many?
+:::
+
+```{code-cell} ipython3
+assert len(numbers) == 3
+```
+
+:::{exercise}
+:label: ex-unchecked
+
+Sort them.
+:::
+
+```{code-cell} ipython3
+print(sorted(numbers))
+```
 """
 )
 
@@ -90,8 +121,14 @@ def test_students_get_no_solution_and_no_hidden_check(chapter: Chapter, tmp_path
     whole = {c.id: c.source for c in nbformat.read(teacher, as_version=4).cells}
     assert given["ex-sum-code"] == homework.STUB
     assert "sum(numbers)" in whole["ex-sum-code"]
-    assert given["ex-sum-check"] == "assert total == 6"
+    named = "assert 'total' in globals(), 'total is not defined'"
+    assert given["ex-sum-check"] == f"{named}\nassert total == 6"
     assert "all(" in whole["ex-sum-check"]
+    assert given["ex-single-check"] == named.replace("total", "largest")
+    assert "max(numbers)" in whole["ex-single-code"]
+    assert given["ex-demo-check"] == "" and "len(numbers)" in whole["ex-demo-check"]
+    assert given["ex-unchecked-code"] == homework.STUB
+    assert "sorted(numbers)" in whole["ex-unchecked-code"]
     assert given["ex-sum-answer"] == homework.ANSWER != whole["ex-sum-answer"]
     assert "*thm-sum*" in given["ex-sum-task"]
     assert "`total`" in given["ex-sum-task"]
@@ -108,16 +145,30 @@ def test_what_came_back_is_marked_by_the_teachers_checks(
 ) -> None:
     """Also the hidden ones, and whatever became of the checks on the way."""
     returned = homework.hand_out(homework.twin(chapter))
+    returned.nbformat_minor = 4
     for cell in returned.cells:
         if cell.id == "ex-sum-code":
             cell.source = work
         if cell.id == "ex-sum-check":
             cell.source = "pass"
+        if cell.id == "ex-unchecked-code":
+            cell.source = "print(numbers)"
+    for cell in returned.cells:
+        del cell["id"]  # as notebooks had none until format 4.5
     place = tmp_path / "returned.ipynb"
     nbformat.write(returned, place)
     marks = {mark.name: mark for mark in homework.mark(chapter, place)}
     assert marks["ex-sum-check"].passed is passed
     assert ("ex-sum-code" in marks) == (work == homework.STUB)
+
+
+def test_what_nobody_worked_on_gets_no_point(chapter: Chapter, tmp_path: Path) -> None:
+    teacher = homework.twin(chapter)
+    place = tmp_path / "returned.ipynb"
+    nbformat.write(homework.hand_out(teacher), place)
+    points = {c.id: c.metadata["nbgrader"].get("points") for c in teacher.cells}
+    marks = homework.mark(chapter, place)
+    assert sum(points[m.name] or 0 for m in marks if m.passed) == 0
 
 
 def test_a_solution_that_fails_is_not_handed_out(chapter: Chapter, tmp_path: Path) -> None:

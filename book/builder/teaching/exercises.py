@@ -115,7 +115,8 @@ def changes(statement: ast.stmt) -> set[str]:
         if isinstance(part, (ast.Subscript, ast.Attribute)) and isinstance(part.ctx, ast.Store):
             base = part.value
         elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            base = part.value.func
+            called = part.value.func
+            base = called.value if isinstance(called, ast.Attribute) else None
         while isinstance(base, (ast.Subscript, ast.Attribute)):
             base = base.value
         if isinstance(base, ast.Name):

@@ -114,21 +114,35 @@ def _cells(exercise: Exercise) -> list[NotebookNode]:
     if exercise.answer:
         meta = _graded(f"{label}-answer", "markdown", 2, solution=True)
         cells.append(new_markdown_cell(exercise.answer, id=f"{label}-answer", metadata=meta))
-    work = list(exercise.code)
-    if exercise.asked:
-        imports = [s for s in work if s.startswith(("import ", "from "))]
-        work = [s for s in work if s not in imports]
+    if exercise.code and (exercise.asked or not exercise.checks):
+        imports = [s for s in exercise.code if s.startswith(("import ", "from "))]
+        work = [s for s in exercise.code if s not in imports]
         source = "\n".join([*imports, _SOLUTION.format("\n".join(work))])
         meta = _graded(f"{label}-code", "code", None, solution=True)
         cells.append(new_code_cell(source, id=f"{label}-code", metadata=meta))
-        work = []
     if exercise.checks:
-        first, *others = exercise.checks
-        hidden = [_HIDDEN.format("\n".join(others))] if others else []
-        meta = _graded(f"{label}-check", "code", len(exercise.checks), solution=False)
-        source = "\n".join([*work, first, *hidden])
-        cells.append(new_code_cell(source, id=f"{label}-check", metadata=meta))
+        cells.append(_check(exercise))
     return cells
+
+
+def _check(exercise: Exercise) -> NotebookNode:
+    """The checks: the first is shown where there are several, the others are hidden, with what
+    they need where students are asked for no code; these give no points."""
+    shown, hidden = list(exercise.checks[:1]), list(exercise.checks[1:])
+    if not hidden or not exercise.asked:
+        shown, hidden = [], [*shown, *hidden]
+    if not exercise.asked:
+        hidden = [*exercise.code, *hidden]
+    made = [
+        f"assert {name!r} in globals(), {f'{name} is not defined'!r}" for name in exercise.asked
+    ]
+    points = len(exercise.checks) if exercise.asked else 0
+    source = "\n".join(
+        [*made, *shown, _HIDDEN.format("\n".join(hidden))] if hidden else made + shown
+    )
+    name = f"{exercise.label}-check"
+    meta = _graded(name, "code", points, solution=False)
+    return new_code_cell(source, id=name, metadata=meta)
 
 
 def _locked(name: str) -> dict[str, object]:
@@ -171,6 +185,8 @@ def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
 def mark(chapter: Chapter, returned: Path) -> list[Mark]:
     """Every check, executed on a notebook that came back; and cells of code that fail before.
 
+    It runs whatever code is in the notebook.
+
     As with nbgrader, cells that were locked are the teacher's, whatever came back. Raises
     BuildError where the file is no notebook.
     """
@@ -182,7 +198,7 @@ def mark(chapter: Chapter, returned: Path) -> list[Mark]:
 
 
 def _marks(returned: NotebookNode, teacher: NotebookNode, chapter: Chapter) -> list[Mark]:
-    mine = {cell.id: cell for cell in returned.cells}
+    mine = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell for cell in returned.cells}
     merged = copy.deepcopy(teacher)
     for cell in merged.cells:
         if not cell.metadata.nbgrader["locked"] and cell.id in mine:

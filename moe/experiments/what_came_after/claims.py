@@ -54,7 +54,8 @@ def orders_agree(found: Mapping[str, float]) -> Finding:
 def falls_like(
     sizes: Sequence[int], values: Tensor, expected: float, within: float = 0.15
 ) -> Finding:
-    """The power of n: its interval meets the expected one, and its mean is within a bound of it."""
+    """The power of n: its interval comes within 0.05 of the expected one, and its mean within a
+    bound."""
     mean, interval = power(sizes, values)
     meets = interval[0] - 0.05 <= expected <= interval[1] + 0.05
     return Finding(meets and abs(mean - expected) < within, mean, interval)
