@@ -200,3 +200,14 @@ def test_every_chapter_makes_a_homework(real: Chapter) -> None:
     answers = [c.source for c in teacher.cells if c.id.endswith("-answer")]
     assert answers
     assert not any(answer in left for answer in answers)
+    given = {
+        n
+        for c in exercises.split(real)[0]
+        for s in ast.parse(c.source).body
+        for n in exercises.writes(s)
+    }
+    for exercise in exercises.split(real)[1]:
+        own = ast.parse("\n".join((*exercise.code, *exercise.checks))).body
+        assert exercises.free(own) <= given | set(dir(builtins)), (
+            exercise.label
+        )  # none needs another
