@@ -332,39 +332,3 @@ def test_experts_and_gates_that_look_at_other_columns_are_fits_to_those_columns(
         x, y, start, torch.zeros_like(start), 1.0, g, learn=("regressors", "sigma"), columns=both
     )
     torch.testing.assert_close(held.regressors[..., :2], alone.regressors)
-
-
-def test_kept_second_derivatives_are_near_and_the_rest_is_as_ever() -> None:
-    """Gates moved by just under what counts as near: their second derivatives differ by few per
-    cent, and a pass that keeps the old ones changes nothing else."""
-    truth, x, y, starts = problem()
-    gating = torch.randn(4, 3, 6, generator=stream("gates", 0), dtype=torch.float64)
-    gating -= gating[:, -1:]
-    data = Samples(x, y, 4, 3, ("regressors", "gating", "sigma"), False)
-    levels = torch.full((4, 3), 0.5, dtype=torch.float64)
-    before = expectation(data, truth.nonlinearity, starts, gating, levels)
-    move = torch.randn(4, 3, 6, generator=stream("moves", 0), dtype=torch.float64)
-    move[:, -1] = 0.0
-    move *= 0.019 / move.norm(dim=-1).max() / (data.curvature / len(x)) ** 0.5
-    assert data.near(gating + move, gating)
-    assert not data.near(gating + 1.1 * move, gating)
-    plain = expectation(data, truth.nonlinearity, starts, gating + move, levels)
-    kept = expectation(data, truth.nonlinearity, starts, gating + move, levels, before)
-    for name, value in vars(kept).items():
-        wanted = before if name in ("gram_w", "looked") else plain
-        torch.testing.assert_close(value, getattr(wanted, name))
-    difference = (kept.gram_w - plain.gram_w).flatten(2).norm(dim=2)
-    assert float((difference / plain.gram_w.flatten(2).norm(dim=2)).max()) < 0.05
-
-
-def test_em_ends_where_it_ends_with_second_derivatives_always_new(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    truth, x, y, starts = problem(n=600)
-    arguments = (x, y, starts, torch.zeros_like(starts), 0.5, truth.nonlinearity)
-    kept = expectation_maximisation(*arguments, tolerance=1e-9, iterations=2_000)
-    monkeypatch.setattr(samples_module, "_NEAR", 0.0)
-    new = expectation_maximisation(*arguments, tolerance=1e-9, iterations=2_000)
-    torch.testing.assert_close(kept.log_likelihood, new.log_likelihood, atol=1e-6, rtol=0)
-    torch.testing.assert_close(kept.gating, new.gating, atol=1e-3, rtol=1e-3)
-    assert int((kept.iterations - new.iterations).abs().max()) <= 0.1 * int(new.iterations.max())
