@@ -124,9 +124,7 @@ def _maximisation(
             common = (squares.sum(1, keepdim=True) / data.n).clamp_min(data.least_variance)
             variance = common.expand_as(sigma)
         sigma = variance.sqrt()
-    gating = state.gating + move_w
-    known = state if data.near(gating, state.looked) else None
-    return expectation(data, g, state.regressors + move_a, gating, sigma, known)
+    return expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
 
 
 def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tensor]:

@@ -22,8 +22,8 @@ class EStep:
 
     gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
     the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating, gram_w as it was at the gates ``looked`` (S, k, d); sigma (S, k); load (S, k):
-    sums of r_i, where each expert has its own sigma; squares (S, k): of r_i e_i^2.
+    in the gating; sigma (S, k); load (S, k): sums of r_i, where each expert has its own sigma;
+    squares (S, k): of r_i e_i^2.
     """
 
     regressors: Tensor
@@ -36,7 +36,6 @@ class EStep:
     pull_a: Tensor
     gram_w: Tensor
     pull_w: Tensor
-    looked: Tensor
 
     def __getitem__(self, index: Tensor) -> EStep:
         return EStep(*(value[index] for value in vars(self).values()))
@@ -47,22 +46,16 @@ class EStep:
 
 
 def expectation(
-    data: Samples,
-    g: Nonlinearity,
-    regressors: Tensor,
-    gating: Tensor,
-    sigma: Tensor,
-    known: EStep | None = None,
+    data: Samples, g: Nonlinearity, regressors: Tensor, gating: Tensor, sigma: Tensor
 ) -> EStep:
     """The E-step and all the sums an M-step needs, in one pass over the samples.
 
     In place, in room that is used again. Residuals are u = e / (sqrt(2) sigma), the exponents of
     the responsibilities <w, x> - u^2 - log sigma. Second derivatives in the gates have weights
-    gate_a gate_b, less gate_a where a = b, and change sign at the end. These are k (k - 1) / 2 sums
-    of matrices, the experts only k: where ``known`` is given those of its own stand."""
+    gate_a gate_b, less gate_a where a = b, and change sign at the end."""
     (starts, k, d), free, moved = regressors.shape, data.free, data.moved
     flat = not free and not bool(gating.any())
-    pairs = 0 if known else free * (free + 1) // 2
+    pairs = free * (free + 1) // 2
     scale = math.sqrt(2) * sigma
     level = -(sigma.log() + 0.5 * math.log(2 * math.pi))[:, :, None]
     log_likelihood, load, squares, pulls = (
@@ -84,8 +77,7 @@ def expectation(
             torch.addcmul(gate, u, u, value=-1, out=r).add_(level)
             log_density = _normalise(r, data.hard) - _normalise(gate)
             torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
-            if pairs:
-                _gate_weights(gate[:, :free], weights[:, moved:])
+            _gate_weights(gate[:, :free], weights[:, moved:])
         _count(counts, log_density, r, pull[:, moved:], weights[:, moved:])
         log_likelihood += log_density.sum(-1)
         if data.own:
@@ -96,8 +88,7 @@ def expectation(
             r.mul_(slope).mul_(slope)
             weighted.mul_(slope)
         pulls += (pull.flatten(0, 1) @ x.T).view_as(pulls)
-        if len(packed):
-            packed += grams.packed(weights.flatten(0, 1))
+        packed += grams.packed(weights.flatten(0, 1))
     if data.own:
         log_likelihood += data.log_prior(sigma)
     grids = unpacked(packed, d).view(starts, moved + pairs, d, d)
@@ -111,9 +102,8 @@ def expectation(
         squares.mul_(scale.square()),
         grids[:, :moved],
         pulls[:, :moved] * scale[:, :moved, None],
-        known.gram_w if known else -grids[:, moved:],
+        -grids[:, moved:],
         pulls[:, moved:],
-        known.looked if known else gating,
     )
 
 

@@ -14,7 +14,6 @@ _CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
 _CACHED_ENTRIES = 20_000_000
 _PRIOR_WEIGHT, PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
-_NEAR = 0.02
 
 Columns = tuple[Tensor, Tensor]
 """Places of the columns that experts, and that gates look at."""
@@ -76,12 +75,6 @@ class Samples:
         variance = sigma.square()
         penalty = (variance.log() + self.prior_variance / variance).sum(-1)
         return -0.5 * self.prior_weight * penalty
-
-    def near(self, gating: Tensor, other: Tensor) -> bool:
-        """Whether the logits <w, x> of gates (S, k, d) differ from those of others by less than
-        0.02 in root mean square: second derivatives then differ by some two per cent."""
-        largest = float((gating - other).square().sum(-1).max())
-        return largest * self.curvature < _NEAR**2 * self.n
 
     def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
         """(starts, rows, n) to write to, ``like`` (..., n); the same place every time."""
