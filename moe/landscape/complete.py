@@ -2,9 +2,9 @@
 
 What makes the list complete is counted afterwards. L_4's critical points are the zeros of rows k
 cubics. By Bezout's inequality (for affine space, whatever there is at infinity) the isolated zeros
-and all other components are 3^(rows k) at most: where so many different zeros are in hand there is
-nothing else. That a zero lies near each number in hand, and that two of them differ, is proved at
-each (``zeros``).
+and all other components are 3^(rows k) at most: where so many different isolated zeros are in hand
+there is nothing else. That a zero lies near each number in hand, that it is isolated, and that two
+of them differ, is proved at each (``zeros``).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CompleteList:
     points (N, rows, k); values (N,): L_4; curvatures (N, rows k): Hessian eigenvalues, ascending;
     copies (N,): how many critical points an orbit has; kinds: "minimum", "saddle", "maximum", or
     "degenerate" for a curvature of zero and none below. found: complex critical points in hand, all
-    different, copies counted; bezout: 3^(rows k), the most there can be; paths: how many were
-    followed; lost: how many of them ended nowhere, or where another one had.
+    isolated and different, copies counted; bezout: 3^(rows k), the most there can be; paths: how
+    many were followed; lost: how many of them ended nowhere, or where another one had.
     """
 
     points: Tensor
@@ -154,7 +154,8 @@ def _listed(
     zeros: Zeros, tensor: Tensor, mu: float, lam: float, paths: int, lost: int
 ) -> CompleteList:
     """The real ones. The conjugate of a zero is a zero: within the radius where a zero is alone it
-    is itself."""
+    is itself. A real zero passes, since it is no nearer than the imaginary part and 3 near <= alone
+    (``proved_zeros``); so the test decides."""
     rows, k = zeros.points.shape[1:]
     imaginary = zeros.points.imag.flatten(1).norm(dim=1)
     real = 2 * imaginary + zeros.near <= zeros.alone
@@ -189,6 +190,10 @@ def _checked(tensor: Tensor) -> Tensor:
         raise ValueError(f"tensor: expected shape (k, k, k, k), got {tuple(values.shape)}")
     slack = 1e-9 * float(values.abs().max())
     for axis in range(3):
-        if float((values - values.transpose(axis, axis + 1)).abs().max()) > slack:
-            raise ValueError(f"tensor: expected it symmetric, but axes {axis}, {axis + 1} differ")
+        gap = float((values - values.transpose(axis, axis + 1)).abs().max())
+        if gap > slack:
+            raise ValueError(
+                f"tensor: expected it symmetric, got entries that differ by {gap:.3g} when axes"
+                f" {axis} and {axis + 1} are exchanged"
+            )
     return values

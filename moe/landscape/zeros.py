@@ -2,8 +2,9 @@
 
 With eta the length of a Newton step at B, beta = |J^-1|, and 6 q (|B| + r) a Lipschitz constant of
 J within r (``homotopy.system`` for F and J): let r beta 6 q (|B| + r) = 1. If 2 eta <= r, there is
-one zero within r of B, and it lies within 2 eta (Newton-Kantorovich). eta has an estimate of the
-rounding error of F added; rounding is not enclosed.
+one zero within r of B, and it lies within 2 eta (Newton-Kantorovich). Asked for is 6 eta <= r, so
+that B also tells which rows of the zero are zero or equal, and whether it is real. eta has an
+estimate of the rounding error of F added; rounding is not enclosed.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def orbit_distances(first: Tensor, second: Tensor) -> Tensor:
 def proved_zeros(
     points: Tensor, arrived: Tensor, matrix: Tensor, mu: float, lam: float
 ) -> tuple[Zeros, Tensor]:
-    """The different zeros that Newton-Kantorovich proves near the points, and which points (N,) are
-    clear of doubt: arrived, proved, and far from every other."""
+    """The different zeros that Newton-Kantorovich proves near the points, three times nearer than
+    where they are alone, and which points (N,) are clear of doubt: arrived, proved, and far from
+    every other."""
     n, rows, k = points.shape
     value, jacobian = system(points, matrix.to(points.dtype), mu, lam)
     size = points.flatten(1).norm(dim=1)
@@ -101,7 +103,7 @@ def proved_zeros(
     eta = step + noise * (1 + size) ** 3 / least
     q = _quartic_norm(matrix, rows, k, mu, lam)
     alone = 2 / (size + (size.square() + 4 * least / (6 * q)).sqrt()) * least / (6 * q)
-    proved = finite & (2 * eta <= alone)
+    proved = finite & (6 * eta <= alone)  # 3 near <= alone
     which = proved.nonzero().squeeze(-1)
     zeros = Zeros(points[which], 2 * eta[which], alone[which], torch.ones_like(which))
     copies = _copies(zeros)
@@ -127,7 +129,8 @@ def _quartic_norm(matrix: Tensor, rows: int, k: int, mu: float, lam: float) -> f
 
 def _copies(zeros: Zeros) -> Tensor:
     """(N,): the size of each orbit: 2^(rows that are not zero) rows! / prod (rows that are equal up
-    to sign)!. A row that is zero within the radius where the zero of F is alone is zero."""
+    to sign)!. Never too large: the zero is within near <= alone / 3, so that a row longer than
+    alone / 2 is not zero, and rows further than alone / 2^(1/2) apart are not equal."""
     n, rows, _ = zeros.points.shape
     a = zeros.points
     nonzero = (2 * a.abs().square().sum(-1).sqrt() > zeros.alone[:, None]).sum(1)

@@ -40,7 +40,9 @@ def test_other_minima_that_do_not_fade_are_noticed(record: lists.Record) -> None
     other = replace(case, truth=-1)  # its minimum is then another
     falling = replace(record, cases={200: [other, case], 2_000: [case, case]})
     assert check.fades([falling]).holds
-    assert check.fades([falling]).value == "2 experts: last met at n = 200, in 1 of 2"
+    assert check.fades([falling]).value == (
+        "2 experts: last met at n = 200, in 1 of 2; at 2,000 0 of 2 (to 0.66)"
+    )
     assert not check.fades([replace(record, cases={200: [case], 2_000: [other]})]).holds
     assert not check.fades([replace(record, cases={200: [case], 2_000: [case]})]).holds
     high = replace(case, truth=1)

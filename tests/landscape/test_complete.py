@@ -23,7 +23,7 @@ from moe.landscape import (
     tolerance_of,
 )
 from moe.landscape.homotopy import start_system, system
-from moe.landscape.zeros import _quartic_norm
+from moe.landscape.zeros import _quartic_norm, proved_zeros
 from moe.randomness import stream
 from moe.solvers.quartic import (
     minimise_quartic,
@@ -173,6 +173,24 @@ def test_the_seed_of_the_paths_does_not_matter_nor_does_the_company() -> None:
         assert one.kinds.count("maximum") == 1
 
 
+def test_a_zero_is_in_hand_three_times_nearer_than_it_is_alone() -> None:
+    """So no count of copies and no verdict on realness rests on a distance that proves nothing."""
+    tensor = noisy(P2, 1, 0.4)
+    matrix = tensor.reshape(4, 4)
+    point = critical_points_of(tensor, 0.5, 4.0).minima[0].to(torch.complex128)
+    ways = torch.complex(*(random_starts(1, 2, stream("starts", i))[0] for i in (1, 2)))
+    sizes = torch.logspace(-6, 0, 200, dtype=torch.float64)
+    points = point + sizes[:, None, None] * ways / ways.abs().square().sum().sqrt()
+    arrived = torch.ones(1, dtype=torch.bool)
+    held = [proved_zeros(each[None], arrived, matrix, 0.5, 4.0)[0] for each in points]
+    last = max(i for i, zeros in enumerate(held) if len(zeros.points))
+    assert 0 < last < len(held) - 1, "near ones are proved, far ones not"
+    for size, zeros in zip(sizes.tolist(), held, strict=True):
+        if len(zeros.points):
+            assert float(3 * zeros.near) <= float(zeros.alone)
+            assert size <= float(zeros.near), "the zero is as near as it is said to be"
+
+
 def test_a_continuum_of_critical_points_is_never_called_complete() -> None:
     half = torch.tensor([0.5, 0.5], dtype=torch.float64)
     assert not critical_points_of(population_tensor(half), 0.5, 1.5).complete
@@ -182,7 +200,7 @@ def test_a_continuum_of_critical_points_is_never_called_complete() -> None:
 def test_what_cannot_be_listed_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"tensor, rows: .*43,046,721"):
         critical_points_of(random_symmetric(4, 0), 0.5, 4.0)
-    with pytest.raises(ValueError, match="tensor: expected it symmetric"):
+    with pytest.raises(ValueError, match=r"tensor: expected it symmetric, got entries that differ by 4 when axes 0 and 1"):
         critical_points_of(torch.arange(16.0).view(2, 2, 2, 2), 0.5, 4.0)
     with pytest.raises(ValueError, match="tensor: expected shape"):
         critical_points_of(torch.eye(2), 0.5, 4.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moe.experiments.common.claims import Finding
+from moe.experiments.common.claims import Finding, share
 from moe.experiments.landscape.empirical.bootstrap import Row
 from moe.experiments.landscape.empirical.lists import Record
 
@@ -28,7 +28,8 @@ def nothing_missed(records: Sequence[Record]) -> Finding:
 def fades(records: Sequence[Record]) -> Finding:
     """Minima beside the truth's, and lists without the truth's, occur at the smallest size and not
     at the largest; a truth's minimum is the lowest wherever there is one. The words: the largest
-    size at which another minimum was met, and in how many of its data sets."""
+    size at which another minimum was met, and in how many of its data sets; then the share at the
+    largest size, with Wilson's 95 % interval."""
     right, words = [], []
     for record in records:
         sizes = [n for n, cases in record.cases.items() if cases]
@@ -40,7 +41,11 @@ def fades(records: Sequence[Record]) -> Finding:
             cases = record.cases[last[-1]]
             met = sum(case.others > 0 for case in cases)
             k = record.spec.problem.k
-            words.append(f"{k} experts: last met at n = {last[-1]:,}, in {met} of {len(cases)}")
+            upper = share(sum(ends), len(ends))[1][1]
+            words.append(
+                f"{k} experts: last met at n = {last[-1]:,}, in {met} of {len(cases)}; at"
+                f" {sizes[-1]:,} {sum(ends)} of {len(ends)} (to {upper:.2f})"
+            )
     return Finding(all(right), "; ".join(words) or "never met")
 
 
