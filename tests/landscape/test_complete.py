@@ -200,7 +200,10 @@ def test_a_continuum_of_critical_points_is_never_called_complete() -> None:
 def test_what_cannot_be_listed_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"tensor, rows: .*43,046,721"):
         critical_points_of(random_symmetric(4, 0), 0.5, 4.0)
-    with pytest.raises(ValueError, match=r"tensor: expected it symmetric, got entries that differ by 4 when axes 0 and 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"tensor: expected it symmetric, got entries that differ by 4 when axes 0 and 1",
+    ):
         critical_points_of(torch.arange(16.0).view(2, 2, 2, 2), 0.5, 4.0)
     with pytest.raises(ValueError, match="tensor: expected shape"):
         critical_points_of(torch.eye(2), 0.5, 4.0)
