@@ -11,7 +11,16 @@ from torch import Tensor
 from moe.experiments.assumptions.inputs import Moment
 from moe.experiments.assumptions.limits import Agreement
 from moe.experiments.assumptions.outputs import Reweighted, Tails, ToldSigma
-from moe.experiments.assumptions.sweeps import EM, FAR, L4, ORACLE, RECOVER, REPAIRED, Record
+from moe.experiments.assumptions.sweeps import (
+    EM,
+    FAR,
+    L4,
+    ORACLE,
+    RECOVER,
+    REPAIRED,
+    Judged,
+    Record,
+)
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
 from moe.experiments.common.claims import Finding, over_clusters
 from moe.experiments.engine.sweep import Trial
@@ -61,21 +70,24 @@ def binary_is_refused(found: Sequence[Moment]) -> Finding:
 
 
 def geometric(above: Tensor, below: Tensor) -> Finding:
-    """Geometric mean over mixtures of a ratio of errors; holds for an interval above one. A NaN
-    above, no answer, counts as one, the largest error there is; None where one below is missing."""
-    logs = (above.nan_to_num(nan=1.0) / below).log()
-    if bool(logs.isnan().any()) or len(logs) < 2:
+    """Geometric mean over mixtures of a ratio of errors, (mixtures,) or (mixtures, runs) each;
+    holds for an interval above one, which draws mixtures anew. A NaN, no answer, counts as one, the
+    largest error there is, above and below. None for fewer than two mixtures."""
+    logs = (above.nan_to_num(nan=1.0) / below.nan_to_num(nan=1.0)).log()
+    if len(logs) < 2:
         return Finding(None)
-    middle, (low, high) = over_clusters([[value] for value in logs.tolist()])
+    middle, (low, high) = over_clusters(logs.reshape(len(logs), -1).tolist())
     return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
 
 
 def better_way(trials: Sequence[Trial], law: str, worse: str, better: str) -> Finding:
-    """Of two ways to estimate moments under a law of inputs, all nonlinearities together."""
-    own = [t.result for t in trials if t.spec.law == law]
+    """Of two ways to estimate moments under a law of inputs, all nonlinearities together: those of
+    one seed share experts, gates and inputs and are one cluster."""
+    own = [t for t in trials if t.spec.law == law]
+    seeds = list(dict.fromkeys(t.seed for t in own))
     first, second = (
-        torch.tensor([r[name] for r in own], dtype=torch.float64).nan_to_num(nan=1.0)
-        for name in (worse, better)
+        torch.tensor([[t.result[way] for t in own if t.seed == s] for s in seeds]).double()
+        for way in (worse, better)
     )
     return geometric(first, second)
 
@@ -83,14 +95,12 @@ def better_way(trials: Sequence[Trial], law: str, worse: str, better: str) -> Fi
 def told_more_is_better(found: ToldSigma, factor: float) -> Finding:
     """E_reg when told the true sigma, over that when told ``factor`` times it."""
     place = found.factors.index(factor)
-    return geometric(
-        found.errors[found.factors.index(1.0)], found.errors[place].nan_to_num(nan=1.0)
-    )
+    return geometric(found.errors[found.factors.index(1.0)], found.errors[place])
 
 
 def tails_grow(found: Tails) -> Finding:
-    """The power of n with which the plain average's error goes: medians over data sets, interval
-    over them; holds where it is not falling as n^(-1/2) does, and that of clipped outputs is."""
+    """The power of n with which the plain average's error goes: mean over data sets, interval over
+    them; holds where it is not falling as n^(-1/2) does, and that of clipped outputs is."""
     span = math.log(found.sizes[-1] / found.sizes[0])
     plain, clipped = (
         [[v] for v in ((each[-1] / each[0]).log() / span).tolist()]
@@ -121,6 +131,15 @@ def wrong_is_noticed(record: Record, beyond: float = 0.01) -> Finding:
             far += int(large.sum())
             doubted += int((record.doubts(name, degree)[large] > 0).sum())
     return Finding(doubted == far if far else None, f"{doubted} of {far}")
+
+
+def passes_unseen(found: Sequence[Judged]) -> Finding:
+    """Some fit beyond 0.01 is doubted by no check. The words: how many, and their largest error."""
+    unseen = torch.cat([each.unseen() for each in found])
+    fits = sum(len(each.errors) for each in found)
+    if len(unseen) == 0:
+        return Finding(False, f"none of {fits}")
+    return Finding(True, f"{len(unseen)} of {fits} fits, errors up to {float(unseen.max()):.2g}")
 
 
 def oracle_is_lost(record: Record, times: float = 5.0) -> Finding:

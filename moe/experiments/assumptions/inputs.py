@@ -56,8 +56,8 @@ def limit_of_average(world: World, proportions: Tensor) -> Tensor:
     """The limit of E[y^2 (xx' - I)] / 2 for linear experts with constant proportions (derived).
 
     Gaussian with covariance S: sum_i p_i [S a_i a_i' S + (a_i' S a_i + sigma^2)(S - I) / 2].
-    Independent symmetric columns of variance one with fourth cumulants kappa_j:
-    sum_i p_i [a_i a_i' + diag(kappa_j a_ij^2) / 2].
+    Independent symmetric columns of variance one with fourth cumulants gamma_j:
+    sum_i p_i [a_i a_i' + diag(gamma_j a_ij^2) / 2].
     """
     a, law = world.regressors, world.inputs
     d = a.shape[1]

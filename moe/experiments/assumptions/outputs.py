@@ -128,7 +128,8 @@ class Tails:
 
 def tails(nu: float, sizes: tuple[int, ...], sets: int, seed: int, sigma: float = 1.0) -> Tails:
     """Averages of Q_4(y) S_4(B'x) / c_4, of outputs and of clipped outputs, less their limits (for
-    the clipped ones the mean over data sets at the largest size)."""
+    the clipped ones the mean over data sets at the largest size). The level of the clip is that of
+    the largest sample of a data set, at all its sizes."""
     base = world_that_holds(3, 6, sigma, 1.5, seed)
     world = replace(base, noise=StudentNoise(nu))
     basis = torch.linalg.qr(base.regressors.T).Q

@@ -25,6 +25,7 @@ from moe.randomness import child_seed, stream
 L4, RECOVER, EM, ORACLE = "L_4", "recover", "EM", "EM from the truth"
 FAR, REPAIRED = "L_4, many samples", "repaired"
 METHODS = (L4, RECOVER, EM, ORACLE)
+DOUBTS = tuple(check for check in CHECKS if check not in ("inputs", "refused"))
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ class Record:
 
     def doubts(self, violation: str, degree: float | None = None) -> Tensor:
         """Whether a doubt was raised about the fit of ``recover``, (mixtures,) of 0 and 1."""
-        doubts = [c for c in CHECKS if c not in ("inputs", "refused")]
-        return torch.stack([self.at(violation, c, degree) for c in doubts]).amax(0)
+        return torch.stack([self.at(violation, c, degree) for c in DOUBTS]).amax(0)
 
     def notices(self, violation: str, degree: float | None = None) -> dict[str, float]:
         """The checks that spoke, with their shares."""
@@ -149,3 +149,39 @@ def run(spec: Spec, workers: int | None = None) -> Record:
         for name in spec.violations if one is base else (one.violation,):
             values[name, one.degree] = cell
     return Record(spec, values)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Fits of ``recover`` in the world of ``spec``: errors, doubted (0 or 1), (mixtures,) each."""
+
+    spec: Trial
+    errors: Tensor
+    doubted: Tensor
+
+    def unseen(self, beyond: float = 0.01) -> Tensor:
+        """The errors beyond that size that no check doubted."""
+        return self.errors[(self.errors > beyond) & (self.doubted == 0)]
+
+
+def judged_trial(spec: Trial, seed: int) -> dict[str, float]:
+    """E_reg of ``recover`` alone, and whether any of its checks doubts the fit."""
+    world = world_of(spec, seed)
+    rows, spoke = recovered(drawn(world, spec.n, seed))
+    return {"error": error(rows, world.regressors), "doubted": max(spoke[c] for c in DOUBTS)}
+
+
+def judge(specs: list[Trial], mixtures: int, seed: int) -> list[Judged]:
+    """``recover`` alone on that many mixtures of each world."""
+    seeds = [child_seed(seed, "judged", index) for index in range(mixtures)]
+    groups = by_spec(sweep(judged_trial, specs, seeds), mixtures)
+    return [
+        Judged(
+            spec,
+            *(
+                torch.tensor([t.result[name] for t in group], dtype=torch.float64)
+                for name in ("error", "doubted")
+            ),
+        )
+        for spec, group in zip(specs, groups, strict=True)
+    ]

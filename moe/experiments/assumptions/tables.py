@@ -11,7 +11,15 @@ from moe.experiments.assumptions.inputs import Moment
 from moe.experiments.assumptions.limits import Agreement
 from moe.experiments.assumptions.outputs import Tails, ToldSigma
 from moe.experiments.assumptions.scores import AVERAGE, ESTIMATED, FITTED, TRUE
-from moe.experiments.assumptions.sweeps import EM, L4, ORACLE, RECOVER, REPAIRED, Record
+from moe.experiments.assumptions.sweeps import (
+    EM,
+    L4,
+    ORACLE,
+    RECOVER,
+    REPAIRED,
+    Judged,
+    Record,
+)
 from moe.experiments.assumptions.worlds.contestants import CHECKS
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
 from moe.experiments.common.tables import Table, table
@@ -25,7 +33,7 @@ def summary(record: Record) -> Table:
     head = [
         "violation",
         "degree",
-        "the moments converge to",
+        "plain averages converge to",
         "$L_4$",
         "`recover`",
         "EM",
@@ -48,12 +56,34 @@ def summary(record: Record) -> Table:
 
 
 def noticed(record: Record, name: str) -> str:
-    """The checks of ``recover`` that spoke, and how often, beyond where nothing is broken."""
+    """The checks of ``recover`` that spoke, and on how many mixtures."""
     found = record.notices(name)
     if not found:
         return "nothing"
     count = record.spec.mixtures
     return "; ".join(f"{CHECKS[c]} {round(s * count)}/{count}" for c, s in found.items())
+
+
+def judged(found: Sequence[Judged]) -> Table:
+    """How often ``recover`` doubts its fits; of those with an error beyond 0.01, how many pass."""
+    rows = []
+    for each in found:
+        spec, unseen = each.spec, each.unseen()
+        world = f"{spec.violation}: {spec.degree:g}" if spec.degree else "all holds"
+        count = len(each.errors)
+        far = int((each.errors > 0.01).sum())
+        largest = float(unseen.max()) if len(unseen) else None
+        doubted = f"{int(each.doubted.sum())} of {count}"
+        rows.append([world, spec.n, doubted, far, len(unseen), largest])
+    head = [
+        "world",
+        "$n$",
+        "doubted",
+        "error beyond 0.01",
+        "of these unseen",
+        "largest unseen error",
+    ]
+    return table(head, rows, [None, ",d", None, "d", "d", ".2g"])
 
 
 def limits(found: Sequence[Agreement]) -> Table:

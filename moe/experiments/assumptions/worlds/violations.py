@@ -26,9 +26,9 @@ class Violation:
     """One assumption broken.
 
     name: unique; knob: what the degree counts; degrees: increasing in size, all of them broken (at
-    0 the model holds); change; limit: what the moments converge to, as Markdown; repair, and what
-    it does in words; believed: whether the likelihood too believes what is broken, not the moments
-    alone.
+    0 the model holds); change; limit: what plain averages converge to, as Markdown; repair, and
+    what it does in words; believed: whether the likelihood too believes what is broken, not the
+    moments alone.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Violation:
 
 _REWEIGHTS = r"the truth in the span, with other weights"
 _CUMULANT = (
-    r"plus $\frac12 \operatorname{diag}(\kappa_j \sum_i \bar p_i a_{ij}^2)$, and the gate's share"
+    r"plus $\frac12 \operatorname{diag}(\gamma_j \sum_i \bar p_i a_{ij}^2)$, and the gate's share"
 )
 
 _ENTRIES = (
@@ -175,7 +175,7 @@ _ENTRIES = (
         changes.bent_experts,
         _REWEIGHTS + r"; $\mathbb E[q_2 \mathrm{He}_1] \ne 0$ tilts the span",
         repairs.nonlinearity_chosen,
-        "the nonlinearity of highest likelihood",
+        "the nonlinearity of highest likelihood among three, one of them the true one",
         True,
     ),
     Violation(
