@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moe.experiments.assumptions import claims as judge
-from moe.experiments.assumptions import scores
+from moe.experiments.assumptions import scores, sweeps
 from moe.experiments.assumptions.inputs import Moment
 from moe.experiments.assumptions.limits import Agreement
 from moe.experiments.assumptions.outputs import Reweighted, Tails, ToldSigma
@@ -126,3 +126,25 @@ def test_oracles_repairs_and_limits() -> None:
     assert judge.random_is_fair(record(), NAMES).holds
     assert not judge.random_is_fair(record(outliers={EM: 0.2}), ["outliers"]).holds
     assert judge.l4_needs_more(record()).holds
+
+
+def test_a_fit_that_passes_unseen_is_counted() -> None:
+    def judged(errors: list[float], doubted: list[float]) -> sweeps.Judged:
+        return sweeps.Judged(
+            sweeps.Trial("none", 0.0),
+            torch.tensor(errors, dtype=torch.float64),
+            torch.tensor(doubted, dtype=torch.float64),
+        )
+
+    one, none = judged([0.2, 0.3, 0.001], [0.0, 1.0, 0.0]), judged([0.2, 0.001], [1.0, 0.0])
+    assert judge.passes_unseen([one, none]).value == "1 of 5 fits, errors up to 0.2"
+    assert judge.passes_unseen([one]).holds
+    assert not judge.passes_unseen([none]).holds
+
+
+def test_runs_of_one_mixture_are_one_cluster() -> None:
+    above = torch.tensor([[8.0, 8.0], [0.5, 0.5]], dtype=torch.float64)
+    found = judge.geometric(above, torch.ones_like(above))
+    assert not found.holds
+    assert found.interval is not None and found.interval[0] < 1 < found.interval[1]
+    assert judge.geometric(above[:1], above[:1]).holds is None
