@@ -1,10 +1,12 @@
 """Bounded output transforms: the functions of the output that make a moment's error least.
 
-The proof that the gates drop out (book, chapters 3 and 10) uses of Q_m only that
+The proof that the gates drop out (book, chapters 3 and 10) uses of Q_m no more than
 
     E[Q(y) He_j(z)] = 0 for 0 < j < m,   E[Q(y) He_m(z)] = 1,   y = g(z) + sigma xi,
 
-not that it is a polynomial. Of all functions that satisfy this, the one that minimises
+not that it is a polynomial. (In the experts' span, where T is estimated, the last condition alone
+suffices, and for a span with errors that for j = 3: book, thm-12-span.) Of all functions that
+satisfy it, the one that minimises
 
     E[Q(y)^2 |S_m(x)|_F^2] = n E|T_hat - T|_F^2 + |T|_F^2
 

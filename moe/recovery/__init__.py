@@ -80,7 +80,8 @@ def recover(
 ) -> Recovery | Experts:
     """The parameters of a mixture of k experts, from samples x (n, d) and y (n,).
 
-    1. moments: M and T, least squares where n allows, T in the top-k eigenspace of M.
+    1. moments: M and T (least squares where n allows and experts are linear; else by bounded
+       transforms made for Gaussian noise), T in the top-k eigenspace of M.
     2. L4: minimised in whitened coordinates from ``starts`` random starts at once; the best gives
        the regressors (unit rows) and the proportions. Signs from E[y x] = sum_i p_i E[g'] a_i.
     3. L_log: the gates by EM with the regressors held, on all samples; sigma learned, hence

@@ -74,10 +74,10 @@ class Recovery:
     where the start that won came from; supporters: how many ways that have nothing in common
     ended where it did, its own included (a given start supports
     itself only); doubts: what speaks against the fit, in words, or says that EM had not converged;
-    refusals: which way gave no start, and why, and, where there are doubts, whether L_4's start can
-    be no better than chance (``moe.samples_for_l4``); noiseless: every sample is fitted exactly
-    (``moe.likelihood.diagnostics.noiseless``), and a sigma that was learned is at its floor, 1e-7
-    of the outputs.
+    refusals: which way gave no start, and why, and, where there are doubts and another start won,
+    whether L_4 alone had too few samples (``moe.samples_for_l4``); noiseless: every sample is
+    fitted exactly (``moe.likelihood.diagnostics.noiseless``), and a sigma that was learned is at
+    its floor, 1e-7 of the outputs.
 
     Pickles hold the standard errors, where there are any, instead of the samples.
     """

@@ -9,7 +9,7 @@ from moe.likelihood.diagnostics import doubts, noiseless
 from moe.metrics import match
 from moe.recovery.judging import model_of
 from moe.recovery.plan import Run
-from moe.recovery.results import Recovery
+from moe.recovery.results import Origin, Recovery
 from moe.recovery.starts import Problem
 from moe.solvers.prediction import samples_for_l4
 
@@ -27,6 +27,7 @@ def verdict(run: Run) -> Recovery:
         iterations = run.task.options.iterations
         against.insert(0, f"joint EM had not converged after {iterations} iterations")
     mu, lam = run.weights
+    tell = bool(against) and leader.origin is not Origin.FOURTH_MOMENTS
     return Recovery(
         run.task.coordinates.model(model),
         leader.proportions[match(leader.regressors, model.regressors)],
@@ -38,7 +39,7 @@ def verdict(run: Run) -> Recovery:
         origin=leader.origin,
         supporters=field.supporters,
         doubts=tuple(against),
-        refusals=(*field.refusals, *(too_few_for_l4(full, model.sigma) if against else ())),
+        refusals=(*field.refusals, *(too_few_for_l4(full, model.sigma) if tell else ())),
         noiseless=noiseless(model, full.x, full.y),
         _samples=(run.task.x, run.task.y),
         _sigma_known=full.sigma is not None,
@@ -46,7 +47,8 @@ def verdict(run: Run) -> Recovery:
 
 
 def too_few_for_l4(problem: Problem, sigma: float) -> tuple[str, ...]:
-    """That L_4's start is noise, where ``samples_for_l4`` says so of these samples; or nothing."""
+    """That L_4 alone is not to be relied on: below ``samples_for_l4(..., goal=1)`` samples the
+    first-order law no longer applies. Nothing where there are more."""
     n, d = problem.x.shape
     try:
         needed = samples_for_l4(problem.g, sigma, problem.k, d, goal=1.0)
@@ -55,7 +57,7 @@ def too_few_for_l4(problem: Problem, sigma: float) -> tuple[str, ...]:
     if n >= needed:
         return ()
     return (
-        f"L_4 alone is no better than chance with {n} samples: at sigma = {sigma:.2g} it is "
+        f"L_4 alone is not to be relied on with {n} samples: at sigma = {sigma:.2g} it is "
         f"predicted to need {10 * needed:.2g} for an error of 0.1",
     )
 

@@ -24,7 +24,6 @@ from moe.moments.whitening import Whitening, whiten
 from moe.randomness import stream
 from moe.recovery import recover
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
-from moe.solvers.prediction import samples_for_l4
 
 METHODS: tuple[Way, ...] = ("least_squares", "centred", "bounded")
 GOAL = 0.1
@@ -149,12 +148,6 @@ def run(specs: Sequence[Spec], seeds: Iterable[int], workers: int | None = None)
         errors["recover"] = of("recover", spec.recovered)
         cells.append(Cell(spec, errors, of("converged", spec.recovered)))
     return cells
-
-
-def needed(spec: Spec, goal: float = GOAL, *, bounded: bool | None = None) -> float:
-    """What the user is told: ``samples_for_l4``."""
-    g = named(spec.nonlinearity)
-    return samples_for_l4(g, spec.sigma, spec.k, spec.d, goal, bounded=bounded)
 
 
 def limit(spec: Spec, method: str) -> float:

@@ -9,7 +9,7 @@ from moe.experiments.common.tables import Table, table
 from moe.experiments.nonlinear.least import Bound
 from moe.experiments.nonlinear.noise import Curve
 from moe.experiments.nonlinear.own import Told
-from moe.experiments.nonlinear.recovery import Cell, limit, needed
+from moe.experiments.nonlinear.recovery import GOAL, Cell, limit
 from moe.experiments.nonlinear.starts import SUCCESS, WAYS
 from moe.experiments.nonlinear.starts import Cell as Followed
 from moe.moments.centring import Costs
@@ -42,8 +42,8 @@ def samples(cells: Sequence[Cell]) -> Table:
         n = cell.spec.sizes[-1]
         met = float(cell.at("bounded", n).median()) * n / limit(cell.spec, "bounded")
         row: list[Any] = [_plain(cell.spec.nonlinearity)]
-        row += [needed(cell.spec, bounded=b) for b in (False, True)]
-        row += [limit(cell.spec, "recover") / 0.1, met]
+        row += [limit(cell.spec, way) / GOAL for way in ("polynomial", "bounded", "recover")]
+        row.append(met)
         row += [float(cell.at(way, n).median()) for way in ("polynomial", "bounded")]
         row += [float(cell.errors["recover"][-1].median()), float(cell.converged[-1].mean())]
         rows.append(row)
