@@ -4,15 +4,16 @@ The proof that the gates drop out (book, chapters 3 and 10) uses of Q_m no more 
 
     E[Q(y) He_j(z)] = 0 for 0 < j < m,   E[Q(y) He_m(z)] = 1,   y = g(z) + sigma xi,
 
-not that it is a polynomial. (In the experts' span, where T is estimated, the last condition alone
-suffices, and for a span with errors that for j = 3: book, thm-12-span.) Of all functions that
-satisfy it, the one that minimises
+not that it is a polynomial. In the experts' span, where T is estimated, the gates are independent
+of x, and the last condition alone suffices (book, thm-12-span). A span with errors of order e lets
+in E[Q He_j] e^(m - j), so to first order j = m - 1 has to vanish too, and no other (derived; book,
+chapter 11). Of all functions that satisfy the conditions, the one that minimises
 
     E[Q(y)^2 |S_m(x)|_F^2] = n E|T_hat - T|_F^2 + |T|_F^2
 
-is a weighted least squares problem with m constraints (derived; book, chapter 11). It is solved
-here among Q(y) = theta_0 + sum_l theta_l exp(-(y - t_l)^2 / 2 h^2), which stay bounded: noise
-averages of those, and of their products, are Gaussian functions of g(z) again.
+is a weighted least squares problem with m, or 2, constraints (derived; book, chapter 11). It is
+solved here among Q(y) = theta_0 + sum_l theta_l exp(-(y - t_l)^2 / 2 h^2), which stay bounded:
+noise averages of those, and of their products, are Gaussian functions of g(z) again.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class BoundedTransform(OutputTransform):
     Attributes:
         dim: the dimension of x for which its error is least; it is right for every other too.
         cost: E[Q(y)^2 |S_m(x)|_F^2] there, which is n E|T_hat - T|_F^2 + |T|_F^2.
+        in_span: only E[Q He_m] = 1 and E[Q He_(m-1)] = 0 are met: for x in the experts' span.
     """
 
     dim: int = 0
@@ -50,6 +52,7 @@ class BoundedTransform(OutputTransform):
     width: float = math.nan
     weights: tuple[float, ...] = ()
     constant: float = 0.0
+    in_span: bool = False
 
     def __call__(self, y: Tensor) -> Tensor:
         """Q_m(y), elementwise, in the dtype of y."""
@@ -61,8 +64,15 @@ class BoundedTransform(OutputTransform):
 
 
 @lru_cache(maxsize=64)
-def bounded_transform(g: Nonlinearity, sigma: float, degree: int, dim: int) -> BoundedTransform:
+def bounded_transform(
+    g: Nonlinearity, sigma: float, degree: int, dim: int, *, in_span: bool = False
+) -> BoundedTransform:
     """The bounded Q_m of least error for x in R^dim, noise N(0, sigma^2); m = 2, 3, 4 (derived).
+
+    in_span: for a moment in an estimate V_hat = V C + U D of the experts' span V, U its complement:
+    S_m(V_hat'x) = sum_j (m over j) sym(C'S_(m-j)(V'x) (x) D'S_j(U'x)), C', D' on every axis. Gates
+    see U'x only, so term j has a mean of E[Q He_(m-j)] times order |D|^j. Hence E[Q He_j] = 0 is
+    imposed for j = m - 1 only (derived; book, chapter 11).
 
     Unlike the polynomial it needs the law of the noise, not its first moments only.
 
@@ -76,10 +86,11 @@ def bounded_transform(g: Nonlinearity, sigma: float, degree: int, dim: int) -> B
     width = max(0.7 * sigma, (high - low) / _BUMPS)
     centres = np.arange(low, high + width, width)
     smooth = _averaged(values, centres, width, sigma)
-    conditions = _conditions(z, weight, smooth, degree)
+    first = degree - 1 if in_span else 1
+    conditions = _conditions(z, weight, smooth, degree)[first - 1 :]
     fine, fine_weight = _nodes(g, 0.1)
     other = _averaged(_evaluate(g, fine), centres, width, sigma)
-    second = _conditions(fine, fine_weight, other, degree)
+    second = _conditions(fine, fine_weight, other, degree)[first - 1 :]
     size = weight * _score_size(z, degree, dim)
     gram, plain = (_gram(values, w, smooth, centres, width, sigma) for w in (size, weight))
     theta = _constrained(gram, conditions, degree, g)
@@ -102,6 +113,7 @@ def bounded_transform(g: Nonlinearity, sigma: float, degree: int, dim: int) -> B
         width,
         tuple(theta[1:].tolist()),
         float(theta[0]),
+        in_span,
     )
 
 
@@ -168,19 +180,20 @@ def _gram(
 
 
 def _constrained(gram: Array, conditions: Array, degree: int, g: Nonlinearity) -> Array:
-    """theta of least theta' G theta with conditions e_m / sqrt(m!): (1 + L,)."""
+    """theta of least theta' G theta with the last condition 1 / sqrt(m!), others 0: (1 + L,)."""
     scale = 1 / np.sqrt(gram.diagonal())
     values, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
     kept = values > _ROUNDING * values[-1]
     ways = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    target = np.zeros(degree)
+    target = np.zeros(len(conditions))
     target[-1] = 1 / math.sqrt(math.factorial(degree))
     reduced = conditions @ ways
     theta: Array = ways @ np.linalg.lstsq(reduced, target, rcond=1e-9)[0]
     if not float(np.abs(conditions @ theta - target).max()) < _MET * target[-1]:
         raise NoTransformError(
             f"nonlinearity {g.name!r}: no bounded output transform of degree {degree} was found: "
-            f"its conditions E[Q(y) He_j(z)] = 0, 0 < j < {degree}, E[Q(y) He_{degree}(z)] = 1 "
+            f"its conditions E[Q(y) He_j(z)] = 0, {degree - len(conditions)} < j < {degree}, "
+            f"E[Q(y) He_{degree}(z)] = 1 "
             "contradict each other, or nearly so"
         )
     return theta

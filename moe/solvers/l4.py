@@ -118,16 +118,17 @@ def l4_moments_of(
 def best_transforms(
     g: Nonlinearity, sigma: float, d: int, k: int, n: float = math.inf
 ) -> tuple[OutputTransform, OutputTransform]:
-    """Q_2 and Q_4 of least error among those of `moe.moments.bounded`, but for Q_2 the polynomial
-    where that, fitted by least squares as far as n samples allow, errs less; for orthonormal
-    experts of equal share. (At noise far above the outputs the bumps miss the least error of Q_4 by
-    a few per cent: they reach three sigma beyond the outputs only.)
+    """Q_2 for x in R^d and Q_4 for x in the experts' span, of least error (`moe.moments.bounded`);
+    but for Q_2 the polynomial where that, fitted by least squares as far as n samples allow, errs
+    less; for orthonormal experts of equal share. (At noise far above the outputs bumps, which reach
+    three sigma beyond them, may miss the least error by a few per cent.)
 
     Polynomials where g has no bounded transforms. Raises NoTransformError where it has neither.
     """
     quadratic, quartic = (solved_transform(g, sigma, m) for m in (2, 4))
     try:
-        two, four = bounded_transform(g, sigma, 2, d), bounded_transform(g, sigma, 4, k)
+        two = bounded_transform(g, sigma, 2, d)
+        four = bounded_transform(g, sigma, 4, k, in_span=True)
     except ValueError:
         return quadratic, quartic
     cost = costs(quadratic, d, k)

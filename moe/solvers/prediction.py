@@ -44,10 +44,9 @@ def samples_for_l4(
 
     To first order, on average over experts and data sets, at the weights that ``minimise_l4`` takes
     by itself, for orthonormal experts of equal share. E_reg counts the worst expert: with k = 3 its
-    median needs about 1.4 times as many. Other mixtures need more: with k = 3 a smallest share of
-    0.09 or experts 30 degrees apart ten to twenty times as many, a share of 0.03 a thousand times
-    (polynomials and transforms of `moe.moments.bounded`; examples, not bounds). So may real
-    samples, for which moments scatter more than the first order says (book, chapter 11: how much).
+    median needs about 1.4 times as many. Other mixtures need more: skewed shares and experts at a
+    small angle many times more. So may real samples, for which moments scatter more than the first
+    order says (book, chapter 11: how much).
     Below ``goal`` = 1 samples the first-order law no longer applies.
     ``recover`` starts from elsewhere too, and may well succeed where L_4 alone does not.
     bounded: with bounded transforms (``moe.solvers.l4.best_transforms``) or polynomials; None: as

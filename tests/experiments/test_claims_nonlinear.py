@@ -43,14 +43,19 @@ def test_moments_that_err_more_than_predicted_are_noticed() -> None:
 
 
 def test_bumps_that_miss_the_least_error_are_noticed() -> None:
-    good = least.Bound("gelu", 0.1, 300.0, 10.001, 10.0)
+    good = least.Bound("gelu", 0.1, 300.0, 10.001, 10.0, 160.01, 160.0)
     assert judge.bounded_is_least([good]).holds
     assert not judge.bounded_is_least([replace(good, bounded=10.1)]).holds
     assert not judge.bounded_is_least([replace(good, bounded=9.9)]).holds
+    assert not judge.bounded_is_least([replace(good, every=159.0)]).holds
+    assert judge.relieved([good], 15.0).holds
+    assert not judge.relieved([good], 17.0).holds
+    assert not judge.relieved([good, replace(good, least=161.0)], 15.0).holds
     assert judge.many_times([good], ["gelu"], 20.0).holds
     assert not judge.many_times([good], ["gelu"], 31.0).holds
-    assert judge.little(replace(good, polynomial=19.0)).holds
-    assert not judge.little(good).holds
+    assert judge.conditions_price(good, 29.0).holds
+    assert not judge.conditions_price(good, 31.0).holds
+    assert not judge.conditions_price(replace(good, polynomial=330.0), 29.0).holds
     assert len(tables.bounds([good]).values) == 1
 
 
@@ -101,10 +106,15 @@ def test_what_is_told_of_each_nonlinearity_of_ones_own() -> None:
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh", "lopsided bump"])
 def test_theorem_the_best_transform(name: str, sigma: float) -> None:
-    """Bumps against densities on a grid; and the conditions by another quadrature."""
-    fitted = bounded_transform(named(name), sigma, 4, 2)
-    least_of_all = least.least_cost(name, sigma, 4, 2)
-    assert 1 - 1e-4 < fitted.cost / least_of_all < 1.001
+    """Bumps against densities on a grid, where the formula for all conditions inverts 4 x 4 numbers
+    and in the span 2 x 2; and the conditions by another quadrature."""
+    costs = []
+    for in_span in (False, True):
+        fitted = bounded_transform(named(name), sigma, 4, 2, in_span=in_span)
+        least_of_all = least.least_cost(name, sigma, 4, 2, in_span=in_span)
+        assert 1 - 1e-4 < fitted.cost / least_of_all < 1.001
+        costs.append(fitted.cost)
+    assert costs[1] <= costs[0] * (1 + 1e-9)
     assert leftover(name, sigma, "bounded", "Gaussian", dim=2) < 1e-5
 
 

@@ -25,13 +25,17 @@ def costs(found: Mapping[str, Costs]) -> Table:
 
 
 def bounds(found: Sequence[Bound]) -> Table:
-    """n E|T_hat - T|^2 of the polynomial, the bounded transform, and the least."""
+    """n E|T_hat - T|^2 of the polynomial and of both bounded transforms, with the least of each."""
     rows = [
-        (_plain(b.name), b.sigma, b.polynomial, b.bounded, b.least, b.polynomial / b.bounded)
+        (
+            *(_plain(b.name), b.sigma, b.polynomial, b.every, b.least_every, b.bounded, b.least),
+            b.polynomial / b.bounded,
+        )
         for b in found
     ]
-    head = ["$g$", r"$\sigma$", "polynomial", "bounded", "least of all", "polynomial / bounded"]
-    return table(head, rows, [None, "g", *[".3g"] * 4])
+    head = ["$g$", r"$\sigma$", "polynomial", "bounded, all conditions", "least of all"]
+    head += ["bounded, in the span", "least in the span", "polynomial / bounded in the span"]
+    return table(head, rows, [None, "g", *[".3g"] * 6])
 
 
 def samples(cells: Sequence[Cell]) -> Table:
