@@ -53,15 +53,9 @@ def fitted(x: Tensor, y: Tensor, name: str, options: dict[str, Any]) -> Recovery
         return moe.recover(x, y, 3, name, **options)
 
 
-def assert_close(rows: Tensor, expected: Tensor, tolerance: float = 1e-7) -> None:
+def assert_close(rows: Tensor, expected: Tensor) -> None:
     scale = float(expected.norm(dim=1).max())
-    torch.testing.assert_close(rows, expected, rtol=0, atol=tolerance * scale)
-
-
-def tolerance_of(problem: str) -> float:
-    """Of EM's end. From the start that wins for ReLU experts, third moments of few samples, EM
-    amplifies rounding on its way and can stop an iteration earlier."""
-    return 1e-5 if problem == "relu" else 1e-7
+    torch.testing.assert_close(rows, expected, rtol=0, atol=1e-7 * scale)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -72,21 +66,11 @@ def test_a_linear_map_of_the_inputs_maps_the_answer(problem: str) -> None:
     for change, effect in CHANGES.values():
         other = fitted(change(x), y, name, options)
         weights = effect(torch.eye(7, dtype=torch.float64)).norm(dim=0)
-        assert_close(
-            other.model.regressors / weights,
-            effect(plain.model.regressors) / weights,
-            tolerance_of(problem),
-        )
-        assert_close(
-            other.model.gating / weights,
-            effect(plain.model.gating) / weights,
-            tolerance_of(problem),
-        )
+        assert_close(other.model.regressors / weights, effect(plain.model.regressors) / weights)
+        assert_close(other.model.gating / weights, effect(plain.model.gating) / weights)
         predicted, expected = other.model.mean(change(x)), plain.model.mean(x)
-        torch.testing.assert_close(predicted, expected, rtol=0, atol=0.1 * tolerance_of(problem))
-        assert other.log_likelihood == pytest.approx(
-            plain.log_likelihood, abs=100 * tolerance_of(problem)
-        )
+        torch.testing.assert_close(predicted, expected, rtol=0, atol=1e-8)
+        assert other.log_likelihood == pytest.approx(plain.log_likelihood, abs=1e-5)
         assert (other.converged, other.origin) == (plain.converged, plain.origin)
 
 
@@ -99,17 +83,14 @@ def test_another_unit_of_the_outputs_scales_experts_and_noise(problem: str, unit
     if "sigma" in options:
         options = {**options, "sigma": unit * options["sigma"]}
     other = fitted(x, unit * y, name, options)
-    tolerance = tolerance_of(problem)
-    assert_close(other.model.regressors / unit, plain.model.regressors, tolerance)
-    assert_close(other.model.gating, plain.model.gating, tolerance)
-    assert other.model.sigma / unit == pytest.approx(plain.model.sigma, rel=tolerance)
+    assert_close(other.model.regressors / unit, plain.model.regressors)
+    assert_close(other.model.gating, plain.model.gating)
+    assert other.model.sigma / unit == pytest.approx(plain.model.sigma, rel=1e-7)
     shift = len(y) * float(np.log(unit))
-    assert other.log_likelihood + shift == pytest.approx(
-        plain.log_likelihood, abs=100 * tolerance_of(problem)
-    )
+    assert other.log_likelihood + shift == pytest.approx(plain.log_likelihood, abs=1e-5)
     for mine, theirs in zip(other.stages, plain.stages, strict=True):
         if theirs.sigma is not None and mine.sigma is not None:
-            assert mine.sigma / unit == pytest.approx(theirs.sigma, rel=tolerance)
+            assert mine.sigma / unit == pytest.approx(theirs.sigma, rel=1e-7)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
