@@ -134,7 +134,7 @@ def test_a_page_loads_without_network_and_has_no_barriers(
     tab.evaluate(AXE_SCRIPT)
     assert tab.evaluate(BARRIERS, EVERY_RULE) == []
     tab.emulate_media(color_scheme="dark")
-    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert tab.evaluate(BARRIERS, CONTRAST) == []
 
 
