@@ -32,13 +32,8 @@ SQUARES: dict[Case, Style] = {
 def rates_figure(record: rates.Record) -> Figure:
     """Left: distance of the experts against n, with the powers that the orders of contact say;
     right: Hellinger distance of the densities."""
-    figure, axes = subplots(1, 2, height=3.4, sharex=True)
-    names = (("distance", "distance of the experts"), ("hellinger", "Hellinger distance"))
-    for panel, (name, label) in zip(axes[0], names, strict=True):
-        for kind, style in LIKELIHOOD.items():
-            if kind in record.values[name]:
-                _curve(panel, record.sizes, record.values[name][kind].numpy(), style)
-        _scales(panel, record.sizes, label)
+    names = {"distance": "distance of the experts", "hellinger": "Hellinger distance"}
+    figure, axes = _two_panels(record, names, LIKELIHOOD)
     for kind, (colour, *_) in LIKELIHOOD.items():
         if kind in record.values["distance"]:
             first = np.median(record.values["distance"][kind][0].numpy())
@@ -53,16 +48,22 @@ def rates_figure(record: rates.Record) -> Figure:
 @drawing
 def squares_figure(record: least_squares.Record) -> Figure:
     """Distance from a true expert to the nearest fitted one, and error of the mean, against n."""
-    figure, axes = subplots(1, 2, height=3.4, sharex=True)
-    names = (("worst", "worst expert"), ("mean", "error of the mean"))
-    for panel, (name, label) in zip(axes[0], names, strict=True):
-        for case, style in SQUARES.items():
-            if case in record.values[name]:
-                _curve(panel, record.sizes, record.values[name][case].numpy(), style)
-        _scales(panel, record.sizes, label)
+    names = {"worst": "worst expert", "mean": "error of the mean"}
+    figure, _ = _two_panels(record, names, SQUARES)
     shown = [case for case in SQUARES if case in record.values["worst"]]
     _legend(figure, [(least_squares.NAMES[case], SQUARES[case]) for case in shown])
     return figure
+
+
+def _two_panels(record: Any, names: dict[str, str], styles: dict[Any, Style]) -> tuple[Figure, Any]:
+    """A panel for each name (and its label) of the record's values, with a curve a kind."""
+    figure, axes = subplots(1, 2, height=3.4, sharex=True)
+    for panel, (name, label) in zip(axes[0], names.items(), strict=True):
+        for kind, style in styles.items():
+            if kind in record.values[name]:
+                _curve(panel, record.sizes, record.values[name][kind].numpy(), style)
+        _scales(panel, record.sizes, label)
+    return figure, axes
 
 
 def _scales(panel: Any, sizes: tuple[int, ...], label: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.experiments.what_came_after.likelihood import with_ones
-from moe.experiments.what_came_after.rates import distance
+from moe.experiments.what_came_after.rates import distance, two_directions
 from moe.model.mixture import full_gating
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import child_seed, stream
@@ -135,11 +135,7 @@ class Spec:
 def truth(spec: Spec, seed: int) -> tuple[Tensor, Tensor]:
     """Experts (2, d + 1) with intercepts, slopes at least 60 degrees apart; gates (2, d + 1)."""
     generator = stream("truth", seed)
-    while True:
-        rows = torch.randn(2, spec.d, generator=generator, dtype=torch.float64)
-        rows = rows / rows.norm(dim=1, keepdim=True)
-        if abs(float(rows[0] @ rows[1])) < 0.5:
-            break
+    rows = two_directions(spec.d, generator)
     gating = torch.randn(2, spec.d + 1, generator=generator, dtype=torch.float64)
     gating[:, :-1] *= 1.5 / gating[:, :-1].norm(dim=1, keepdim=True)
     gating[:, -1] /= 2

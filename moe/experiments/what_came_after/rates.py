@@ -57,14 +57,19 @@ class Record:
     values: dict[str, dict[str, Tensor]]
 
 
+def two_directions(d: int, generator: torch.Generator) -> Tensor:
+    """Random unit vectors (2, d), at least 60 degrees apart up to sign."""
+    while True:
+        rows = torch.randn(2, d, generator=generator, dtype=torch.float64)
+        rows = rows / rows.norm(dim=1, keepdim=True)
+        if abs(float(rows[0] @ rows[1])) < 0.5:
+            return rows
+
+
 def truth(spec: Spec, seed: int) -> tuple[Tensor, Tensor]:
     """Experts (2, d), at least 60 degrees apart, of length 1.5; gates (2, d + 1)."""
     generator = stream("truth", seed)
-    while True:
-        rows = torch.randn(2, spec.d, generator=generator, dtype=torch.float64)
-        rows = rows / rows.norm(dim=1, keepdim=True)
-        if abs(float(rows[0] @ rows[1])) < 0.5:
-            break
+    rows = two_directions(spec.d, generator)
     gate = torch.randn(spec.d, generator=generator, dtype=torch.float64)
     offset = torch.randn(1, generator=generator, dtype=torch.float64) / 2
     gating = torch.stack(
