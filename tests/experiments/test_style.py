@@ -17,7 +17,8 @@ from moe.experiments.common.figures_data import HEAD, LIMIT, data_of
 from moe.experiments.common.style import COLOURS, drawing, subplots
 from moe.experiments.common.tables import MIME
 
-FIGURES = sorted((Path(__file__).parents[2] / "moe" / "experiments").rglob("figures*.py"))
+ROOT = Path(__file__).parents[2]
+FIGURES = sorted((ROOT / "moe" / "experiments").rglob("figures*.py"))
 
 
 @drawing
@@ -100,9 +101,7 @@ def test_the_style_of_a_figure_is_the_books_and_stays_in_it() -> None:
 
 
 def test_figures_are_drawn_without_pyplot() -> None:
-    modules = [
-        ".".join(path.relative_to(path.parents[3]).with_suffix("").parts) for path in FIGURES
-    ]
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FIGURES]
     program = f"import sys, {', '.join(modules)}; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +20,13 @@ from moe.experiments.common.error_law import ErrorLaw, bound_law, reference_mixt
 from moe.experiments.engine.sweep import by_spec, sweep
 from moe.experiments.regressor_loss.law import MOST_EXPERTS, l4_law
 from moe.metrics import regressor_error, regressor_error_of
-from moe.moments.estimate import DIRECT_FEATURES, SAMPLES_PER_FEATURE, Moments, score_moment
+from moe.moments.estimate import (
+    DIRECT_FEATURES,
+    SAMPLES_PER_FEATURE,
+    Method,
+    Moments,
+    score_moment,
+)
 from moe.moments.hermite import feature_count
 from moe.moments.low_rank import low_rank_moment
 from moe.moments.transforms import OutputTransform, output_transform
@@ -46,7 +51,7 @@ class Spec:
     """A reference mixture and the prefixes at which each method is tried.
 
     methods of L_4: "average" (both moments plain), "least_squares" (each where n is at least three
-    resp. ten times the number of its features, as in `score_moment`, else plain), "low_rank" (M by
+    resp. ten times the number of its features, else plain), "low_rank" (M by
     `low_rank_moment`, T as before). sizes: n for L_4, increasing; recover_sizes: for `recover`.
     """
 
@@ -213,7 +218,8 @@ def l4_regressors(
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     try:
         whitening = whiten(second, spec.k)
-        way: Literal["average", "auto"] = "average" if method == "average" else "auto"
+        enough = len(y) >= SAMPLES_PER_FEATURE[4] * feature_count(spec.k, 4)
+        way: Method = "least_squares" if enough and method != "average" else "average"
         fourth = score_moment(x, y, quartic, way, whitening.basis, CG_TOLERANCE)
         tensor = whitening.apply(fourth.tensor)
         moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
