@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: each worker has a core, not all of them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from builder.pipeline import Book, build

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -13,20 +13,24 @@ _MAX_PAIRS = 2_000
 class Grams:
     """Computes sum_n r_mn x_n x_n' for the rows r_m of a weight matrix, x (n, d).
 
-    In moderate dimension the products x_a x_b, a <= b, of all samples are formed once and every
-    call is one matrix product; beyond, each weight vector costs one (d, n) x (n, d) product.
+    ``keep``: in moderate dimension the products x_a x_b, a <= b, of all samples are formed at the
+    first call and kept, and every call is one matrix product. Otherwise each weight vector costs
+    one (d, n) x (n, d) product.
     """
 
-    def __init__(self, x: Tensor) -> None:
-        d = x.shape[1]
+    def __init__(self, x: Tensor, keep: bool = True) -> None:
         self.x = x
-        self._products: Tensor | None = None
-        if packed_size(d) < d * d or d == 1:
-            columns, first = x.T.contiguous(), 0
-            self._products = x.new_empty(d * (d + 1) // 2, len(x))
-            for a in range(d):
-                torch.mul(columns[a], columns[a:], out=self._products[first : first + d - a])
-                first += d - a
+        self._keep = keep and (packed_size(x.shape[1]) < x.shape[1] ** 2 or x.shape[1] == 1)
+
+    @cached_property
+    def _products(self) -> Tensor:
+        columns, first = self.x.T.contiguous(), 0
+        d, n = columns.shape
+        products = self.x.new_empty(d * (d + 1) // 2, n)
+        for a in range(d):
+            torch.mul(columns[a], columns[a:], out=products[first : first + d - a])
+            first += d - a
+        return products
 
     def __call__(self, weights: Tensor) -> Tensor:
         """weights (m, n) -> (m, d, d), symmetric."""
@@ -35,10 +39,11 @@ class Grams:
     def packed(self, weights: Tensor) -> Tensor:
         """What adds up over parts of the samples and ``unpacked`` makes matrices of: weights (m, n)
         -> (m, d (d + 1) / 2), the entries a <= b; in high dimension (m, d^2), all of them."""
-        if self._products is not None:
+        if self._keep:
             return weights @ self._products.T
-        squares = [(self.x.T @ (row[:, None] * self.x)).flatten() for row in weights]
-        return torch.stack(squares)
+        d = self.x.shape[1]
+        squares = torch.stack([(self.x.T @ (row[:, None] * self.x)).flatten() for row in weights])
+        return squares if packed_size(d) == d * d else squares[:, _upper(d)]
 
 
 def packed_size(d: int) -> int:
@@ -62,3 +67,11 @@ def _places(d: int) -> Tensor:
     place = torch.empty(d, d, dtype=torch.int64)
     place[row, column] = place[column, row] = torch.arange(len(row))
     return place.flatten()
+
+
+@cache
+@torch.inference_mode(False)
+def _upper(d: int) -> Tensor:
+    """The places of the entries a <= b among all d^2."""
+    row, column = torch.triu_indices(d, d)
+    return row * d + column

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from moe.model.mixture import MoE, full_gating
+from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import EStep, expectation, pair_places
+from moe.solvers.expectation import EStep, expectation
+from moe.solvers.gates import newton_step
+from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
 _HALVINGS = 12
-_RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
 _SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 _PARAMETERS = ("regressors", "gating", "sigma")
 
@@ -72,34 +72,6 @@ class EMResult:
         return self[[int(self.log_likelihood.argmax())]]
 
 
-def _solve(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
-    """Solutions of (matrix + tiny ridge) z = right; (..., m, m), (..., m) -> (..., m).
-
-    ``scale``: the diagonal the matrix would have with all weights one; below rounding of that the
-    matrix of an expert without samples counts as zero. Where there is no finite solution the
-    step is zero.
-    """
-    least = torch.finfo(matrix.dtype).eps * scale
-    ridge = _RIDGE[matrix.dtype] * matrix.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(least)
-    solid = matrix.clone()
-    solid.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
-    factor, failed = torch.linalg.cholesky_ex(solid)
-    solution = torch.cholesky_solve(right[..., None], factor)[..., 0]
-    if bool(failed.any()) or not math.isfinite(float(solution.sum())):
-        sound = torch.isfinite(solution).all(-1) & (failed == 0)
-        solution = torch.where(sound[..., None], solution, 0.0)
-    return solution
-
-
-def _gating_step(state: EStep, scale: float) -> Tensor:
-    """One Newton step of the soft-label multinomial logistic regression; the last row stays."""
-    starts, free, d = state.pull_w.shape
-    blocks = state.gram_w[:, pair_places(free)]
-    hessian = blocks.transpose(2, 3).reshape(starts, free * d, free * d)
-    step = _solve(hessian, state.pull_w.flatten(1), scale)
-    return full_gating(step.view(starts, free, d))
-
-
 def _maximisation(
     data: Samples,
     g: Nonlinearity,
@@ -134,9 +106,9 @@ def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     move_a = torch.zeros_like(state.regressors)
     move_w = torch.zeros_like(state.gating)
     if data.moved:
-        move_a = _solve(state.gram_a, state.pull_a, data.curvature)
+        move_a = solve_ridged(state.gram_a, state.pull_a, data.curvature)
     if data.free:
-        move_w = _gating_step(state, data.curvature)
+        move_w = newton_step(data, state)
     slack = _SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
     new = _maximisation(data, g, state, (move_a, move_w), 1.0)
     for halving in range(1, _HALVINGS + 1):
@@ -168,8 +140,8 @@ def expectation_maximisation(
     prior_variance: float | None = None,
 ) -> EMResult:
     """EM from S starts at once: exact weighted least squares for linear experts, Gauss-Newton steps
-    for others, Newton steps for the gates (Jordan, Jacobs 1994; its rate:
-    ``moe.likelihood.information.em_rate``).
+    for others, Newton steps for the gates (Jordan, Jacobs 1994; by conjugate gradients where there
+    are many: ``moe.solvers.gates``). Its rate: ``moe.likelihood.information.em_rate``.
 
     x (n, d); y (n,); regressors, gating (S, k, d) or (k, d); sigma a number, (S,) or (S, k).
     ``learn`` names what moves; the rest is held, so ``learn=("gating",)`` is EM on L_log and

@@ -21,9 +21,9 @@ class EStep:
     """Parameters of the starts that still run, with what the E-step says there (sums over samples).
 
     gram_a (S, k, d, d), pull_a (S, k, d): curvature and gradient of the complete-data objective in
-    the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d) upper blocks and pull_w (S, k-1, d)
-    in the gating; sigma (S, k); load (S, k): sums of r_i, where each expert has its own sigma;
-    squares (S, k): of r_i e_i^2.
+    the regressors, times sigma^2; gram_w (S, k-1 + ..., d, d), upper blocks (none where
+    ``moe.solvers.gates`` does without), and pull_w (S, k-1, d) in the gating; sigma (S, k); load
+    (S, k): sums of r_i, where each expert has its own sigma; squares (S, k): of r_i e_i^2.
     """
 
     regressors: Tensor
@@ -55,7 +55,7 @@ def expectation(
     gate_a gate_b, less gate_a where a = b, and change sign at the end."""
     (starts, k, d), free, moved = regressors.shape, data.free, data.moved
     flat = not free and not bool(gating.any())
-    pairs = free * (free + 1) // 2
+    pairs = data.pairs
     scale = math.sqrt(2) * sigma
     level = -(sigma.log() + 0.5 * math.log(2 * math.pi))[:, :, None]
     log_likelihood, load, squares, pulls = (
@@ -70,14 +70,15 @@ def expectation(
         u, slope = _residuals(data, g, regressors, scale, z)
         if flat:
             torch.addcmul(level - math.log(k), u, u, value=-1, out=r)
-            log_density = _normalise(r, data.hard)
+            log_density = normalise(r, data.hard)
         else:
             gate = data.room("gate", z, starts, k)
             torch.mm(gating.flatten(0, 1), x, out=gate.view(starts * k, -1))
             torch.addcmul(gate, u, u, value=-1, out=r).add_(level)
-            log_density = _normalise(r, data.hard) - _normalise(gate)
+            log_density = normalise(r, data.hard) - normalise(gate)
             torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
-            _gate_weights(gate[:, :free], weights[:, moved:])
+            if pairs:
+                _gate_weights(gate[:, :free], weights[:, moved:])
         _count(counts, log_density, r, pull[:, moved:], weights[:, moved:])
         log_likelihood += log_density.sum(-1)
         if data.own:
@@ -136,7 +137,7 @@ def _residuals(
     return u, g.derivative(eta) if data.moved else None
 
 
-def _normalise(exponents: Tensor, hard: bool = False) -> Tensor:
+def normalise(exponents: Tensor, hard: bool = False) -> Tensor:
     """Turns (S, k, n) into softmax over the experts, in place; log sum exp (S, n). ``hard``: into
     the indicator of the largest, which is then handed back instead.
 

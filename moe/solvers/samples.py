@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from moe.likelihood.grams import Grams
+from moe.solvers.linear import RIDGE
 
 _CHUNK_ENTRIES, _LEAST_ROWS = 128_000, 1_000
 _CACHED_ENTRIES = 20_000_000
+_FORMED_GATES = 200  # more free weights: the gates' Hessian is not formed (measured)
 _PRIOR_WEIGHT, PRIOR_SHARE = 0.3, 0.01
 _FLOOR = 1e-7
 
@@ -60,15 +63,30 @@ class Samples:
         self.prior_variance = max(prior_variance, self.least_variance)
         squares = x.square() if counts is None else x.square() * counts[:, None]
         self.curvature = float(squares.sum()) / x.shape[1]
+        self.rows = len(x)
         rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
         times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
-        self._chunks = list(zip(x.split(rows), y.split(rows), times, strict=True))
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
-        self._made = [_prepared(*chunk) for chunk in self._chunks] if keep else None
+        formed = keep and self.free * x.shape[1] <= _FORMED_GATES
+        self.pairs = self.free * (self.free + 1) // 2 if formed else 0
+        self._chunks = [
+            (z := torch.cat([part, out[:, None]], dim=1).T.contiguous(), Grams(z[:-1].T, keep), c)
+            for part, out, c in zip(x.split(rows), y.split(rows), times, strict=True)
+        ]
         self._room: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[tuple[Tensor, Grams, Tensor | None]]:
-        yield from self._made or (_prepared(*chunk) for chunk in self._chunks)
+        """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
+        yield from self._chunks
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """Cholesky factor of the Gram matrix of the inputs, (d, d)."""
+        ones = (torch.ones_like(z[:1]) if counts is None else counts[None] for z, _, counts in self)
+        parts = [grams(one)[0] for (_, grams, _), one in zip(self, ones, strict=True)]
+        gram = torch.stack(parts).sum(0)
+        gram.diagonal().add_(RIDGE[gram.dtype] * gram.diagonal().mean())
+        return torch.linalg.cholesky(gram)
 
     def log_prior(self, sigma: Tensor) -> Tensor:
         """Of noise levels (S, k), inverse gamma in the variance, up to a constant: (S,)."""
@@ -82,12 +100,6 @@ class Samples:
         if name not in self._room or len(self._room[name]) < size:
             self._room[name] = like.new_empty(size)
         return self._room[name][:size].view(starts, rows, like.shape[1])
-
-
-def _prepared(x: Tensor, y: Tensor, counts: Tensor | None) -> tuple[Tensor, Grams, Tensor | None]:
-    """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
-    columns = torch.cat([x, y[:, None]], dim=1).T.contiguous()
-    return columns, Grams(columns[:-1].T), counts
 
 
 def _variance(y: Tensor, counts: Tensor | None) -> float:

@@ -210,12 +210,16 @@ def test_a_batch_of_starts_equals_a_loop_over_them() -> None:
         assert bool(batch.converged[index]) == bool(alone.converged)
 
 
-def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("formed", [True, False])
+def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch, formed: bool) -> None:
     truth, x, y, starts = problem(n=5000)
     zero = torch.zeros_like(starts)
+    if not formed:
+        monkeypatch.setattr(samples_module, "_FORMED_GATES", 0)
     whole = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
     monkeypatch.setattr(samples_module, "_CHUNK_ENTRIES", 1)
-    monkeypatch.setattr(samples_module, "_CACHED_ENTRIES", 0)
+    if not formed:
+        monkeypatch.setattr(samples_module, "_CACHED_ENTRIES", 0)
     parts = expectation_maximisation(x, y, starts, zero, 1.0, truth.nonlinearity, iterations=8)
     torch.testing.assert_close(parts.trace, whole.trace)
     torch.testing.assert_close(parts.regressors, whole.regressors)
