@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick chapter serve lab homework mark test bench lint format clean distclean
+.PHONY: help setup book quick chapter again serve lab slides students homework mark test bench lint format clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ chapter: $(READY)  ## one chapter with other parameters: NAME=07_recovery ARGS="
 	@test -n "$(NAME)" || { echo 'which chapter? make chapter NAME=07_recovery ARGS="seed=3 d=20"' >&2; exit 2; }
 	$(BIN)/python book/build.py chapter $(NAME) $(ARGS)
 
+again: $(READY)  ## execute once more from nothing and compare with the book, byte for byte: NAME=05_landscape for one chapter, ARGS="--profile quick"
+	$(BIN)/python book/build.py again $(NAME) $(ARGS)
+
 serve: $(READY)  ## serve the book that was built last: the full one, else the quick one
 	@for place in _build/html _build/quick/html; do \
 		if test -f $$place/index.html; then \
@@ -51,6 +54,12 @@ lab: $(READY)  ## copies of the chapters in JupyterLab, in the folder lab, to ru
 	@mkdir -p lab && cp -n book/[0-9]*.md lab/
 	@$(BIN)/jupytext-config set-default-viewer
 	$(BIN)/jupyter-lab --notebook-dir=lab $(ARGS)
+
+slides: $(READY)  ## the slides of the book built last, each in one file to carry, in _build/slides: NAME=05_landscape for one
+	$(BIN)/python book/build.py slides $(NAME)
+
+students: $(READY)  ## the book without solutions, to _build/students/html: ARGS=quick for the small one
+	$(BIN)/python book/build.py students $(ARGS)
 
 homework: $(READY)  ## a chapter's exercises as a notebook to hand out, and its twin with solutions: NAME=05_landscape
 	@test -n "$(NAME)" || { echo 'which chapter? make homework NAME=05_landscape' >&2; exit 2; }

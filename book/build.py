@@ -1,6 +1,8 @@
 """Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`.
+Execute once more and compare: `build.py again [NAME]`.
 
-For a class: `build.py homework NAME` and `build.py mark NAME NOTEBOOK`.
+For a class: `build.py students`, `build.py slides [NAME]`, `build.py homework NAME` and
+`build.py mark NAME NOTEBOOK`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from pathlib import Path
 
 from builder import BuildError
 from builder.contents import find_chapter, read_contents
-from builder.parameters import parse
-from builder.pipeline import Book, build, build_chapter
+from builder.pages import decks
+from builder.parameters import PROFILES, parse
+from builder.pipeline import Book, build, build_chapter, execute_again, last_built
 from builder.provenance import duration
 from builder.teaching import homework
 
@@ -24,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     started = time.perf_counter()
     try:
-        if options.command in ("homework", "mark"):
+        if options.command == "again":
+            return _again(options)
+        if options.command in ("slides", "homework", "mark"):
             return _teach(options)
         book = _run(options)
     except BuildError as error:
@@ -38,15 +43,31 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> Book:
     if options.command == "chapter":
         return build_chapter(options.root, options.name, parse(options.values))
+    if options.command == "students":
+        return build(options.root, options.profile, options.workers, students=True)
     profile = "quick" if options.command == "quick" else "full"
     return build(options.root, profile, options.workers)
 
 
+def _again(options: argparse.Namespace) -> int:
+    """Execute once more and compare: 1 where something differs."""
+    told = execute_again(options.root, options.profile, options.name, options.workers)
+    print("\n".join(told) or "the same, byte for byte")
+    return 1 if told else 0
+
+
 def _teach(options: argparse.Namespace) -> int:
-    """Homework to hand out, or the marks of one that came back: 1 where a check fails."""
-    chapter = find_chapter(read_contents(options.root.resolve()), options.name)
+    """Slides, homework to hand out, or the marks of one that came back: 1 where a check fails."""
+    root = options.root.resolve()
+    chapters = read_contents(root)
+    if options.command == "slides":
+        name = find_chapter(chapters, options.name).name if options.name else ""
+        for deck in decks.carry(last_built(root), root / "_build" / "slides", name):
+            print(deck)
+        return 0
+    chapter = find_chapter(chapters, options.name)
     if options.command == "homework":
-        student, teacher = homework.write(chapter, options.root.resolve() / "_build" / "homework")
+        student, teacher = homework.write(chapter, root / "_build" / "homework")
         print(f"to hand out:      {student}\nwith solutions:   {teacher}")
         return 0
     marks = homework.mark(chapter, options.notebook)
@@ -65,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     chapter = commands.add_parser("chapter", help="one chapter, with other parameters")
     chapter.add_argument("name")
     chapter.add_argument("values", nargs="*", metavar="name=value")
+    again = commands.add_parser("again", help="execute once more from nothing, and compare")
+    again.add_argument("name", nargs="?", default="")
+    again.add_argument("--profile", default="full", choices=PROFILES)
+    students = commands.add_parser("students", help="the book without solutions")
+    students.add_argument("profile", nargs="?", default="full", choices=PROFILES)
+    slides = commands.add_parser("slides", help="slides of the book built last, each in one file")
+    slides.add_argument("name", nargs="?", default="")
     homework = commands.add_parser("homework", help="a chapter's exercises, to hand out")
     homework.add_argument("name")
     mark = commands.add_parser("mark", help="the checks of a homework that came back")

@@ -72,6 +72,31 @@ claim(
 )
 claim("01-large", "Many are one", None, source="paper, recalled", verdict="reproduced")
 ```
+
+## Exercises
+
+::::{{exercise}} Check yourself: a count
+:label: ex-01-count
+
+Count the ones.
+
+:::{{hint}}
+:class: dropdown
+One at a time.
+:::
+::::
+
+:::{{solution}} ex-01-count
+:class: dropdown
+
+There is $1$, and no walrus.
+:::
+
+```{{code-cell}} ipython3
+marmalade = alpha + 0
+assert marmalade == alpha
+print("quin" + "ce")
+```
 """,
     "book/two.md": f"""{HEADER}
 # Two

@@ -172,7 +172,7 @@ def as_json(rows: Sequence[Record], made: Mapping[str, Mapping[str, Any]]) -> st
     """`claims.json`: the ledger and how each chapter was run."""
     fields = ("identity", "chapter", "statement", "source", "verdict", "tried", "value", "finding")
     runs = {
-        document: {key: provenance[key] for key in ("parameters", "versions", "seconds")}
+        document: {key: provenance[key] for key in ("parameters", "versions")}
         for document, provenance in made.items()
     }
     data = {"claims": [{f: row[f] for f in fields} for row in rows], "runs": runs}

@@ -16,6 +16,7 @@ import joblib
 
 from builder.claims import collect
 from builder.contents import Chapter
+from builder.memory import Peak
 from builder.progress import Progress, trials_file, unfinished
 
 _KERNEL_SETTINGS = """\
@@ -107,16 +108,21 @@ def run(job: Job, cores: int) -> Outcome:
     os.environ["MOE_PROGRESS"] = str(trials)
     started = time.perf_counter()
     try:
-        notebook = papermill.execute_notebook(
-            job.chapter.notebook(),
-            str(part),
-            parameters=job.parameters,
-            kernel_name="python3",
-            cwd=str(job.chapter.source.parent),
-            progress_bar=False,
-        )
+        with Peak() as peak:
+            notebook = papermill.execute_notebook(
+                job.chapter.notebook(),
+                str(part),
+                parameters=job.parameters,
+                kernel_name="python3",
+                cwd=str(job.chapter.source.parent),
+                progress_bar=False,
+            )
         seconds = time.perf_counter() - started
-        notebook.metadata["provenance"] = {**job.provenance, "seconds": seconds}
+        notebook.metadata["provenance"] = {
+            **job.provenance,
+            "seconds": seconds,
+            "memory": peak.bytes,
+        }
         notebook.metadata["claims"] = collect(notebook)
         nbformat.write(notebook, part)
         os.replace(part, job.target)

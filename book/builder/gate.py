@@ -19,6 +19,7 @@ _CSS_EXTERNAL = re.compile(
 )
 _DRAWN = re.compile(r"<(svg|math)\b.*?</\1>", re.DOTALL)
 _TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|(?<![\\$\w])\$[^\s$][^$\n]{0,120}\$(?!\d)")
+_MYST = re.compile(r"\{[a-z]+(:[a-z]+)?\}`|^:{3,}|^`{3,}|^\([a-z]+-[\w-]+\)=|\{\{", re.MULTILINE)
 _LOADING = {
     **{"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"},
     **{"audio": "src", "embed": "src", "object": "data", "input": "src", "track": "src"},
@@ -66,6 +67,13 @@ def no_raw_tex(page: Page) -> Iterator[str]:
             continue
         found = ", ".join(_TEX.findall(text))
         yield f"raw TeX outside mathematics: {found} in {text.strip()[:80]!r}"
+
+
+def no_raw_markup(page: Page) -> Iterator[str]:
+    """No role, directive, target or substitution of the sources is left as text."""
+    for text in page.soup.find_all(string=_MYST):
+        if not any(p.name in _CODE for p in text.parents):
+            yield f"raw markup: {text.strip()[:80]!r}"
 
 
 def no_external_resource(page: Page) -> Iterator[str]:
@@ -136,6 +144,7 @@ Check = Callable[[Page], Iterator[str]]
 CHECKS: tuple[Check, ...] = (
     no_traceback,
     no_raw_tex,
+    no_raw_markup,
     no_external_resource,
     images_have_alt_text,
     mathematics_is_set,

@@ -19,17 +19,18 @@ import nbformat
 from filelock import FileLock
 
 from builder import BuildError, gate, parameters
+from builder.again import differences, execute_in
 from builder.contents import Chapter, find_chapter, read_contents
+from builder.edition import Edition, edition_of
 from builder.execute import Failure, Job, Outcome, run_all
 from builder.keys import changes, ingredients, versions
 from builder.pages.finish import finish
-from builder.provenance import duration
+from builder.provenance import commit, duration, machine
 from builder.render import render
 from builder.stage import fingerprint, stage
 
 Report = Callable[[str], None]
 tell: Report = partial(print, flush=True)
-QUICK = "Quick profile: small sizes, few seeds. <code>make book</code> builds the full-size book."
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,46 @@ class Book:
 
 
 def html_folder(root: Path, kind: str) -> Path:
-    """Where the HTML of the full book, the quick book or a single `chapter` goes."""
+    """Where the HTML of the full book, the quick, the `students` or a `chapter`'s goes."""
     return root / "_build" / "html" if kind == "full" else root / "_build" / kind / "html"
+
+
+def last_built(root: Path) -> Path:
+    """The HTML of the full book, else of the quick one; raises BuildError where there is none."""
+    for kind in ("full", "quick"):
+        if (html := html_folder(root, kind)).is_dir():
+            return html
+    raise BuildError("there is no book yet: make quick, or make book")
 
 
 def notebook_file(root: Path, kind: str, chapter: Chapter) -> Path:
     return root / "_build" / kind / "notebooks" / f"{chapter.name}.ipynb"
 
 
-def build(root: Path, profile: str, workers: int | None = None, report: Report = tell) -> Book:
-    """The book under a profile, "quick" or "full"; executes what changed since the last time."""
+def build(
+    root: Path,
+    profile: str,
+    workers: int | None = None,
+    report: Report = tell,
+    *,
+    students: bool = False,
+) -> Book:
+    """The book under a profile, "quick" or "full"; executes what changed since the last time.
+
+    For students it has no solutions, and a folder of its own.
+    """
     root = root.resolve()
     chapters = read_contents(root)
     with _alone(root, profile):
-        return _build(root, chapters, profile, workers, report)
+        jobs, executed = _executed(chapters, profile, workers, report)
+        index = _publish(root, chapters, executed, edition_of(profile, students=students), report)
+    return Book(index, tuple(job.chapter.name for job in jobs))
 
 
-def _build(
-    root: Path, chapters: list[Chapter], profile: str, workers: int | None, report: Report
-) -> Book:
+def _executed(
+    chapters: list[Chapter], profile: str, workers: int | None, report: Report
+) -> tuple[list[Job], dict[str, Path]]:
+    """What was executed because it had changed, and where the notebooks of all chapters are."""
     jobs: list[Job] = []
     last_seconds: dict[Path, float] = {}
     unchanged: list[Job] = []
@@ -79,9 +101,7 @@ def _build(
     jobs.reverse()  # of those that were never executed the last take longest
     jobs.sort(key=lambda job: last_seconds[job.target], reverse=True)
     _execute(jobs, workers, report)
-    executed = {j.chapter.name: j.target for j in (*jobs, *unchanged)}
-    index = _publish(root, chapters, executed, profile, QUICK if profile == "quick" else "", report)
-    return Book(index, tuple(job.chapter.name for job in jobs))
+    return jobs, {j.chapter.name: j.target for j in (*jobs, *unchanged)}
 
 
 def build_chapter(
@@ -101,8 +121,27 @@ def build_chapter(
     with _alone(root, "chapter"):
         _execute([job], 1, report)
         executed = {**_last_executed(root, chapters), chapter.name: job.target}
-        index = _publish(root, chapters, executed, "chapter", banner, report)
+        index = _publish(root, chapters, executed, Edition("chapter", banner), report)
     return Book(index, (chapter.name,))
+
+
+def execute_again(
+    root: Path, profile: str, name: str = "", workers: int | None = None
+) -> list[str]:
+    """What differs where a chapter, or each, is executed once more from nothing.
+
+    Raises BuildError where one has changed since it was executed.
+    """
+    chapters = [chapter for chapter in read_contents(root.resolve()) if chapter.is_notebook]
+    chosen = [find_chapter(chapters, name)] if name else chapters
+    jobs = [_job(chapter, profile, profile, {}) for chapter in chosen]
+    for job in jobs:
+        if changes(_provenance(job.target).get("inputs", {}), job.provenance["inputs"]):
+            command = "make book" if profile == "full" else "make quick"
+            raise BuildError(f"{job.chapter.name} was not executed as it is now: {command}")
+    with _scratch(root / "_build") as folder:
+        pairs = zip(jobs, execute_in(folder, jobs, workers), strict=True)
+        return [f"{a.chapter.name}: {told}" for a, b in pairs for told in differences(a.target, b)]
 
 
 def _last_executed(root: Path, chapters: list[Chapter]) -> dict[str, Path]:
@@ -124,6 +163,8 @@ def _job(chapter: Chapter, kind: str, profile: str, overrides: Mapping[str, Any]
     provenance = {
         "parameters": {**known, **injected},
         "versions": versions(),
+        "machine": machine(),
+        "commit": commit(chapter.root),
         "inputs": ingredients(chapter, injected),
     }
     return Job(chapter, notebook_file(chapter.root, kind, chapter), injected, provenance)
@@ -156,23 +197,22 @@ def _publish(
     root: Path,
     chapters: list[Chapter],
     executed: Mapping[str, Path],
-    kind: str,
-    banner: str,
+    edition: Edition,
     report: Report,
 ) -> Path:
     """Stage, render, inspect; the HTML takes its place only when nothing is wrong with it."""
-    html = html_folder(root, kind)
-    mark = root / "_build" / kind / "html.fingerprint"
+    html = html_folder(root, edition.kind)
+    mark = root / "_build" / edition.kind / "html.fingerprint"
     started = time.perf_counter()
     with _scratch(root / "_build") as scratch:
         staged = scratch / "stage"
-        stage(root, chapters, executed, staged, banner)
+        stage(root, chapters, executed, staged, edition)
         print_of_stage = fingerprint(staged, Path(__file__).parent)
         if html.is_dir() and mark.is_file() and mark.read_text() == print_of_stage:
             return html / "index.html"
         complete = len(executed) == sum(c.is_notebook for c in chapters)
         built = render(staged, scratch, strict=complete)
-        finish(built, root, chapters)
+        finish(built, root, chapters, edition)
         complaints = gate.inspect(built, [c.document for c in chapters])
         if complaints:
             raise BuildError("\n".join(["The built pages do not pass:", *complaints]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import joblib
+import psutil
 import yaml
 
 from builder.keys import PACKAGES
@@ -72,20 +74,52 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def commit(root: Path) -> str:
+    """The commit of the checkout, with "-dirty" where files differ from it; nothing where the root
+    is no checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    try:
+        told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return told.stdout.strip()
+
+
+def machine() -> str:
+    """Kind of system, its cores and memory."""
+    memory = psutil.virtual_memory().total / 2**30
+    system = f"{platform.system()} on {platform.machine()}"
+    return f"{system}, {joblib.cpu_count()} cores, {memory:.0f} GB"
+
+
 def runs_table(made: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table of the executed chapters; `made` maps document -> provenance."""
-    rows = ["| Chapter | Profile | Seed | Run time |", "|---|---|---|---|"]
+    rows = [
+        "| Chapter | Profile | Seed | Run time | Memory | Commit |",
+        "|---|---|---|---:|---:|---|",
+    ]
     for document, provenance in made.items():
         values, time = provenance["parameters"], duration(provenance["seconds"])
-        profile, seed = values.get("profile", ""), values.get("seed", "")
-        rows.append(f"| {{doc}}`/{document}` | {profile} | {seed} | {time} |")
+        told = [f"{{doc}}`/{document}`", values.get("profile", ""), values.get("seed", ""), time]
+        told += [
+            f"{provenance.get('memory', 0) / 2**20:.0f} MB",
+            provenance.get("commit") or "none",
+        ]
+        rows.append(f"| {' | '.join(map(str, told))} |")
     return "\n".join(rows) + "\n" if made else "No chapter has been executed yet.\n"
 
 
 def versions_table(made: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table of the versions that the last of the chapters ran on, and of the machine."""
-    versions = [provenance["versions"] for provenance in made.values()][-1:]
+    """A Markdown table of the versions and of the machine that the chapters ran on; where some ran
+    on others, all of them."""
+
+    def seen(values: Iterable[str]) -> str:
+        return "; ".join(dict.fromkeys(values))
+
+    runs = made.values()
     rows = ["| Package | Version |", "|---|---|"]
-    rows += [f"| {name} | {found[name]} |" for found in versions for name in ("python", *PACKAGES)]
-    system = f"{platform.system()} on {platform.machine()}, {joblib.cpu_count()} cores"
-    return "\n".join([*rows, f"| machine | {system} |"]) + "\n"
+    for name in ("python", *PACKAGES):
+        rows.append(f"| {name} | {seen(run['versions'][name] for run in runs)} |")
+    return (
+        "\n".join([*rows, f"| machine | {seen(run.get('machine', '') for run in runs)} |"]) + "\n"
+    )

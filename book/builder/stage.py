@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ import yaml
 from builder import BuildError, sources
 from builder import claims as ledger
 from builder.contents import Chapter, injected
+from builder.edition import Edition
 from builder.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
 
 
 def stage(
-    root: Path, chapters: list[Chapter], executed: Mapping[str, Path], folder: Path, banner: str
+    root: Path,
+    chapters: list[Chapter],
+    executed: Mapping[str, Path],
+    folder: Path,
+    edition: Edition,
 ) -> None:
     """Fill `folder`: pages, configuration, static files; `executed` maps name -> notebook.
 
@@ -41,6 +47,7 @@ def stage(
             claimed[chapter.name] = notebook.metadata.get("claims", [])
         else:
             notebook = chapter.notebook()
+        notebook = edition.shown(notebook)
         _finish(notebook, chapter)
         linked |= sources.insert_links(notebook, chapter)
         nbformat.write(notebook, place.with_suffix(".ipynb"))
@@ -53,6 +60,7 @@ def stage(
         "claims.txt": ledger.tables(rows, {c.document: c.title for c in chapters}),
         "citation.txt": citation(root),
         "counts.txt": ledger.counts(rows),
+        "slides.txt": _decks(chapters),
         "claims.json": ledger.as_json(rows, made),
     }
     for top in sorted({Path(c.document).parts[0] for c in chapters if "/" in c.document}):
@@ -66,7 +74,14 @@ def stage(
             place.write_bytes(content.encode() if isinstance(content, str) else content)
     shutil.copy(root / "_toc.yml", folder / "_toc.yml")
     quoted = {"claims": ledger.substitutions(rows)}
-    _write_config(root / "_config.yml", folder / "_config.yml", banner, quoted)
+    _write_config(root / "_config.yml", folder / "_config.yml", edition.banner, quoted)
+
+
+def _decks(chapters: list[Chapter]) -> str:
+    """A list of links to the slides, for pages in the folder of the chapters."""
+    with_slides = [chapter for chapter in chapters if chapter.is_notebook]
+    link = '- <a href="../slides/{}.html">{}</a>\n'.format
+    return "".join(link(chapter.name, escape(chapter.title)) for chapter in with_slides)
 
 
 def _finish(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:

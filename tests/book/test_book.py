@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from builder import BuildError
 from builder.contents import find_chapter, read_contents
-from builder.pipeline import Book, build, build_chapter
+from builder.pipeline import Book, build, build_chapter, execute_again
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,3 +187,14 @@ def test_the_command_line_reports_and_returns_non_zero(
     assert str(tiny / "_build/quick/html/index.html") in out
     assert run("chapter", "one", "sede=3") == 1
     assert "unknown parameter sede" in capsys.readouterr().err
+
+
+def test_a_chapter_that_shows_something_else_the_second_time_is_told(tiny: Path) -> None:
+    """And where nothing differs nothing is told."""
+    assert execute_again(tiny, "quick") == []
+    edit(tiny, "book/two.md", 'print("two", beta)', "import time\n\nprint(time.time())")
+    with pytest.raises(BuildError, match="two was not executed as it is now: make quick"):
+        execute_again(tiny, "quick", "two")
+    build(tiny, "quick")
+    assert execute_again(tiny, "quick", "two") == ["two: cell 1: text differs"]
+    assert list((tiny / "_build").glob("scratch-*")) == []

@@ -30,6 +30,14 @@ BAD = {
         "<p>$$x$$</p>",
         r"<h1>Chapter \mu</h1>",
     ],
+    gate.no_raw_markup: [
+        "<p>see {eq}`eq-01-x`</p>",
+        "<p>see {prf:ref}`thm-01-x`</p>",
+        "<p>:::{hint}</p>",
+        "<p>```{figure} x.png</p>",
+        "<p>(sec-x)=\nWords</p>",
+        "<p>{{ claims }}</p>",
+    ],
     gate.no_external_resource: [
         '<script src="https://cdn.example.org/x.js"></script>',
         '<link rel="stylesheet" href="//fonts.example.org/x.css">',

@@ -19,6 +19,7 @@ from pybtex.database import parse_file
 
 from builder import BuildError
 from builder.contents import Chapter
+from builder.edition import Edition
 from builder.pages.portable import Places, citations, portable
 
 FOLDER = "_downloads"
@@ -54,7 +55,13 @@ def _text(tag: Tag) -> str:
     return " ".join(tag.get_text().split())
 
 
-def write(html: Path, root: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> str:
+def write(
+    html: Path,
+    root: Path,
+    chapters: Sequence[Chapter],
+    macros: dict[str, Any],
+    edition: Edition,
+) -> str:
     """Fill the folder of downloads; returns the name of the package's wheel, or nothing."""
     folder = html / FOLDER
     folder.mkdir()
@@ -62,7 +69,7 @@ def write(html: Path, root: Path, chapters: Sequence[Chapter], macros: dict[str,
     known = places(html, chapters, macros)
     for chapter in chapters:
         if chapter.is_notebook:
-            notebook = portable(chapter.notebook(), known, wheel)
+            notebook = portable(edition.shown(chapter.notebook()), known, wheel)
             nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
             jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
     shutil.rmtree(html / "_sources", ignore_errors=True)
@@ -92,26 +99,36 @@ def build_wheel(root: Path, folder: Path) -> str:
 
 
 MENU = """
-<li><a class="dropdown-item" download href="{up}{name}.ipynb">Notebook (.ipynb)</a></li>
-<li><a class="dropdown-item" download href="{up}{name}.md">Notebook as text (.md)</a></li>
+<li><a class="dropdown-item" href="{up}slides/{name}.html">Slides</a></li>
+<li><a class="dropdown-item" download href="{up}_downloads/{name}.ipynb">
+ Notebook (.ipynb)</a></li>
+<li><a class="dropdown-item" download href="{up}_downloads/{name}.md">
+ Notebook as text (.md)</a></li>
 """
-PACKAGE = """<li><a class="dropdown-item" download href="{up}{wheel}">The package (.whl)</a></li>
+PACKAGE = """<li><a class="dropdown-item" download href="{up}_downloads/{wheel}">
+ The package (.whl)</a></li>
 """
-PRINT = """<li><hr class="dropdown-divider"></li>
+RULE = """<li><hr class="dropdown-divider"></li>
+"""
+SOLUTIONS = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="solutions" checked>
  Print solutions</label></li>
+"""
+PRINT = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="code"> Print code</label></li>
 <li><button class="dropdown-item" onclick="window.print()">Print, or save as PDF</button></li>
 """
 
 
-def menu(soup: BeautifulSoup, up: str, chapter: Chapter | None, wheel: str) -> None:
+def menu(
+    soup: BeautifulSoup, up: str, chapter: Chapter | None, wheel: str, edition: Edition
+) -> None:
     """The menu of a page: what can be taken along, and what is printed."""
     for shown in soup.select(".dropdown-download-buttons"):
-        text = PRINT
+        text = RULE + (SOLUTIONS if edition.solutions else "") + PRINT
         if chapter is not None and chapter.is_notebook:
-            package = PACKAGE if wheel else ""
-            text = f"{MENU}{package}{PRINT}".format(up=up, name=chapter.name, wheel=wheel)
+            taken = MENU + (PACKAGE if wheel else "")
+            text = taken.format(up=up, name=chapter.name, wheel=wheel) + text
         if entries := shown.select_one("ul"):
             entries.clear()
             entries.append(BeautifulSoup(text, "html.parser"))

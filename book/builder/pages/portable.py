@@ -19,6 +19,7 @@ except ModuleNotFoundError:
     %pip install "./{wheel}[experiments]"
 """
 _OPEN = re.compile(r"^(:{3,}|`{3,})\{(?:prf:)?([a-z-]+)\}[ ]*(.*)$")
+_ENDS = {"proof": "∎", "hint": "\n</details>"}
 _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _TARGET = re.compile(r"(?m)^\([\w-]+\)=\n")
 _EQUATION = re.compile(r"\$\$[ ]*\((eq-[\w-]+)\)")
@@ -99,12 +100,12 @@ def plain(text: str, places: Places) -> str:
     for line in text.split("\n"):
         if opened := _OPEN.match(line):
             fence, kind, title = opened.groups()
-            ends.append((fence, " ∎" if kind == "proof" else ""))
+            ends.append((fence, _ENDS.get(kind, "")))
             lines.append(_head(kind, title))
             options = True
         elif ends and line.strip() == ends[-1][0]:
             mark = ends.pop()[1]
-            lines += [mark.strip()] if mark else []
+            lines += [mark] if mark else []
         elif options and (found := re.match(r"^:([a-z]+):[ ]*(.*)$", line)):
             if found[1] == "label" and (number := places.texts.get(found[2])):
                 lines[-1] = re.sub(r"^\*\*\w+", f"**{number}", lines[-1])
@@ -118,6 +119,8 @@ def plain(text: str, places: Places) -> str:
 
 def _head(kind: str, title: str) -> str:
     name = kind.capitalize()
+    if kind == "hint":
+        return "<details><summary>Hint</summary>"
     if kind == "solution":
         return f"**Solution of** {{ref}}`{title.strip()}`"
     if kind in ("admonition", "note", "warning", "tip"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from builder import BuildError
 from builder.contents import Chapter
 
 _DIRECTIVE = re.compile(
-    r"(?ms)^:::+\{(exercise|solution)\}[ \t]*([^\n]*)\n((?:^:\w+:[^\n]*\n)*)(.*?)^:::+[ \t]*$"
+    r"(?ms)^(?P<fence>:::+)\{(exercise|solution)\}[ \t]*([^\n]*)\n((?:^:\w+:[^\n]*\n)*)(.*?)"
+    r"^(?P=fence)[ \t]*$"
 )
 IMPORTS = (ast.Import, ast.ImportFrom)
 _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
+_HINT = re.compile(r"(?ms)^(?P<fence>:::+)\{hint\}[ \t]*\n(.*?)^(?P=fence)[ \t]*$")
+_TITLE = re.compile("(Check yourself|Derive|Small project)(, break it)?: (.+)")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def split(chapter: Chapter) -> tuple[list[NotebookNode], list[Exercise]]:
         if cell.cell_type == "code":
             cells[current].append(cell.source) if current else before.append(cell)
             continue
-        for kind, argument, options, text in _DIRECTIVE.findall(cell.source):
+        for _, kind, argument, options, text in _DIRECTIVE.findall(cell.source):
             if kind == "exercise":
                 current = _label(options, chapter)
                 asked[current], cells[current] = (argument.strip(), plain(text)), []
@@ -64,6 +68,31 @@ def split(chapter: Chapter) -> tuple[list[NotebookNode], list[Exercise]]:
         _exercise(label, title, task, answers.get(label, ""), cells[label])
         for label, (title, task) in asked.items()
     ]
+
+
+def without_solutions(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with the exercises and their hints, without solutions and their code."""
+    kept, begun = [], False
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            kept += [] if begun else [cell]
+            continue
+        begun = begun or any(found[1] == "exercise" for found in _DIRECTIVE.findall(cell.source))
+        shown = copy.copy(cell)
+        shown.source = _DIRECTIVE.sub(lambda m: "" if m[2] == "solution" else m[0], cell.source)
+        kept += [shown] if shown.source.strip() else []
+    student = copy.copy(notebook)
+    student.cells = kept
+    return student
+
+
+def grade(exercise: Exercise) -> tuple[str, bool]:
+    """ "Check yourself", "Derive" or "Small project", and whether it tries to break the chapter's
+    claim; both are in its title. Raises BuildError for a title without them."""
+    found = _TITLE.fullmatch(exercise.title)
+    if not found:
+        raise BuildError(f"{exercise.label}: expected a title like 'Derive: ...'")
+    return found[1], bool(found[2])
 
 
 def _label(options: str, chapter: Chapter) -> str:
@@ -151,6 +180,9 @@ def needed(statements: list[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
 
 
 def plain(text: str) -> str:
-    """Prose of a chapter for a notebook that stands alone: roles become their words."""
+    """Prose of a chapter for a notebook that stands alone: roles become their words, hints stay
+    folded."""
     text = re.sub(r"(?m)^:\w+:[^\n]*\n", "", text)
+    folded = "<details><summary>Hint</summary>\n\n{}\n</details>".format
+    text = _HINT.sub(lambda found: folded(found[2]), text)
     return _ROLE.sub(lambda found: f"*{found[2].split('<')[0].strip()}*", text).strip()
