@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from builder.contents import Chapter, read_contents
+from builder.pages.decks import carry
 from builder.parameters import defaults
-from builder.pipeline import Book, notebook_file
+from builder.pipeline import Book, execute_again, notebook_file
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +28,7 @@ CHAPTERS = read_contents(ROOT)
 EXECUTED = [chapter for chapter in CHAPTERS if chapter.is_notebook]
 PAGES = [*(chapter.document for chapter in CHAPTERS), "search"]
 TELEPHONE, DESK = 390, 1280
+AGAIN = "01_gated_networks"
 UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 THIN = """() => {
     const still = document.createElement("style");
@@ -65,11 +69,30 @@ CUT = """() => {
 }"""
 
 
+SHOWN = """[...Reveal.getCurrentSlide().querySelectorAll("img")].every(
+    picture => picture.complete && picture.naturalWidth && picture.clientHeight > 200)"""
+OVER = """(slide => slide.scrollHeight > slide.clientHeight + 1 ||
+    slide.scrollWidth > slide.clientWidth + 1)(Reveal.getCurrentSlide())"""
+
+
 @pytest.mark.parametrize("chapter", EXECUTED, ids=lambda chapter: chapter.name)
 def test_every_chapter_executes_under_the_quick_profile(quick_book: Book, chapter: Chapter) -> None:
     assert notebook_file(ROOT, "quick", chapter).is_file()
     html = (quick_book.index.parent / f"{chapter.document}.html").read_text(encoding="utf-8")
     assert "How this page was made" in html
+
+
+def test_every_claim_of_the_ledger_leads_to_its_cell(quick_book: Book) -> None:
+    """That the places exist the gate has seen."""
+    claims = json.loads((quick_book.index.parent / "claims.json").read_text("utf-8"))["claims"]
+    page = (quick_book.index.parent / "book" / "claims.html").read_text("utf-8")
+    links = re.findall(r'href="(\w+)\.html#claim-([\w-]+)"', page)
+    assert links == [(c["chapter"].rpartition("/")[2], c["identity"]) for c in claims]
+
+
+def test_a_chapter_shows_the_same_when_it_is_executed_once_more(quick_book: Book) -> None:
+    """Figures, tables, numbers and claims, byte for byte; `make again` does it for all chapters."""
+    assert execute_again(ROOT, "quick", AGAIN) == []
 
 
 @pytest.mark.parametrize("chapter", EXECUTED, ids=lambda chapter: chapter.name)
@@ -173,6 +196,24 @@ def test_a_solution_is_unfolded_by_keyboard_and_by_a_link_into_it(
     assert not tab.evaluate("document.querySelector('details.solution').open")
     tab.evaluate("location.hash = document.querySelector('details.solution .folded [id]').id")
     tab.wait_for_function("document.querySelector('details.solution').open")
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["of the site", "in one file"])
+def test_slides_are_turned_by_keyboard_without_network_and_fit(
+    quick_book: Book, tab: Page, tmp_path: Path, carried: bool
+) -> None:
+    """One deck from its first slide to its last: nothing is cut, and each figure is there."""
+    site, name = quick_book.index.parent, "05_landscape"
+    file = carry(site, tmp_path, name)[0] if carried else site / "slides" / f"{name}.html"
+    assert open_page(tab, file, DESK) == []
+    tab.wait_for_function("Reveal.isReady()")
+    count = tab.evaluate("Reveal.getTotalSlides()")
+    for place in range(count):
+        assert tab.evaluate("Reveal.getIndices().h") == place
+        tab.wait_for_function(SHOWN)
+        assert tab.evaluate(OVER) is False, tab.evaluate("Reveal.getCurrentSlide().innerText")
+        tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("Reveal.getIndices().h") == count - 1
 
 
 BAD_PAGES = {

@@ -201,7 +201,7 @@ _PAGE = """<!DOCTYPE html>
 <title>{title}: slides</title>
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
 <link rel="stylesheet" href="../_static/slides.css"></head>
-<body><div class="reveal"><div class="slides">
+<body><main class="reveal"><div class="slides">
 <section class="title">
 <h1>{title}</h1>
 <p>Learning in Gated Neural Networks: an executable companion</p>
@@ -209,7 +209,7 @@ _PAGE = """<!DOCTYPE html>
 <p>{link}</p>
 </section>
 {slides}
-</div></div>
+</div></main>
 <script src="../_static/reveal/reveal.js"></script>
 <script src="../_static/reveal/notes.js"></script>
 <script src="../_static/slides.js"></script>
