@@ -28,7 +28,7 @@ CHAPTERS = read_contents(ROOT)
 EXECUTED = [chapter for chapter in CHAPTERS if chapter.is_notebook]
 PAGES = [*(chapter.document for chapter in CHAPTERS), "search"]
 TELEPHONE, DESK = 390, 1280
-AGAIN = "01_gated_networks"
+AGAIN = "13_what_came_after"
 UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 THIN = """() => {
     const still = document.createElement("style");

@@ -84,7 +84,7 @@ def _section(section: Tag, heading: str) -> Iterator[Slide]:
         yield Slide("exercises", heading, body=[_listed(titles)])
         return
     for block in section.find_all(True, recursive=False):
-        if _is(block, *_HEADINGS, "section"):
+        if _is(block, *_HEADINGS, "section", "p.made-by"):
             continue
         if _is(block, *_PROSE):
             (slides[-1].notes if slides else before).append(block)
