@@ -8,9 +8,10 @@ import pytest
 import torch
 from helpers import assert_shows, normal
 
+from moe.experiments.common.interactive.marks import LEVELS
 from moe.experiments.gated_networks import figures as pictures
 from moe.experiments.gated_networks import figures_twins as twin_pictures
-from moe.experiments.gated_networks import gates, twins
+from moe.experiments.gated_networks import gates, interactive, twins
 from moe.likelihood.information import information
 from moe.metrics import gating_error, regressor_error
 from moe.model.mixture import MoE, random_moe
@@ -242,3 +243,27 @@ def test_figures_draw() -> None:
         "squared error",
         "likelihood",
     )
+
+
+def test_the_gates_that_a_reader_moves_are_those_of_the_model() -> None:
+    """At 60 degrees the fan is the model of the still figure; cells, rays and words beside it."""
+    torch.testing.assert_close(interactive.fan(2.0, 60).gating, gates.planar_moe(2.0).gating)
+    figure = interactive.gates_in_the_plane().data
+    norm, angle = interactive.NORMS.index(4.0), interactive.ANGLES.index(120)
+    cells, rays = figure["panels"][0]["marks"]
+    levels = torch.tensor(
+        [[LEVELS.index(c) for c in layer] for layer in cells["cells"][norm][angle]]
+    )
+    at = torch.linspace(-3, 3, cells["columns"], dtype=torch.float64)
+    x = torch.stack([at.repeat(len(at)), at.repeat_interleave(len(at))], 1)
+    model = interactive.fan(4.0, 120)
+    assert (levels.double() / 63 - model.gate(x)[:, 1:].T).abs().max() < 0.51 / 63
+    ends = torch.tensor([rays["x2"][angle], rays["y2"][angle]], dtype=torch.float64).T
+    top = model.gate(ends[ends.isfinite().all(1)]).topk(2).values
+    assert len(top) == 3 and torch.allclose(top[:, 0], top[:, 1], atol=1e-3)
+    flat = interactive.fan(1.0, 180)
+    assert interactive.edges(flat, 1.0).isfinite().all(1).sum() == 2  # one line, two regions
+    said = figure["say"]["words"][norm][interactive.ANGLES.index(180)][0]
+    assert "two regions" in said and "three regions" in figure["say"]["words"][norm][angle][0]
+    sampled = model.mixing_proportions(200_000, generator=stream("proportions", 1))
+    assert (interactive.proportions(model)[0] - sampled).abs().max() < 5e-3

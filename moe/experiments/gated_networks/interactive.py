@@ -1,0 +1,138 @@
+"""Gates in the plane, to move: the norm of the gating parameters and the angle between them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.common.interactive.marks import heat, line, points, segments, words
+from moe.experiments.gated_networks.gates import gate_map, planar_moe
+from moe.model.mixture import MoE
+from moe.moments.quadrature import gauss_hermite
+
+NORMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+ANGLES = (30, 60, 90, 120, 150, 180)
+_EXTENT, _CELLS, _NODES = 3.0, 25, 60
+_COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))  # blue, orange, green
+
+
+def fan(norm: float, angle: float) -> MoE:
+    """Three planar experts with |w_1| = |w_2| = ``norm``, ``angle`` degrees apart, and w_3 = 0; the
+    model of ``planar_moe`` at 60 degrees."""
+    model = planar_moe(norm)
+    turn = torch.tensor([-angle / 2, angle / 2], dtype=torch.float64).deg2rad()
+    axis = model.gating[0] + model.gating[1]  # halfway between the two
+    turn = turn + torch.atan2(axis[1], axis[0])
+    rows = norm * torch.stack([turn.cos(), turn.sin()], dim=1)
+    return MoE(model.regressors, torch.cat([rows, torch.zeros_like(rows[:1])]), model.sigma)
+
+
+def edges(model: MoE, extent: float) -> Tensor:
+    """(k (k - 1), 2): where the ray from the origin on which p_i = p_j are the largest leaves the
+    square |x_1|, |x_2| <= ``extent``; NaN where there is no such ray, two rows a pair."""
+    ends = []
+    for i in range(model.k):
+        for j in range(i):
+            across = model.gating[i] - model.gating[j]
+            ray = torch.stack([-across[1], across[0]]) / across.norm()
+            for way in (ray, -ray):
+                products = model.gating @ way
+                edge = products[i] >= products.max() - 1e-9
+                ends.append(way * extent / way.abs().max() if edge else way * torch.nan)
+    return torch.stack(ends)
+
+
+def proportions(model: MoE) -> tuple[Tensor, float]:
+    """E[p_i(x)] and E[max_i p_i(x)] for Gaussian inputs in the plane, by quadrature."""
+    z, weights = gauss_hermite(_NODES)
+    x = torch.cartesian_prod(torch.tensor(z), torch.tensor(z))
+    gate, mass = model.gate(x), torch.tensor(np.outer(weights, weights).ravel())
+    return mass @ gate, float(mass @ gate.amax(1))
+
+
+def _saying(norm: float, angle: float) -> str:
+    model = fan(norm, angle)
+    shares, largest = proportions(model)
+    across = float((model.gating[0] - model.gating[1]).norm())
+    parts = ", ".join(f"{share:.0%}" for share in shares)
+    regions = int(edges(model, 1.0).isfinite().all(1).sum())
+    rest = "three regions" if regions == 3 else "two regions: expert 3 is the likeliest nowhere"
+    return (
+        f"Gate norm {norm:g}, {angle}° between w₁ and w₂: {rest}. Between experts 1 and 2 the edge "
+        f"is {2 * math.log(9) / across:.2g} wide. They answer {parts} of the inputs; the likeliest "
+        f"expert is drawn {largest:.0%} of the time."
+    )
+
+
+@moving
+def gates_in_the_plane() -> Interactive:
+    """Left: colours mixed by p_i(x), edges of regions. Right: the gating parameters over |w_1|, and
+    their convex hull."""
+    models = [[fan(norm, angle) for angle in ANGLES] for norm in NORMS]
+    gates = [[gate_map(m, extent=_EXTENT, points=_CELLS).gate for m in row] for row in models]
+    layers = np.array([[gate[..., 1:].permute(2, 0, 1).numpy() for gate in row] for row in gates])
+    half = _EXTENT * (1 + 1 / (_CELLS - 1))  # cells reach half a step beyond their middles
+    ends = np.array([edges(fan(1.0, angle), _EXTENT).numpy() for angle in ANGLES])
+    corners = np.array([fan(1.0, angle).gating.numpy() for angle in ANGLES])
+    hull = corners[:, [0, 1, 2, 0]]
+    by = ("norm", "angle")
+    zero = np.zeros(ends.shape[1])
+    plane = Panel(
+        alt="Map of the plane of inputs, coloured by the experts' probabilities; lines are edges "
+        "between regions",
+        marks=[
+            heat(layers, (-half, half, -half, half), by=by, colours=_COLOURS),
+            segments(
+                zero, zero, ends[..., 0], ends[..., 1], by=("angle",), colour="black", width=1.5
+            ),
+        ],
+        x="x₁",
+        y="x₂",
+        ratio=1.0,
+        title="probabilities p₁, p₂, p₃ mix colours",
+        x_range=(-half, half),
+        y_range=(-half, half),
+    )
+    rows = [
+        points(
+            *corners[:, i : i + 1].T[:, 0, :, None],
+            by=("angle",),
+            colour=c,
+            label=f"expert {i + 1}",
+            size=7,
+        )
+        for i, c in enumerate(("blue", "orange", "green"))
+    ]
+    beside = 1.25 * corners
+    beside[:, 2, 1] = -0.25  # w_3 = 0
+    gating = Panel(
+        alt="The gating parameters as points, divided by their norm, and the triangle with these "
+        "corners",
+        marks=[
+            line(hull[..., 0], hull[..., 1], by=("angle",), colour="grey", dash="--"),
+            *rows,
+            words(
+                1.25 * corners[..., 0] - 0.12,
+                1.25 * corners[..., 1] - 0.02,
+                ["w₁", "w₂", "w₃"],
+                by=("angle",),
+            ),
+        ],
+        x="first coordinate",
+        y="second coordinate",
+        ratio=1.0,
+        title="gating parameters / norm",
+        x_range=(-1.5, 1.5),
+        y_range=(-1.5, 1.5),
+    )
+    controls = [
+        Control("norm", "gate norm", [f"{norm:g}" for norm in NORMS], 3),
+        Control("angle", "angle w₁ to w₂", [f"{angle}°" for angle in ANGLES], 1),
+    ]
+    return Interactive(
+        controls, [plane, gating], lambda norm, angle: _saying(NORMS[norm], ANGLES[angle])
+    )
