@@ -46,6 +46,12 @@ def edges(model: MoE, extent: float) -> Tensor:
     return torch.stack(ends)
 
 
+def regions(model: MoE) -> int:
+    """How many experts are the likeliest somewhere: in one of 720 directions."""
+    turn = (torch.arange(720, dtype=torch.float64) + 0.25) * math.pi / 360
+    return len(model.gate(100 * torch.stack([turn.cos(), turn.sin()], 1)).argmax(1).unique())
+
+
 def proportions(model: MoE) -> tuple[Tensor, float]:
     """E[p_i(x)] and E[max_i p_i(x)] for Gaussian inputs in the plane, by quadrature."""
     z, weights = gauss_hermite(_NODES)
@@ -59,8 +65,8 @@ def _saying(norm: float, angle: float) -> str:
     shares, largest = proportions(model)
     across = float((model.gating[0] - model.gating[1]).norm())
     parts = ", ".join(f"{share:.0%}" for share in shares)
-    regions = int(edges(model, 1.0).isfinite().all(1).sum())
-    rest = "three regions" if regions == 3 else "two regions: expert 3 is the likeliest nowhere"
+    three = regions(model) == 3
+    rest = "three regions" if three else "two regions: expert 3 is the likeliest nowhere"
     return (
         f"Gate norm {norm:g}, {angle}° between w₁ and w₂: {rest}. Between experts 1 and 2 the edge "
         f"is {2 * math.log(9) / across:.2g} wide. They answer {parts} of the inputs; the likeliest "
@@ -115,12 +121,7 @@ def gates_in_the_plane() -> Interactive:
         marks=[
             line(hull[..., 0], hull[..., 1], by=("angle",), colour="grey", dash="--"),
             *rows,
-            words(
-                1.25 * corners[..., 0] - 0.12,
-                1.25 * corners[..., 1] - 0.02,
-                ["w₁", "w₂", "w₃"],
-                by=("angle",),
-            ),
+            words(beside[..., 0], beside[..., 1], ["w₁", "w₂", "w₃"], by=("angle",)),
         ],
         x="first coordinate",
         y="second coordinate",
