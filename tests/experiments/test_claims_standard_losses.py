@@ -69,7 +69,7 @@ def test_a_ball_beside_a_minimum_and_the_lift_are_checked_on_the_loss() -> None:
 def phase(kinds: list[int], curvature: list[float]) -> Phase:
     spec = PhaseSpec((10, 30, 45, 60, 75, 85, 90), (2.0,))
     row = torch.tensor([curvature], dtype=torch.float64)
-    return Phase(spec, torch.tensor([kinds]), row, row, row, row)
+    return Phase(spec, torch.tensor([kinds]), row, row, row, row, row)
 
 
 def test_the_valleys_birth_needs_both_ends_empty_and_a_falling_curvature() -> None:

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_shows, normal
@@ -11,6 +12,7 @@ from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
 from moe.experiments.standard_losses import (
     annealing,
     figures,
+    interactive,
     lifted_trap,
     random_starts,
     sigma_held,
@@ -35,6 +37,7 @@ from moe.experiments.standard_losses.population_losses import (
 from moe.landscape.slices import path_values
 from moe.losses import log_loss, squared_loss
 from moe.model.mixture import MoE, full_gating
+from moe.moments.quadrature import gauss_hermite
 from moe.randomness import stream
 
 
@@ -356,6 +359,41 @@ def test_the_phase_diagram_has_none_certified_and_undecided_cells() -> None:
         [squared_phase.NONE, squared_phase.CERTIFIED, squared_phase.FOUND, squared_phase.NONE]
     ]
     assert float(phase.curvature[0, 1]) == pytest.approx(5.2e-3, rel=0.02)
+
+
+def test_the_plane_of_gates_that_a_reader_moves_is_a_regression_on_the_gated_inputs() -> None:
+    """F(w) as the residual of the mean on p_1 x and p_2 x, and the minimum in a dark place."""
+    phase = squared_phase.phase(squared_phase.PhaseSpec((60, 90), (2.0,), starts=6))
+    figure = interactive.gate_plane(phase).data
+    truth = spurious_minima.oblique_pair(60, 2.0)
+    z, weights = gauss_hermite(80)
+    x = torch.cartesian_prod(torch.tensor(z), torch.tensor(z))
+    root = torch.tensor(np.outer(weights, weights)).flatten().sqrt()[:, None]
+
+    def residual(gate: list[float]) -> float:
+        p = torch.sigmoid(x @ torch.tensor(gate, dtype=torch.float64))[:, None]
+        columns = root * torch.cat([p * x, (1 - p) * x], 1)
+        fitted = torch.linalg.lstsq(columns, root * truth.mean(x)[:, None]).solution
+        return float((root * truth.mean(x)[:, None] - columns @ fitted).square().sum())
+
+    heights = interactive.profile(60, 2.0)
+    cell = 2 * interactive.EXTENT / interactive.CELLS
+
+    def middle(*places: int) -> list[float]:  # across, along
+        return [2.0 * (cell * (i + 0.5) - interactive.EXTENT) for i in places]
+
+    top = residual(middle(*divmod(int(heights.argmax()), interactive.CELLS)))
+    assert float(heights[5, 20]) == pytest.approx(
+        math.log10(residual(middle(5, 20)) / top), abs=2e-3
+    )
+    cross = figure["panels"][0]["marks"][2]
+    along, across = cross["x"][0][0][0], cross["y"][0][0][0]
+    here = residual([2.0 * across, 2.0 * along])
+    assert here == pytest.approx(float(phase.excess[0, 0]), abs=1e-4)
+    for step in ((0.1, 0.0), (-0.1, 0.0), (0.0, 0.1), (0.0, -0.1)):
+        assert residual([2.0 * across + step[0], 2.0 * along + step[1]]) > here
+    assert cross["x"][0][1] == [None, None]  # nothing at 90 degrees
+    assert ["none of 6" in said for (said,) in figure["say"]["words"][0]] == [False, True]
 
 
 def test_unit_norms_remove_one_spurious_minimum_and_make_another() -> None:

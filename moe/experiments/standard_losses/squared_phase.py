@@ -25,6 +25,7 @@ from moe.randomness import stream
 from moe.solvers.gradient import gradient_descent
 
 NONE, FOUND, CERTIFIED = 0, 1, 2
+_NOTHING = (NONE, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan)
 _STEPS = ((0.25, 0.2), (0.12, 0.1))
 
 
@@ -42,7 +43,8 @@ class PhaseSpec:
 class Phase:
     """By norm and angle (N, M): kind (NONE: every start ends at the truth or runs away; FOUND: a
     minimum of the rule; CERTIFIED: of the population), and of it the least curvature, the excess
-    and the size |A|_F; NaN where there is none. reached: the share of the starts that end there."""
+    and the size |A|_F; NaN where there is none. reached: the share of the starts that end there;
+    gate (N, M, 2): the minimum's."""
 
     spec: PhaseSpec
     kind: Tensor
@@ -50,6 +52,7 @@ class Phase:
     excess: Tensor
     size: Tensor
     reached: Tensor
+    gate: Tensor
 
 
 def phase(spec: PhaseSpec) -> Phase:
@@ -59,9 +62,9 @@ def phase(spec: PhaseSpec) -> Phase:
         for j, angle in enumerate(spec.angles):
             starts = stream("starts", spec.seed, i, j)
             rows.append(_cell(oblique_pair(angle, norm), spec.starts, starts))
-    table = torch.tensor(rows, dtype=torch.float64).view(len(spec.norms), len(spec.angles), 5)
-    kind, curvature, excess, size, reached = table.unbind(2)
-    return Phase(spec, kind.long(), curvature, excess, size, reached)
+    table = torch.tensor(rows, dtype=torch.float64).view(len(spec.norms), len(spec.angles), 7)
+    kind, curvature, excess, size, reached = table[..., :5].unbind(2)
+    return Phase(spec, kind.long(), curvature, excess, size, reached, table[..., 5:])
 
 
 def _cell(truth: MoE, starts: int, generator: torch.Generator) -> tuple[float, ...]:
@@ -71,15 +74,16 @@ def _cell(truth: MoE, starts: int, generator: torch.Generator) -> tuple[float, .
     errors = [regressor_error_of(a, truth.regressors) > 0.01 for a in unstack(theta, truth)[0]]
     wrong &= torch.tensor(errors)
     if not bool(wrong.any()):
-        return NONE, math.nan, math.nan, math.nan, 0.0
+        return _NOTHING
     at = torch.where(wrong, excess, torch.inf).argmin()
     curvature = float(torch.linalg.eigvalsh(loss.derivatives(theta[at])[2])[0])
     if curvature <= 0:
-        return NONE, math.nan, math.nan, math.nan, 0.0
+        return _NOTHING
     point = certify_squared(truth, theta[at], _STEPS)
     kind = CERTIFIED if point.is_spurious else FOUND
-    size = float(unstack(point.theta, truth)[0].norm())
-    return kind, curvature, point.excess, size, float(wrong.double().mean())
+    regressors, gating = unstack(point.theta, truth)
+    size, reached = float(regressors.norm()), float(wrong.double().mean())
+    return kind, curvature, point.excess, size, reached, *gating[0].tolist()
 
 
 @dataclass(frozen=True, eq=False)
