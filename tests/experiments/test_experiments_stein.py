@@ -7,13 +7,14 @@ import math
 import pytest
 import torch
 from helpers import assert_shows, normal, rotation, samples
-from numpy.polynomial.hermite_e import hermevander
+from numpy.polynomial.hermite_e import hermeval, hermevander
 
 from moe.experiments.stein import estimators as stein
 from moe.experiments.stein import figures as pictures
-from moe.experiments.stein import moment_error
+from moe.experiments.stein import interactive, moment_error
 from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity, as_nonlinearity
 from moe.moments.hermite import score_tensor
+from moe.moments.quadrature import gauss_hermite
 from moe.moments.transforms import learnability, output_transform
 
 
@@ -268,3 +269,24 @@ def test_figures_draw(second: moment_error.Record, fourth: moment_error.Record) 
         assert_shows(figure, *names)
         assert all(axes.get_xlabel() for axes in figure.axes)
         assert figure.axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize(("name", "degree", "sigma"), [("tanh", 3, 0.5), ("gelu", 4, 0.1)])
+def test_the_coefficients_that_a_reader_moves_are_means_over_inputs_and_noise(
+    name: str, degree: int, sigma: float
+) -> None:
+    figure = interactive.hermite_coefficients().data
+    g, m = list(NONLINEARITIES).index(name), interactive.DEGREES.index(degree)
+    level = interactive.SIGMAS.index(sigma)
+    z, weights = (torch.tensor(part) for part in gauss_hermite(150))
+    xi, noise = (torch.tensor(part) for part in gauss_hermite(20))
+    y = NONLINEARITIES[name](z)[:, None] + sigma * xi
+    functions = (y**degree @ noise, output_transform(name, sigma, degree)(y) @ noise)
+    for q, bars in zip(functions, figure["panels"][0]["marks"][1:], strict=True):
+        sd = (weights @ q.square() - (weights @ q) ** 2).sqrt()
+        shown = bars["y2"][g][m][level]
+        for j in range(1, 7):
+            he = hermeval(z, [0] * j + [1])
+            expected = float((weights * q) @ he) / math.sqrt(math.factorial(j)) / float(sd)
+            assert shown[j - 1] == pytest.approx(expected, abs=2e-4)
+    assert shown[: degree - 1] == [0] * (degree - 1) and abs(shown[degree - 1]) > 0.05
