@@ -17,11 +17,12 @@ from moe.experiments.common.gaussian_integrals import (
     line_rule,
     noise_averaged,
 )
+from moe.experiments.common.interactive.marks import LEVELS
 from moe.experiments.regressor_loss import ambient as l4_ambient
 from moe.experiments.regressor_loss import descent as l4_descent
 from moe.experiments.regressor_loss import figures as pictures
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
-from moe.experiments.regressor_loss import three_forms
+from moe.experiments.regressor_loss import interactive, three_forms
 from moe.experiments.regressor_loss import weights as l4_weights
 from moe.landscape import critical_points, largest_delta
 from moe.landscape.squares import squares_gradient, squares_loss, squares_matrix
@@ -419,3 +420,30 @@ def test_proportions_are_read_from_lengths_and_from_the_whitener() -> None:
         for n in (5_000, 100_000)
     )
     assert bool((many < few).all()) and float(many.max()) < 0.02
+
+
+def test_the_dual_basis_that_a_reader_drags_holds_the_minima_of_the_loss() -> None:
+    mu, lam = 0.5, 10.0
+    figure = interactive.dual_basis_at_an_angle(mu, lam).data
+    angle, share = interactive.ANGLES.index(40), interactive.SHARES.index(0.3)
+    p = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    directions, wells = (panel["marks"] for panel in figure["panels"])
+    truth = torch.tensor([directions[1]["x2"][angle], directions[1]["y2"][angle]]).double().T
+    assert float(truth[1] @ truth[0]) == pytest.approx(np.cos(np.radians(40)), abs=1e-3)
+    ends = torch.tensor([wells[2]["x"][angle][share], wells[2]["y"][angle][share]]).double().T
+
+    def loss(row: torch.Tensor) -> torch.Tensor:
+        return l4_population(row[..., None, :], truth, p, mu, lam)
+
+    for end in ends:
+        assert jacobian(loss, end).norm() < 0.05  # four digits of the point
+        assert torch.linalg.eigvalsh(hessian(loss, end))[0] > 0.1
+    size, cells = wells[0]["extent"][1], wells[0]["cells"][angle][share][0]
+    n = interactive.CELLS
+    middles = size * (2 * torch.arange(n, dtype=torch.float64) + 1 - n) / n
+    rows = torch.cartesian_prod(middles, middles).flip(1)
+    values = loss(rows)
+    heights = ((values - loss(ends).min()) / (lam - loss(ends).min())).clamp(0, 1).pow(1 / 3)
+    levels = torch.tensor([LEVELS.index(letter) for letter in cells]) / 63
+    assert (levels - heights).abs().max() < 0.02
+    assert figure["panels"][0]["marks"][2]["drag"] == "angle"

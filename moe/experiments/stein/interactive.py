@@ -41,8 +41,8 @@ def _saying(name: str, sigma: float, degree: int, power: Tensor, noise: float) -
     m = "₂₃₄"[degree - 2]
     return (
         f"{name}, σ = {sigma:g}: y{'²³⁴'[degree - 2]} has {wrong} below j = {degree}, where gates "
-        f"come in, and {power[degree - 1]:.2f} at j = {degree}. Q{m} has nothing below; its noise is "
-        f"{noise:.2g} per unit of signal."
+        f"come in, and {power[degree - 1]:.2f} at j = {degree}. Q{m} has nothing below; its noise "
+        f"is {noise:.2g} per unit of signal."
     )
 
 
