@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import assert_shows, normal, samples
 
+from moe.experiments.common.interactive.marks import LEVELS
 from moe.experiments.gated_networks.twins import two_experts
 from moe.experiments.gating_loss import convergence as gating_loss
 from moe.experiments.gating_loss import convexity as gating_convexity
@@ -17,6 +18,7 @@ from moe.experiments.gating_loss import dimension as gating_dimension
 from moe.experiments.gating_loss import figures as pictures
 from moe.experiments.gating_loss import figures_minima as landscape_pictures
 from moe.experiments.gating_loss import information as gating_information
+from moe.experiments.gating_loss import interactive
 from moe.experiments.gating_loss import minima as gating_landscape
 from moe.experiments.gating_loss import population as gating_population
 from moe.experiments.gating_loss import rates as gating_rates
@@ -359,6 +361,33 @@ def test_em_and_descent_reach_the_true_gates_in_the_plane() -> None:
         gating_landscape.PhaseSpec(angles=(2.0, 20.0), sigmas=(0.3, 0.7), points=256)
     )
     assert_shows(landscape_pictures.phase(phase))
+
+
+def test_the_paths_that_a_reader_steps_through_are_em_and_descent() -> None:
+    """Against another quadrature of the same population, run on its own."""
+    spec = gating_landscape.PlaneSpec(grid=9, drawn=50, iterations=60)
+    figure = interactive.valley(gating_landscape.run_plane(spec)).data
+    exact = gating_population.population(two_experts(0.0, 2.0, 0.3, d=3), 512, 10)
+    plane, clock = (panel["marks"] for panel in figure["panels"])
+    times = [int(t) for t in figure["controls"][0]["values"]]
+    assert times[-1] == 50 and times[4] == 4
+    begun = torch.tensor([[0.0, *spec.starts[1]], [0.0] * 3], dtype=torch.float64)
+    for mark, distance, step in (
+        (plane[2], clock[1], exact.em_step),
+        (plane[4], clock[3], lambda w: full_gating(w[:1] - 4.0 * exact.gradient(w))),
+    ):
+        gating = begun
+        for _ in range(4):
+            gating = step(gating)
+        assert [mark["x"][4][1], mark["y"][4][1]] == pytest.approx(gating[0, 1:].tolist(), abs=5e-3)
+        away = math.hypot(float(gating[0, 1]), float(gating[0, 2]) - 2.0)
+        assert distance["y"][4][1] == pytest.approx(away, abs=5e-3)
+    ends = [LEVELS.index(letter) for letter in plane[0]["cells"][0]]  # row by row from below
+    assert ends.index(0) == 6 * 9 + 4  # w* = (0, 2): the darkest cell
+    losses = [
+        exact.loss(torch.tensor([[0.0, u, v], [0.0] * 3]).double()) for u, v in ((0, 2), (4, 4))
+    ]
+    assert losses[0] < losses[1] and ends[6 * 9 + 4] < ends[8 * 9 + 8]
 
 
 def test_gate_response_is_the_derivative_of_the_minimiser() -> None:

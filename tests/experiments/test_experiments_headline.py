@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from helpers import assert_shows
 
@@ -15,6 +16,7 @@ from moe.experiments.recovery import (
     headline_steps,
     headline_stream,
     how_many,
+    interactive,
     stages,
     tables,
 )
@@ -52,6 +54,26 @@ def test_gates_come_nearer_with_true_experts_and_with_a_learned_sigma() -> None:
     distance = (2 * RECORD.regressor["L_4"][-1]).sqrt()
     assert bool((RECORD.sigma > SPEC.sigma).all())
     assert bool((RECORD.sigma < 1.2 * (SPEC.sigma**2 + distance.square()).sqrt()).all())
+
+
+def test_the_shares_that_a_reader_moves_count_the_runs() -> None:
+    figure = interactive.success({"orthonormal": RECORD}).data
+    level = interactive.LEVELS.index(0.1)
+    experts, gates = (panel["marks"] for panel in figure["panels"])
+    seen = [int(n) for n in RECORD.regressor_samples]
+    for mark, errors in (
+        (experts[0], RECORD.regressor["squared loss"]),
+        (experts[1], RECORD.regressor["L_4"]),
+    ):
+        for x, share in zip(mark["x"], mark["y"][0][level], strict=True):
+            row = errors[min(range(len(seen)), key=lambda t: abs(seen[t] - x))].tolist()
+            assert share == pytest.approx(sum(e < 0.1 for e in row) / len(row), abs=1e-4)
+    assert gates[-1]["y"][0][level][-1] == pytest.approx(
+        float((RECORD.em_gate[-1] < 0.1).double().mean()), abs=1e-4
+    )
+    passed = int((RECORD.regressor["L_4"][-1] < 0.1).sum())
+    assert f"L₄ of {passed} of {SPEC.seeds}" in figure["say"]["words"][0][level][0]
+    assert len(figure["say"]["words"][0]) == len(interactive.LEVELS)
 
 
 def test_all_methods_share_their_start_and_their_axes() -> None:
