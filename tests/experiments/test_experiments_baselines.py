@@ -11,6 +11,7 @@ from moe.experiments.baselines import (
     climbs,
     contest,
     figures,
+    interactive,
     searches,
     stuck,
     tables,
@@ -21,9 +22,11 @@ from moe.experiments.baselines.climbs import Climb
 from moe.experiments.baselines.contest import Contest, trial
 from moe.experiments.baselines.contestants import METHODS, random
 from moe.experiments.baselines.gradient import descend, descend_all
-from moe.experiments.common.problems import Fit, Problem, Setting, draw, errors
+from moe.experiments.common.interactive.marks import LEVELS
+from moe.experiments.common.problems import SUCCESS, Fit, Problem, Setting, draw, errors
 from moe.experiments.common.shares import Share
 from moe.losses import squared_loss
+from moe.metrics import match
 from moe.randomness import child_seed, stream
 
 EASY = Setting(3, 6, 4000, 0.05, 1.0, orthonormal=True)
@@ -360,3 +363,29 @@ def test_what_two_wrong_ends_share_is_mostly_right() -> None:
     assert record.right == totals["right"] / totals["experts"]
     assert record.right_of_shared == totals["right_of_shared"] / totals["shared"]
     assert record.right_of_shared > record.right + 0.3
+
+
+def test_the_responsibilities_that_a_reader_steps_through_are_those_of_the_model() -> None:
+    setting = Setting(3, 4, 400)
+    record = stuck.watch(setting, 2, 40)
+    figure = interactive.annealing(record, 0).data
+    worst = int(record.error["held"][-1].argmax())
+    problem = draw(setting, child_seed(0, worst))
+    way, t = list(stuck.WAYS).index("one each"), len(record.times) - 1
+    rows, sigmas = (part[t] for part in record.paths["one each"][worst])
+    order = match(rows, problem.truth.regressors)
+    shown = interactive.by_expert(problem)
+    cells, clock = figure["panels"][0]["marks"][0], figure["panels"][1]["marks"]
+    levels = torch.tensor([LEVELS.index(c) for c in cells["cells"][way][t][0]]).double() / 63
+    density = torch.exp(
+        -(problem.y[shown] - (rows @ problem.x[shown].T)).square() / (2 * sigmas[:, None] ** 2)
+    )
+    weights = density / sigmas[:, None]
+    expected = (weights / weights.sum(0))[order]
+    assert (levels.view(3, -1) - expected).abs().max() < 0.51 / 63
+    assert expected.shape[1] == 3 * interactive.EACH == cells["columns"]
+    assert clock[-1]["y"][way][t][0] == pytest.approx(
+        float(record.sigma["one each"][t, worst]), rel=1e-3
+    )
+    arrived = float(record.error["one each"][-1, worst]) < SUCCESS
+    assert ("it has arrived" in figure["say"]["words"][way][t][0]) == arrived

@@ -43,7 +43,7 @@ class Watched:
     """times (T,): iterations, denser at first. By way, each (T, runs), the last value once a run
     has ended: sigma (root mean square over the experts where they differ), least and most, the
     smallest and the largest sigma of an expert; sharp, the mean over the samples of the largest
-    responsibility; error, E_reg."""
+    responsibility; error, E_reg. paths: for each run its regressors (T, k, d) and sigmas (T, k)."""
 
     setting: Setting
     times: Tensor
@@ -52,6 +52,7 @@ class Watched:
     most: dict[str, Tensor]
     sharp: dict[str, Tensor]
     error: dict[str, Tensor]
+    paths: dict[str, list[tuple[Tensor, Tensor]]]
 
 
 def watch(setting: Setting, runs: int, iterations: int, seed: int = 0) -> Watched:
@@ -59,16 +60,19 @@ def watch(setting: Setting, runs: int, iterations: int, seed: int = 0) -> Watche
     problems = [draw(setting, child_seed(seed, index)) for index in range(runs)]
     later = torch.logspace(0, math.log10(iterations), _TIMES).round().long()
     times = torch.cat([torch.tensor([0]), later.unique()])
+    paths = {way: [_path(p, way, iterations, times) for p in problems] for way in WAYS}
     measures = {
-        way: torch.stack([_measures(p, *_path(p, way, iterations), times) for p in problems], 2)
-        for way in WAYS
+        way: torch.stack([_measures(p, *path) for p, path in zip(problems, found, strict=True)], 2)
+        for way, found in paths.items()
     }
-    parts = ({way: values[i] for way, values in measures.items()} for i in range(5))
-    return Watched(setting, times, *parts)
+    sigma, least, most, sharp, error = (
+        {way: values[i] for way, values in measures.items()} for i in range(5)
+    )
+    return Watched(setting, times, sigma, least, most, sharp, error, paths)
 
 
-def _path(problem: Problem, way: str, iterations: int) -> tuple[Tensor, Tensor]:
-    """Regressors (T, k, d) and the experts' sigmas (T, k) along one run."""
+def _path(problem: Problem, way: str, iterations: int, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Regressors (T, k, d) and the experts' sigmas (T, k) along one run, at the times."""
     rows, spread = problem.starts(1), float(problem.y.std())
     fits = []
     if way == "lowered by hand":
@@ -78,13 +82,12 @@ def _path(problem: Problem, way: str, iterations: int) -> tuple[Tensor, Tensor]:
     fits.append(em(problem, rows, level, WAYS[way], iterations=iterations, record=True))
     steps = [step for i, fit in enumerate(fits) for step in fit.path[i > 0 :]]
     sigmas = torch.stack([s[0].expand(problem.k) for *_, s in steps])
-    return torch.cat([a for a, *_ in steps]), sigmas
+    index = times.clamp_max(len(sigmas) - 1)
+    return torch.cat([a for a, *_ in steps])[index], sigmas[index]
 
 
-def _measures(problem: Problem, rows: Tensor, sigmas: Tensor, times: Tensor) -> Tensor:
+def _measures(problem: Problem, rows: Tensor, sigmas: Tensor) -> Tensor:
     """(5, T): sigma, least, most, sharp, error at the times."""
-    index = times.clamp_max(len(rows) - 1)
-    rows, sigmas = rows[index], sigmas[index]
     residual = problem.y - problem.nonlinearity(rows @ problem.x.T)
     responsibilities = torch.softmax(gaussian_log_density(residual, sigmas[..., None]), 1)
     found = [regressor_error_of(one, problem.truth.regressors) for one in rows]

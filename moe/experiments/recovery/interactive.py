@@ -49,8 +49,8 @@ def _em(sizes: Sequence[int], runs: Sequence[Tensor]) -> list[Mark]:
 
 def _panel(what: str, marks: list[Mark]) -> Panel:
     alt = f"Lines: the share of mixtures whose {what} are found, against the samples seen"
-    names = {"x": "samples seen", "y": "share of mixtures", "title": what}
-    return Panel(alt, marks, **names, log="x", ratio=0.85, y_range=(-0.03, 1.03))
+    x, y = "samples seen", "share of mixtures"
+    return Panel(alt, marks, x, y, what, log="x", ratio=0.85, y_range=(-0.03, 1.03))
 
 
 def _saying(record: Record, kind: str, level: int) -> str:
@@ -59,8 +59,8 @@ def _saying(record: Record, kind: str, level: int) -> str:
 
     many = f"{record.spec.em_sizes[-1]:,}"
     return (
-        f"Success: an error below {LEVELS[level]:g}; {kind} experts. At the end the squared loss has "
-        f"the experts of {at_end(record.regressor['squared loss'])} mixtures, L₄ of "
+        f"Success: an error below {LEVELS[level]:g}; {kind} experts. At the end the squared loss "
+        f"has the experts of {at_end(record.regressor['squared loss'])} mixtures, L₄ of "
         f"{at_end(record.regressor['L_4'])}, EM on {many} samples of {at_end(record.em)}. Gates: "
         f"squared loss {at_end(record.gate['squared loss'])}, L_log with σ held "
         f"{at_end(record.gate[_HELD])}, learned {at_end(record.gate[_LEARNED])}, EM "

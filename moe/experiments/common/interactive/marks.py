@@ -40,7 +40,7 @@ class Mark:
     def json(self) -> dict[str, Any]:
         told = {name: _short(values) for name, values in self.data.items()}
         follows = [name for name, values in self.data.items() if values.ndim > 1]
-        look = {name: value for name, value in self.look.items() if value not in ("", None)}
+        look = {name: value for name, value in self.look.items() if value not in ("", None, False)}
         return {"kind": self.kind, "by": list(self.by), "follows": follows, **look, **told}
 
 
@@ -139,11 +139,13 @@ def heat(
     by: Sequence[str] = (),
     colours: Sequence[tuple[int, int, int]] = _LOW_TO_HIGH,
     limits: tuple[float, float] | None = None,
+    crisp: bool = False,
 ) -> Mark:
     """A map (..., layers, rows, columns), its first row lowest, in 64 steps between ``limits``.
 
     extent: left, right, low and high edge. One layer runs through the colours; several are shares
-    that mix them, the first colour having what is left to one. NaN is left clear.
+    that mix them, the first colour having what is left to one. NaN is left clear. ``crisp``: the
+    cells keep their edges.
     """
     grid = np.asarray(values, dtype=float)
     *_, layers, _, columns = grid.shape
@@ -155,6 +157,7 @@ def heat(
     letters = np.array([*LEVELS, " "])[step.astype(int)].reshape(-1, grid.shape[-2] * columns)
     cells = np.array(["".join(row) for row in letters]).reshape(grid.shape[:-2])
     look = {"columns": columns, "extent": list(extent), "colours": [list(c) for c in colours]}
+    look |= {"crisp": crisp}
     return Mark("heat", {"cells": cells}, by, look)
 
 
