@@ -25,7 +25,7 @@ from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.experiments.regressor_loss.law import l4_law
 from moe.experiments.sample_complexity import errors as samples
 from moe.experiments.sample_complexity import figures as pictures
-from moe.experiments.sample_complexity import onset, tables
+from moe.experiments.sample_complexity import interactive, onset, tables
 from moe.experiments.sample_complexity.errors import METHODS, Spec
 from moe.experiments.sample_complexity.first_order import scaled_down_angles
 from moe.likelihood.efficiency import cramer_rao
@@ -381,6 +381,30 @@ def _shorter(cell: samples.Cell) -> samples.Cell:
     return samples.Cell(
         replace(cell.spec, sizes=sizes), {m: errors[1:] for m, errors in cell.errors.items()}
     )
+
+
+def test_the_samples_that_a_reader_asks_for_are_those_of_the_law() -> None:
+    base = Spec(sizes=(400, 800), recover_sizes=(400,))
+    errors = {m: torch.tensor([[0.4, 0.2], [0.1, 0.3]]) for m in ("average", "least_squares")}
+    cells = [samples.Cell(base, errors | {"recover": torch.tensor([[0.01, 0.03]])})]
+    asked = [base, replace(base, k=2, d=40), replace(base, k=8)]  # the last has no law
+    figure = interactive.samples_needed(asked, cells).data
+    mixtures, dimensions, errors_wanted = (control["values"] for control in figure["controls"])
+    assert len(mixtures) == 2
+    d, error = dimensions.index("50"), errors_wanted.index("0.005")
+    left, right = (panel["marks"] for panel in figure["panels"])
+    limits = samples.predicted(replace(base, k=2, d=50))
+    for row, method in ((0, "average"), (2, "least_squares"), (4, "recover")):
+        needed = left[row]["y"][1][error][d]
+        assert needed == pytest.approx(limits[method] / 0.005, rel=0.06)
+        assert left[row + 1]["y"][1][d][error] == [needed]
+        ends = right[row]
+        product = ends["x"][1][d][1] * ends["y"][1][d][1]
+        assert product == pytest.approx(limits[method], rel=0.06)
+    assert right[1]["x"][0][0] == [400, 800] and right[1]["y"][0][0] == [0.3, 0.2]
+    assert right[1]["x"][1][0] == [None, None] and right[5]["y"][0][0][0] == 0.02
+    said = figure["say"]["words"][0][0][errors_wanted.index("0.1")][0]
+    assert "fewer than there are weights, 30" in said
 
 
 def test_tables_have_a_row_a_setting_and_numbers_in_full() -> None:
