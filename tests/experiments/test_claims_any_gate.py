@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from helpers import assert_shows
 from torch import Tensor
 
 from moe.experiments.any_gate import claims as judge
-from moe.experiments.any_gate import figures, tables
+from moe.experiments.any_gate import figures, interactive, tables
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
@@ -23,9 +24,12 @@ from moe.experiments.any_gate.curves import (
     Spec,
 )
 from moe.experiments.any_gate.curves import run as run_curves
+from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
+from moe.experiments.common.interactive.marks import LEVELS
+from moe.randomness import child_seed
 
 SPEC = Spec(
     kinds=("softmax", "quadrants"), sigmas=(0.2, 1.0), sizes=(1_000, 10_000), recovered=(10_000,)
@@ -146,3 +150,34 @@ def test_the_figure_shows_every_method_of_a_small_run() -> None:
     assert_shows(figures.errors_figure(found), *names)
     assert found.errors.keys() == run_curves(small).errors.keys()
     assert len(tables.against_softmax(found, 2_000).values) == 2
+
+
+def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
+    spec = replace(SPEC, mixtures=3, seed=5)
+    errors = {
+        (kind, sigma): {
+            method: torch.full((2, 3), height) * torch.tensor([1.0, 2.0, 9.0]) * (1 + i) * (1 + j)
+            for method, height in HEIGHTS.items()
+            if method != RECOVER
+        }
+        for i, kind in enumerate(spec.kinds)
+        for j, sigma in enumerate(spec.sigmas)
+    }
+    errors["quadrants", 1.0][L4][0, 1:] = torch.nan  # refused
+    errors["softmax", 1.0][L4][:] = torch.nan
+    figure = interactive.errors_by_gate(Record(spec, errors)).data
+    marks = {mark["label"]: mark for mark in figure["panels"][1]["marks"] if "label" in mark}
+    assert set(marks) == {interactive._LOOKS[m][3] for m in (L4, SOFTMAX, OFFSETS, CONSTANT)}
+    alone, softmax = marks["L₄ alone"]["y"], marks["softmax EM from the truth"]["y"]
+    assert softmax[1][0] == [pytest.approx(0.3 * 2 * 2)] * 2  # quadrants, the lower noise
+    assert alone[1][1] == [4, 8] and alone[0][1] == [None, None]
+    assert "L₄ alone no answer" in figure["say"]["words"][0][1][0]
+    assert "L₄ alone 8," in figure["say"]["words"][1][1][0]
+    (gate,) = figure["panels"][0]["marks"]
+    truth = gated_experts("quadrants", spec.k, spec.d, 0.2, child_seed(5, "quadrants", 0))
+    v = torch.zeros(1, spec.d - spec.k, dtype=torch.float64)
+    v[0, 0], v[0, 1] = 1.0, -1.5
+    n, wide = interactive.CELLS, interactive.EXTENT
+    column, row = (round((value / wide * n + n - 1) / 2) for value in (1.0, -1.5))
+    shown = [LEVELS.index(layer[row * n + column]) / 63 for layer in gate["cells"][1]]
+    assert shown == pytest.approx(truth.gate(v)[0, 1:].tolist(), abs=0.01)
