@@ -8,7 +8,16 @@ import pytest
 import torch
 from helpers import assert_shows
 
-from moe.experiments.nonlinear import centred, figures, least, noise, recovery, starts, tables
+from moe.experiments.nonlinear import (
+    centred,
+    figures,
+    interactive,
+    least,
+    noise,
+    recovery,
+    starts,
+    tables,
+)
 from moe.experiments.nonlinear import claims as judge
 from moe.experiments.nonlinear.own import OWN, Told, named, told
 from moe.experiments.nonlinear.robust import leftover
@@ -131,3 +140,16 @@ def test_a_small_run_of_everything() -> None:
     assert centred.run(small, [0, 1], workers=1)[0].errors.shape == (3, 2)
     [ends] = starts.run([starts.Spec("tanh", n=800, k=2, d=3)], [0], workers=1)
     assert bool(ends.reached("truth").all())
+
+
+def test_the_errors_that_a_reader_buys_are_those_of_the_law() -> None:
+    asked = recovery.Spec("tanh", 0.1, 2, 4)
+    found = noise.curve(asked, (0.1, 0.5))
+    figure = interactive.error_by_noise([found]).data
+    marks, n = figure["panels"][0]["marks"], interactive.SIZES.index(10_000)
+    for row, way in ((0, "polynomial"), (2, "bounded"), (4, "recover")):
+        law = recovery.limit(replace(asked, sigma=0.1), way) / 10_000
+        assert marks[row]["y"][0][n][0] == pytest.approx(law, rel=1e-3)
+    many = [0.1 * samples / 1_000 for samples in found.polynomial]
+    assert marks[0]["y"][0][0] == [None if e > 1 else pytest.approx(e, rel=1e-3) for e in many]
+    assert figure["say"]["words"][0][n][0].startswith("tanh experts, 10,000 samples, σ = 0.5")
