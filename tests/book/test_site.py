@@ -216,6 +216,29 @@ def test_slides_are_turned_by_keyboard_without_network_and_fit(
     assert tab.evaluate("Reveal.getIndices().h") == count - 1
 
 
+MOVING = [chapter for chapter in EXECUTED if "interactive." in "".join(chapter.code_cells())]
+DRAWN = """() => [...document.querySelectorAll(".moe-interactive :is(.panels svg, .say)")]
+    .map(shown => shown.innerHTML).join()"""
+
+
+@pytest.mark.parametrize("chapter", MOVING, ids=lambda chapter: chapter.name)
+def test_a_figure_is_moved_by_keys_and_is_light(
+    quick_book: Book, tab: Page, chapter: Chapter
+) -> None:
+    assert open_page(tab, quick_book.index.parent / f"{chapter.document}.html", DESK) == []
+    controls = tab.locator(".moe-interactive :is(input, select)").all()
+    for control in controls:
+        seen = set()
+        for key in ("Home", "End"):
+            control.press(key)
+            seen.add(tab.evaluate(DRAWN))
+        assert len(seen) == 2 or control.evaluate("c => (c.options ?? [0, 0]).length") == 1
+    weights = tab.eval_on_selector_all(
+        "figure script[type='application/json']", "all => all.map(s => s.textContent.length)"
+    )
+    assert controls and weights and max(weights) < 100_000
+
+
 BAD_PAGES = {
     "asked the network": '<img src="https://example.org/x.png">',
     "Failed to load resource": '<script src="gone.js"></script>',

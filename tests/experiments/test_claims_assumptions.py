@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
 from moe.experiments.assumptions import claims as judge
-from moe.experiments.assumptions import scores, sweeps
+from moe.experiments.assumptions import interactive, scores, sweeps
 from moe.experiments.assumptions.inputs import Moment
 from moe.experiments.assumptions.limits import Agreement
 from moe.experiments.assumptions.outputs import Reweighted, Tails, ToldSigma
@@ -148,3 +149,19 @@ def test_runs_of_one_mixture_are_one_cluster() -> None:
     assert not found.holds
     assert found.interval is not None and found.interval[0] < 1 < found.interval[1]
     assert judge.geometric(above[:1], above[:1]).holds is None
+
+
+def test_the_assumption_that_a_reader_breaks_has_the_errors_of_its_mixtures() -> None:
+    found = record(unequal_norms={L4: math.nan})
+    figure = interactive.broken_assumption(found).data
+    names = figure["controls"][0]["values"]
+    at = names.index("outliers")
+    marks = figure["panels"][0]["marks"]
+    recovered = next(i for i, mark in enumerate(marks) if mark.get("label") == "recover")
+    assert marks[recovered]["y"][at] == [pytest.approx(2e-4), pytest.approx(0.05)]
+    assert marks[recovered + 2]["y"][at][1] == [pytest.approx(0.05)]
+    said = figure["say"]["words"][at]
+    assert "all holds" in said[0][0] and "share: 1." in said[1][0]
+    assert "recover doubts 0 of 3" in said[0][0] and "recover doubts 3 of 3" in said[1][0]
+    norms = names.index("unequal norms")
+    assert marks[0]["y"][norms][1] is None and "no answer" in figure["say"]["words"][norms][1][0]

@@ -94,6 +94,12 @@ def test_a_mark_of_another_shape_than_its_controls_is_refused() -> None:
         Control("size", "size", ["1"], 1)
 
 
+def test_tex_is_refused_where_nothing_would_set_it() -> None:
+    panel = Panel("", [line(X, X)], "x", "y")
+    with pytest.raises(ValueError, match="not TeX"):
+        _ = Interactive([Control("size", "size", ["1"])], [panel], lambda size: r"$\mu$").data
+
+
 def test_an_output_tells_which_function_made_it() -> None:
     shown = moving(small)()._repr_mimebundle_()
     assert shown[MIME]["function"] == "small" and "https://" not in shown["text/html"]

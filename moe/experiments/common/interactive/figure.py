@@ -114,6 +114,9 @@ class Interactive:
         by = [control.name for control in self.controls]
         lengths = [len(control.values) for control in self.controls]
         said = [self.say(**dict(zip(by, at, strict=True))) for at in product(*map(range, lengths))]
+        for sentence in said:
+            if "$" in sentence or "\\" in sentence:
+                raise ValueError(f"say: expected letters, not TeX, got {sentence!r}")
         sentences = np.array(said).reshape(*lengths, 1).tolist()
         controls = [
             {"name": c.name, "label": c.label, "values": list(c.values)}
