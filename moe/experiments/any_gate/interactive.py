@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
 from moe.experiments.any_gate.gates import gated_experts
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.common.interactive.figure import (
+    Control,
+    Interactive,
+    Panel,
+    moving,
+    square,
+)
 from moe.experiments.common.interactive.marks import Mark, band, heat, line, points
 from moe.randomness import child_seed
 
@@ -92,15 +98,10 @@ def errors_by_gate(record: Record) -> Interactive:
     marks = [mark for method in methods for mark in _curves(record, method)]
     maps = np.array([gate_plane(record, kind) for kind in spec.kinds])
     extent = (-EXTENT, EXTENT, -EXTENT, EXTENT)
-    left = Panel(
-        alt="Map of the gate over two directions outside the experts' span, one colour an expert",
-        marks=[heat(maps, extent, by=("gate",), colours=(_COLOURS * spec.k)[: spec.k])],
-        x="v₁",
-        y="v₂",
-        ratio=1.0,
-        title="the gate of one mixture",
-        x_range=extent[:2],
-        y_range=extent[2:],
+    left = square(
+        "Map of the gate over two directions outside the experts' span, one colour an expert",
+        [heat(maps, extent, by=("gate",), colours=(_COLOURS * spec.k)[: spec.k])],
+        *(EXTENT, "v₁", "v₂", "the gate of one mixture"),
     )
     right = Panel(
         alt="Lines: regressor error against the number of samples, for each method",

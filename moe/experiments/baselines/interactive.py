@@ -50,62 +50,60 @@ def _saying(way: str, t: int, sigma: float, sharp: float, error: float) -> str:
     )
 
 
+def _map(cells: NDArray[np.float64], k: int) -> Panel:
+    """Responsibilities by way and time, (., ., 1, k, k EACH)."""
+    edges, right, top = EACH * np.arange(1, k) + 0.5, k * EACH + 0.5, k + 0.5
+    ends = (edges, 0 * edges + 0.5, edges, 0 * edges + top)
+    extent, inks = (0.5, right, 0.5, top), (_PAPER, _INK)
+    return Panel(
+        "Map: rows are the model's experts, columns samples sorted by the true expert; dark "
+        "where an expert answers for a sample",
+        [
+            heat(cells, extent, by=("way", "t"), colours=inks, crisp=True),
+            segments(*ends, colour="orange", width=1),
+        ],
+        *("sample, sorted by the true expert", "expert of the model", "responsibilities"),
+        ratio=0.8,
+        x_range=(0.5, right),
+        y_range=(0.5, top),
+        y_ticks=[(i, str(i)) for i in range(1, k + 1)],
+    )
+
+
+def _clock(iterations: NDArray[np.float64], sigma: NDArray[np.float64]) -> Panel:
+    """sigma (ways, T), with a dot at the way and time of the controls."""
+    marks = [
+        line(iterations, sigma[i], colour=_COLOURS[way], width=1.5, label=f"σ {way}")
+        for i, way in enumerate(WAYS)
+    ]
+    place = np.broadcast_to(iterations[:, None], (*sigma.shape, 1))
+    marks.append(points(place, sigma[..., None], by=("way", "t"), colour="black", size=5))
+    return Panel(
+        "Lines: sigma against the iteration, for four ways; a dot where the slider stands",
+        *(marks, "1 + iteration", "σ of the model", "the noise level"),
+        log="xy",
+        ratio=0.8,
+    )
+
+
 @moving
 def annealing(record: Watched, seed: int) -> Interactive:
     """The data set on which the run with sigma held ends worst. Left: who answers for which sample.
-    Right: sigma and the error over the iterations."""
+    Right: sigma over the iterations."""
     worst = int(record.error["held"][-1].argmax())
     problem = draw(record.setting, child_seed(seed, worst))
-    shown, k, times = by_expert(problem), record.setting.k, record.times
-    maps = []
-    for way in WAYS:
-        rows, sigmas = record.paths[way][worst]
-        maps.append(responsibilities(problem, rows, sigmas, shown).numpy())
-    cells, by = np.array(maps)[:, :, None], ("way", "t")
+    shown, times, names = by_expert(problem), record.times, list(WAYS)
+    maps = [responsibilities(problem, *record.paths[way][worst], shown).numpy() for way in WAYS]
 
     def chosen(of: dict[str, Tensor]) -> NDArray[np.float64]:
         found: NDArray[np.float64] = np.array([of[way][:, worst].numpy() for way in WAYS])
         return found
 
     sigma, error, sharp = chosen(record.sigma), chosen(record.error), chosen(record.sharp)
-    iterations = 1.0 + times.numpy()
-    edges = EACH * np.arange(1, k) + 0.5
-    left = Panel(
-        alt="Map: rows are the model's experts, columns samples sorted by the true expert; dark "
-        "where an expert answers for a sample",
-        marks=[
-            heat(
-                cells,
-                (0.5, k * EACH + 0.5, 0.5, k + 0.5),
-                by=by,
-                colours=(_PAPER, _INK),
-                crisp=True,
-            ),
-            segments(edges, 0 * edges + 0.5, edges, 0 * edges + k + 0.5, colour="orange", width=1),
-        ],
-        x="sample, sorted by the true expert",
-        y="expert of the model",
-        title="responsibilities",
-        ratio=0.8,
-        x_range=(0.5, k * EACH + 0.5),
-        y_range=(0.5, k + 0.5),
-        y_ticks=[(i, str(i)) for i in range(1, k + 1)],
-    )
-    marks = []
-    for i, way in enumerate(WAYS):
-        marks.append(line(iterations, sigma[i], colour=_COLOURS[way], width=1.5, label=f"σ {way}"))
-    place = np.broadcast_to(iterations[:, None], (len(WAYS), len(times), 1))
-    marks.append(points(place, sigma[..., None], by=by, colour="black", size=5))
-    clock = Panel(
-        alt="Lines: sigma against the iteration, for four ways; a dot where the slider stands",
-        marks=marks,
-        x="1 + iteration",
-        y="σ of the model",
-        log="xy",
-        ratio=0.8,
-        title="the noise level",
-    )
-    names = list(WAYS)
+    panels = [
+        _map(np.array(maps)[:, :, None], problem.k),
+        _clock(1.0 + times.numpy(), sigma),
+    ]
     controls = [
         Control("way", "σ", names, names.index("learned"), menu=True),
         Control("t", "iteration", [str(int(t)) for t in times], 1),
@@ -115,4 +113,4 @@ def annealing(record: Watched, seed: int) -> Interactive:
         values = (float(runs[way, t]) for runs in (sigma, sharp, error))
         return _saying(names[way], int(times[t]), *values)
 
-    return Interactive(controls, [left, clock], said)
+    return Interactive(controls, panels, said)

@@ -6,10 +6,24 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import heat, line, points, segments, words
+from moe.experiments.common.interactive.figure import (
+    Control,
+    Interactive,
+    Panel,
+    moving,
+    square,
+)
+from moe.experiments.common.interactive.marks import (
+    heat,
+    line,
+    points,
+    segments,
+    words,
+    xy,
+)
 from moe.experiments.gated_networks.gates import gate_map, planar_moe
 from moe.model.mixture import MoE
 from moe.moments.quadrature import gauss_hermite
@@ -74,66 +88,51 @@ def _saying(norm: float, angle: float) -> str:
     )
 
 
+def _gating(corners: NDArray[np.float64]) -> Panel:
+    """The gating parameters (ANGLES, 3, 2) over |w_1|, and their convex hull."""
+    by = ("angle",)
+    rows = [
+        points(*xy(corners[:, i : i + 1]), by=by, colour=colour, label=f"expert {i + 1}", size=7)
+        for i, colour in enumerate(("blue", "orange", "green"))
+    ]
+    beside = 1.25 * corners
+    beside[:, 2, 1] = -0.25  # w_3 = 0
+    return square(
+        "The gating parameters as points, divided by their norm, and the triangle between them",
+        [
+            line(*xy(corners[:, [0, 1, 2, 0]]), by=by, colour="grey", dash="--"),
+            *rows,
+            words(*xy(beside), ["w₁", "w₂", "w₃"], by=by),
+        ],
+        *(1.5, "first coordinate", "second coordinate", "gating parameters / norm"),
+    )
+
+
 @moving
 def gates_in_the_plane() -> Interactive:
-    """Left: colours mixed by p_i(x), edges of regions. Right: the gating parameters over |w_1|, and
-    their convex hull."""
+    """Left: colours mixed by p_i(x), edges of regions. Right: the gating parameters."""
     models = [[fan(norm, angle) for angle in ANGLES] for norm in NORMS]
     gates = [[gate_map(m, extent=_EXTENT, points=_CELLS).gate for m in row] for row in models]
     layers = np.array([[gate[..., 1:].permute(2, 0, 1).numpy() for gate in row] for row in gates])
     half = _EXTENT * (1 + 1 / (_CELLS - 1))  # cells reach half a step beyond their middles
     ends = np.array([edges(fan(1.0, angle), _EXTENT).numpy() for angle in ANGLES])
     corners = np.array([fan(1.0, angle).gating.numpy() for angle in ANGLES])
-    hull = corners[:, [0, 1, 2, 0]]
-    by = ("norm", "angle")
     zero = np.zeros(ends.shape[1])
-    plane = Panel(
-        alt="Map of the plane of inputs, coloured by the experts' probabilities; lines are edges "
+    plane = square(
+        "Map of the plane of inputs, coloured by the experts' probabilities; lines are edges "
         "between regions",
-        marks=[
-            heat(layers, (-half, half, -half, half), by=by, colours=_COLOURS),
-            segments(
-                zero, zero, ends[..., 0], ends[..., 1], by=("angle",), colour="black", width=1.5
-            ),
+        [
+            heat(layers, (-half, half, -half, half), by=("norm", "angle"), colours=_COLOURS),
+            segments(zero, zero, *xy(ends), by=("angle",), colour="black", width=1.5),
         ],
-        x="x₁",
-        y="x₂",
-        ratio=1.0,
-        title="probabilities p₁, p₂, p₃ mix colours",
-        x_range=(-half, half),
-        y_range=(-half, half),
-    )
-    rows = [
-        points(
-            *corners[:, i : i + 1].T[:, 0, :, None],
-            by=("angle",),
-            colour=c,
-            label=f"expert {i + 1}",
-            size=7,
-        )
-        for i, c in enumerate(("blue", "orange", "green"))
-    ]
-    beside = 1.25 * corners
-    beside[:, 2, 1] = -0.25  # w_3 = 0
-    gating = Panel(
-        alt="The gating parameters as points, divided by their norm, and the triangle with these "
-        "corners",
-        marks=[
-            line(hull[..., 0], hull[..., 1], by=("angle",), colour="grey", dash="--"),
-            *rows,
-            words(beside[..., 0], beside[..., 1], ["w₁", "w₂", "w₃"], by=("angle",)),
-        ],
-        x="first coordinate",
-        y="second coordinate",
-        ratio=1.0,
-        title="gating parameters / norm",
-        x_range=(-1.5, 1.5),
-        y_range=(-1.5, 1.5),
+        *(half, "x₁", "x₂", "probabilities p₁, p₂, p₃ mix colours"),
     )
     controls = [
         Control("norm", "gate norm", [f"{norm:g}" for norm in NORMS], 3),
         Control("angle", "angle w₁ to w₂", [f"{angle}°" for angle in ANGLES], 1),
     ]
     return Interactive(
-        controls, [plane, gating], lambda norm, angle: _saying(NORMS[norm], ANGLES[angle])
+        controls,
+        [plane, _gating(corners)],
+        lambda norm, angle: _saying(NORMS[norm], ANGLES[angle]),
     )

@@ -6,8 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import heat, line, points
+from moe.experiments.common.interactive.figure import (
+    Control,
+    Interactive,
+    Panel,
+    moving,
+    square,
+)
+from moe.experiments.common.interactive.marks import heat, line, points, xy
 from moe.experiments.gating_loss.minima import PlaneRecord
 
 _LATER = (14, 20, 30, 50, 80, 120, 200, 300, 400)
@@ -61,8 +67,8 @@ def valley(record: PlaneRecord) -> Interactive:
         drawn = np.array([until(runs, times, now).numpy() for now in times])
         ends = drawn[:, len(times) - 1 :: len(times) + 1]
         paths += [
-            line(drawn[..., 0], drawn[..., 1], by=("t",), colour=colour, dash=dash, label=name),
-            points(ends[..., 0], ends[..., 1], by=("t",), colour=colour, size=5),
+            line(*xy(drawn), by=("t",), colour=colour, dash=dash, label=name),
+            points(*xy(ends), by=("t",), colour=colour, size=5),
         ]
         away = _distances(runs, record.truth, times)
         distances.append(away)
@@ -72,26 +78,15 @@ def valley(record: PlaneRecord) -> Interactive:
         curves.append(line(across, along, colour=colour, dash=dash))
         now = np.where(np.array(times) > 0, times, np.nan)[:, None] + 0 * away.T.numpy()
         curves.append(points(now, away.clamp_min(_LEAST).T, by=("t",), colour=colour, size=5))
-    plane = Panel(
-        alt="Map of the loss over the plane of gates, with three paths of EM and of descent",
-        marks=[
+    star = {"colour": "vermilion", "marker": "x", "label": "true gate"}
+    plane = square(
+        "Map of the loss over the plane of gates, with three paths of EM and of descent",
+        [
             heat(cells, (-half, half, -half, half)),
             *paths,
-            points(
-                [float(record.truth[0])],
-                [float(record.truth[1])],
-                colour="vermilion",
-                marker="x",
-                size=7,
-                label="true gate",
-            ),
+            points(*xy(record.truth[None]), size=7, **star),
         ],
-        x="w₁ along a₁ − a₂",
-        y="along w₁*",
-        ratio=1.0,
-        title="population loss: dark is low",
-        x_range=(-half, half),
-        y_range=(-half, half),
+        *(half, "w₁ along a₁ − a₂", "along w₁*", "population loss: dark is low"),
     )
     clock = Panel(
         alt="Lines: distance from the true gate against iterations, for each path",

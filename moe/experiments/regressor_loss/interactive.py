@@ -7,10 +7,17 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import heat, points, segments, words
+from moe.experiments.common.interactive.figure import (
+    Control,
+    Interactive,
+    Panel,
+    moving,
+    square,
+)
+from moe.experiments.common.interactive.marks import heat, points, segments, words, xy
 from moe.losses import dual_basis, l4_population
 from moe.metrics import regressor_error_of
 
@@ -57,73 +64,43 @@ def _saying(angle: int, share: float, mu: float, lam: float) -> str:
     )
 
 
+def _directions(experts: NDArray[np.float64], duals: NDArray[np.float64]) -> Panel:
+    """Unit vectors (ANGLES, 2, 2) each."""
+    zero, by = np.zeros(2), ("angle",)
+    beside = 1.14 * np.concatenate([experts, duals], 1)
+    dual = {"colour": "vermilion", "dash": "--", "label": "dual basis"}
+    return square(
+        "Two experts as arrows of length one, the second of which can be dragged, and the two "
+        "directions of the dual basis, each perpendicular to one expert",
+        [
+            segments(zero, zero, *xy(duals), by=by, head=True, width=2.5, **dual),
+            segments(zero, zero, *xy(experts), by=by, head=True, label="experts"),
+            points(*xy(experts[:, 1:]), by=by, size=9, drag="angle"),
+            words(*xy(beside), ["a₁", "a₂", "ã₁", "ã₂"], by=by),
+        ],
+        *(1.3, "first coordinate", "second", "directions: drag a₂"),
+    )
+
+
 @moving
 def dual_basis_at_an_angle(mu: float, lam: float) -> Interactive:
     """Left: experts and dual directions. Right: L_4 of a row, and its minima."""
     shares = [share for share in SHARES if lam > 1.05 * mu / share]
-    by = ("angle", "share")
     experts = np.array([pair(angle).numpy() for angle in ANGLES])
     ends = np.array([[minima(a, p, mu, lam).numpy() for p in shares] for a in ANGLES])
     duals = ends[:, 0] / np.linalg.norm(ends[:, 0], axis=-1, keepdims=True)
     size = 1.15 * float(np.abs(ends).max())
     cells = [[valley(a, p, mu, lam, size)[None].numpy() for p in shares] for a in ANGLES]
-    zero, both = np.zeros(2), np.concatenate([ends, -ends], axis=2)
-    beside = np.concatenate([1.14 * experts, 1.14 * duals], 1)
-    directions = Panel(
-        alt="Two experts as arrows of length one, the second of which can be dragged, and the two "
-        "directions of the dual basis, each perpendicular to one expert",
-        marks=[
-            segments(
-                zero,
-                zero,
-                duals[..., 0],
-                duals[..., 1],
-                by=("angle",),
-                colour="vermilion",
-                dash="--",
-                label="dual basis",
-                head=True,
-            ),
-            segments(
-                zero,
-                zero,
-                experts[..., 0],
-                experts[..., 1],
-                by=("angle",),
-                label="experts",
-                head=True,
-            ),
-            points(experts[:, 1:, 0], experts[:, 1:, 1], by=("angle",), size=9, drag="angle"),
-            words(beside[..., 0], beside[..., 1], ["a₁", "a₂", "ã₁", "ã₂"], by=("angle",)),
-        ],
-        x="first coordinate",
-        y="second",
-        ratio=1.0,
-        title="directions: drag a₂",
-        x_range=(-1.3, 1.3),
-        y_range=(-1.3, 1.3),
-    )
-    wells = Panel(
-        alt="Map of the loss of one row over the plane, with squares at its four minima",
-        marks=[
+    zero, both, by = np.zeros(2), np.concatenate([ends, -ends], axis=2), ("angle", "share")
+    square_mark = {"colour": "vermilion", "marker": "s", "label": "minima of a row"}
+    wells = square(
+        "Map of the loss of one row over the plane, with squares at its four minima",
+        [
             heat(cells, (-size, size, -size, size), by=by),
-            segments(zero, zero, experts[..., 0], experts[..., 1], by=("angle",), colour="sky"),
-            points(
-                both[..., 0],
-                both[..., 1],
-                by=by,
-                colour="vermilion",
-                marker="s",
-                size=6,
-                label="minima of a row",
-            ),
+            segments(zero, zero, *xy(experts), by=("angle",), colour="sky"),
+            points(*xy(both), by=by, size=6, **square_mark),
         ],
-        x="first coordinate",
-        y="second",
-        ratio=1.0,
-        title="L₄ of one row: dark is low",
-        x_range=(-size, size),
-        y_range=(-size, size),
+        *(size, "first coordinate", "second", "L₄ of one row: dark is low"),
     )
     controls = [
         Control("angle", "angle a₁ to a₂", [f"{angle}°" for angle in ANGLES], ANGLES.index(60)),
@@ -131,6 +108,6 @@ def dual_basis_at_an_angle(mu: float, lam: float) -> Interactive:
     ]
     return Interactive(
         controls,
-        [directions, wells],
+        [_directions(experts, duals), wells],
         lambda angle, share: _saying(ANGLES[angle], shares[share], mu, lam),
     )

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import heat, points
+from moe.experiments.common.interactive.figure import Control, Interactive, moving, square
+from moe.experiments.common.interactive.marks import heat, points, xy
 from moe.experiments.standard_losses.spurious_minima import gate_profile, oblique_pair
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, NONE, Phase
 
@@ -51,32 +51,16 @@ def gate_plane(phase: Phase) -> Interactive:
     found = phase.gate[rows].flip(-1).numpy() / np.array(norms)[:, None, None]
     ends = found[:, :, None] * [[1], [-1]]
     ends[np.abs(ends).max((2, 3)) > EXTENT] = np.nan
-    by = ("norm", "angle")
-    extent = (-EXTENT, EXTENT, -EXTENT, EXTENT)
-    panel = Panel(
-        alt="Map of the excess squared loss over the plane of gates, regressors minimised out. "
+    by, cross = ("norm", "angle"), {"colour": "vermilion", "label": "spurious minimum"}
+    panel = square(
+        "Map of the excess squared loss over the plane of gates, regressors minimised out. "
         "Dots are the truth and its relabelling, crosses spurious minima",
-        marks=[
-            heat(cells, extent, by=by, limits=(-_DECADES, 0.0)),
-            points(
-                truths[..., 0], truths[..., 1], by=("angle",), colour="sky", label="truth", size=7
-            ),
-            points(
-                ends[..., 0],
-                ends[..., 1],
-                by=by,
-                colour="vermilion",
-                marker="x",
-                label="spurious minimum",
-                size=7,
-            ),
+        [
+            heat(cells, (-EXTENT, EXTENT, -EXTENT, EXTENT), by=by, limits=(-_DECADES, 0.0)),
+            points(*xy(truths), by=("angle",), colour="sky", label="truth", size=7),
+            points(*xy(ends), by=by, marker="x", size=7, **cross),
         ],
-        x="w / |w*|, along δ*",
-        y="across δ*",
-        ratio=1.0,
-        title="excess loss, logarithmic: dark is low",
-        x_range=(-EXTENT, EXTENT),
-        y_range=(-EXTENT, EXTENT),
+        *(EXTENT, "w / |w*|, along δ*", "across δ*", "excess loss, logarithmic: dark is low"),
     )
     controls = [
         Control("norm", "gate norm", [f"{norm:g}" for norm in norms], norms.index(2.0)),

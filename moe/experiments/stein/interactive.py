@@ -8,6 +8,7 @@ from math import factorial
 import numpy as np
 import torch
 from numpy.polynomial.hermite_e import hermevander
+from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import line_rule, noise_averaged
@@ -17,6 +18,7 @@ from moe.experiments.stein.estimators import power_transform
 from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity
 from moe.moments.transforms import OutputTransform, output_transform
 
+Array = NDArray[np.float64]
 SIGMAS = (0.0, 0.1, 0.5)
 DEGREES = (2, 3, 4)
 HIGHEST = 6
@@ -46,6 +48,36 @@ def _saying(name: str, sigma: float, degree: int, power: Tensor, noise: float) -
     )
 
 
+def _panels(powers: Array, chosen: Array, two: Array, curves: Array) -> list[Panel]:
+    """Of the coefficients by j and of the functions by z, both for y^m and for Q_m."""
+    by, j = ("g", "degree", "sigma"), np.arange(1, HIGHEST + 1)
+    bars, lines = [], []
+    for heights, values, colour, dash, side, label in (
+        (powers, two, "vermilion", "--", -_APART, "yᵐ"),
+        (chosen, curves, "blue", "", _APART, "Qₘ"),
+    ):
+        ends = (j + side, 0 * j, j + side, heights)
+        bars.append(segments(*ends, by=by, colour=colour, label=label, width=9))
+        lines.append(line(_Z, values, by=by, colour=colour, dash=dash))
+    m = np.array(DEGREES)[:, None]
+    ends = (m, 0 * m - 1, m, 0 * m + 1)
+    frame = segments(*ends, by=("degree",), colour="grey", dash=":", width=1.5, label="j = m")
+    left = Panel(
+        "Bars: Hermite coefficients of the two functions for j from 1 to 6",
+        *([frame, *bars], "j", "coefficient", "E[q Heⱼ] / √(j! Var q)"),
+        x_range=(0.4, 6.6),
+        x_ticks=[(float(i), str(i)) for i in j.tolist()],
+        y_range=(-1.05, 1.05),
+        ratio=0.8,
+    )
+    right = Panel(
+        "Lines: the mean of y to the m, and of Q, given z",
+        *(lines, "z", "q(z), in its own standard deviations", "the two functions"),
+        ratio=0.8,
+    )
+    return [left, right]
+
+
 @moving
 def hermite_coefficients() -> Interactive:
     """Left: the coefficients as bars. Right: the two functions of z."""
@@ -55,68 +87,22 @@ def hermite_coefficients() -> Interactive:
     powers = [shares(power_transform(degree), g, sigma) for g, degree, sigma in family]
     chosen = [shares(q, g, sigma) for q, (g, _, sigma) in zip(transforms, family, strict=True)]
 
-    def stacked(found: list[tuple[Tensor, Tensor]], part: int) -> np.ndarray:
-        return np.array([pair[part].numpy() for pair in found]).reshape(*shape, -1).round(4)
+    def stacked(found: list[tuple[Tensor, Tensor]], part: int) -> Array:
+        rows: Array = np.array([pair[part].numpy() for pair in found]).reshape(*shape, -1)
+        return rows.round(4)
 
-    j = np.arange(1, HIGHEST + 1)
-    bars, curves = [], []
-    for found, colour, dash, side, label in (
-        (powers, "vermilion", "--", -_APART, "yᵐ"),
-        (chosen, "blue", "", _APART, "Qₘ"),
-    ):
-        heights = stacked(found, 0)
-        across, by = j + side, ("g", "degree", "sigma")
-        bars.append(
-            segments(across, 0 * j, across, heights, by=by, colour=colour, label=label, width=9)
-        )
-        curves.append(line(_Z, stacked(found, 1), by=by, colour=colour, dash=dash))
-    wanted = np.array(DEGREES)[:, None]
-    frame = segments(
-        wanted,
-        0 * wanted - 1,
-        wanted,
-        0 * wanted + 1,
-        by=("degree",),
-        colour="grey",
-        dash=":",
-        width=1.5,
-        label="j = m",
-    )
-    left = Panel(
-        "Bars: Hermite coefficients of the two functions for j from 1 to 6",
-        [frame, *bars],
-        "j",
-        "coefficient",
-        title="E[q Heⱼ] / √(j! Var q)",
-        x_range=(0.4, 6.6),
-        x_ticks=[(i, str(i)) for i in j.tolist()],
-        y_range=(-1.05, 1.05),
-        ratio=0.8,
-    )
-    right = Panel(
-        "Lines: the mean of y to the m, and of Q, given z",
-        curves,
-        "z",
-        "q(z), in its own standard deviations",
-        ratio=0.8,
-        title="the two functions",
-    )
+    parts = (stacked(found, part) for part in (0, 1) for found in (powers, chosen))
     said = [
         _saying(g.name, sigma, degree, power, q.noise)
         for (g, degree, sigma), (power, _), q in zip(family, powers, transforms, strict=True)
     ]
     table = np.array(said).reshape(shape)
+    names = [g.name.replace("_", " ") for g in NONLINEARITIES.values()]
     controls = [
-        Control(
-            "g",
-            "experts",
-            [g.name.replace("_", " ") for g in NONLINEARITIES.values()],
-            1,
-            menu=True,
-        ),
+        Control("g", "experts", names, 1, menu=True),
         Control("degree", "degree m", [str(degree) for degree in DEGREES], 1),
         Control("sigma", "noise σ", [f"{sigma:g}" for sigma in SIGMAS], 1),
     ]
     return Interactive(
-        controls, [left, right], lambda g, degree, sigma: str(table[g, degree, sigma])
+        controls, _panels(*parts), lambda g, degree, sigma: str(table[g, degree, sigma])
     )

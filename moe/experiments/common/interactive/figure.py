@@ -90,6 +90,12 @@ class Panel:
         return look | axes | {"marks": [mark.json() for mark in self.marks]}
 
 
+def square(alt: str, marks: Sequence[Mark], size: float, x: str, y: str, title: str) -> Panel:
+    """A panel as high as wide, from -size to size on both axes."""
+    ends = (-size, size)
+    return Panel(alt, marks, x, y, title, ratio=1.0, x_range=ends, y_range=ends)
+
+
 @dataclass(frozen=True, eq=False)
 class Interactive:
     """Controls, panels, and what to say at each position: ``say`` takes the positions by name.

@@ -53,6 +53,11 @@ def _mark(
     return Mark(kind, arrays, by, {"colour": colour, **look})
 
 
+def xy(places: Any) -> tuple[Any, Any]:
+    """x and y of points (..., 2)."""
+    return places[..., 0], places[..., 1]
+
+
 def line(
     x: ArrayLike,
     y: ArrayLike,
