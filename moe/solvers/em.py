@@ -10,13 +10,10 @@ from torch import Tensor
 
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import EStep, expectation
-from moe.solvers.gates import newton_step
-from moe.solvers.linear import solve_ridged
+from moe.solvers.expectation import expectation
+from moe.solvers.maximisation import iterated
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
-_HALVINGS = 12
-_SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 _PARAMETERS = ("regressors", "gating", "sigma")
 
 __all__ = ["EMResult", "expectation_maximisation", "sigma_floor"]
@@ -70,55 +67,6 @@ class EMResult:
     def best(self) -> EMResult:
         """The start with the highest log-likelihood alone."""
         return self[[int(self.log_likelihood.argmax())]]
-
-
-def _maximisation(
-    data: Samples,
-    g: Nonlinearity,
-    state: EStep,
-    steps: tuple[Tensor, Tensor],
-    scale: float,
-) -> EStep:
-    """Move by ``scale`` times the M-step and look again. sigma^2 is the weighted mean square of the
-    residuals after the move: exact for linear g, to first order for any other."""
-    move_a, move_w = steps if scale == 1.0 else (scale * step for step in steps)
-    sigma = state.sigma
-    if "sigma" in data.learn or data.own:
-        squares = state.squares
-        if data.moved:
-            change = move_a * ((state.gram_a @ move_a[..., None])[..., 0] - 2 * state.pull_a)
-            least = torch.finfo(sigma.dtype).eps * squares
-            squares = (squares + change.sum(-1)).maximum(least)
-        if data.own:
-            weight = data.prior_weight
-            variance = (squares + weight * data.prior_variance) / (state.load + weight)
-        else:
-            common = (squares.sum(1, keepdim=True) / data.n).clamp_min(data.least_variance)
-            variance = common.expand_as(sigma)
-        sigma = variance.sqrt()
-    return expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
-
-
-def _iterate(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tensor]:
-    """One EM iteration of every start; where the likelihood would fall (Gauss-Newton and Newton
-    steps can overshoot) the step is halved, and dropped after 12 halvings. Returns the gain (S,).
-    """
-    move_a = torch.zeros_like(state.regressors)
-    move_w = torch.zeros_like(state.gating)
-    if data.moved:
-        move_a = solve_ridged(state.gram_a, state.pull_a, data.curvature)
-    if data.free:
-        move_w = newton_step(data, state)
-    slack = _SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
-    new = _maximisation(data, g, state, (move_a, move_w), 1.0)
-    for halving in range(1, _HALVINGS + 1):
-        fine = new.log_likelihood - state.log_likelihood >= -slack
-        if bool(fine.all()):
-            break
-        worse = ~fine
-        scale = 0.5**halving if halving < _HALVINGS else 0.0
-        new[worse] = _maximisation(data, g, state[worse], (move_a[worse], move_w[worse]), scale)
-    return new, new.log_likelihood - state.log_likelihood
 
 
 @torch.no_grad()
@@ -187,7 +135,7 @@ def expectation_maximisation(
     running = torch.arange(starts)
     trace, path = [state.log_likelihood], [_snapshot(end, own)]
     for left in reversed(range(iterations)):
-        state, gain = _iterate(data, nonlinearity, state)
+        state, gain = iterated(data, nonlinearity, state)
         spent[running] += 1
         trace.append(trace[-1].index_copy(0, running, state.log_likelihood))
         done = gain < tolerance

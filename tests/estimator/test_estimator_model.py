@@ -314,16 +314,33 @@ def test_the_number_of_experts_is_chosen() -> None:
         assert moe.MoERegressor([1, 2]).fit(X[:200], Y[:200]).n_experts_ == 2
 
 
-def test_nonlinear_experts_have_intercepts_too() -> None:
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_nonlinear_experts_have_intercepts_too(name: str) -> None:
     rng = numpy_stream("data", 5)
     x = rng.normal(size=(800, 2))
     second = rng.random(800) < 1 / (1 + np.exp(-2 * x[:, 1]))
     slope = np.where(second, 1.0 + 2 * x[:, 0], -0.5 - 2 * x[:, 0])
-    y = np.tanh(slope) + 0.1 * rng.normal(size=800)
-    model = moe.MoERegressor(2, nonlinearity="tanh").fit(x, y)
+    mean = as_nonlinearity(name)(torch.tensor(slope)).numpy()
+    y = mean + 0.1 * rng.normal(size=800)
+    model = moe.MoERegressor(2, nonlinearity=name).fit(x, y)
     order = np.argsort(model.intercepts_)
     np.testing.assert_allclose(model.intercepts_[order], [-0.5, 1.0], atol=0.1)
     np.testing.assert_allclose(model.experts_[order, 0], [-2, 2], atol=0.2)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "constant"])
+def test_relu_experts_reach_the_likelihood_of_em_from_the_truth(gate: str) -> None:
+    """Three experts, few samples: ends of EM with an expert at its kinks are common."""
+    experts = np.array([[2.0, 0.0], [-1.0, 2.0], [0.0, -2.0]])
+    for seed in range(3):
+        rng = numpy_stream("data", seed)
+        x, own = rng.normal(size=(150, 2)), rng.integers(0, 3, 150)
+        y = np.maximum((x @ experts.T)[np.arange(150), own] + 0.5, 0) + 0.1 * rng.normal(size=150)
+        options: dict[str, Any] = {"nonlinearity": "relu", "gate": gate, "n_init": 30}
+        start = {"experts": experts, "intercepts": np.full(3, 0.5), "sigma": 0.1}
+        model = quietly(moe.MoERegressor(3, **options), x, y)
+        oracle = quietly(moe.MoERegressor(3, start=start, **options), x, y)
+        assert model.log_likelihood_ > oracle.log_likelihood_ - 0.01
 
 
 def test_a_formula_names_the_terms_and_predictions_take_data_frames() -> None:

@@ -7,11 +7,12 @@ import torch
 from helpers import samples
 
 from moe.metrics import regressor_error_of
+from moe.model.mixture import random_rows
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.recovery import restarts
 from moe.recovery.recombination import agree, recombine
-from moe.recovery.restarts import arrived, race
+from moe.recovery.restarts import arrived, race, race_jointly
 from moe.solvers.em import EMResult, expectation_maximisation
 
 
@@ -86,3 +87,34 @@ def test_a_race_out_of_time_returns_the_best_and_says_it_has_not_converged() -> 
     raced = race(x, y, 3, as_nonlinearity("linear"), stream("starts", 0), starts=4, iterations=1,
                  tolerance=1e-9)  # fmt: skip
     assert raced.regressors.shape == (4, 3, 6) and not bool(raced.converged.any())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_joint_race_loses_nothing_against_running_all_its_starts_to_the_end(seed: int) -> None:
+    """Outputs that no mixture describes: the likelihood has many maxima."""
+    x = torch.randn(300, 2, generator=stream("inputs", seed), dtype=torch.float64)
+    x = torch.cat([x, torch.ones(300, 1, dtype=torch.float64)], 1)
+    noise = torch.randn(300, generator=stream("noise", seed), dtype=torch.float64)
+    y, g = torch.sin(3 * x[:, 0]) + x[:, 1].abs() + 0.1 * noise, as_nonlinearity("linear")
+    ends = race_jointly(x, y, 3, g, stream("starts", 0))
+    rows = random_rows(20, 3, 3, stream("starts", 0), x.dtype)
+    every = expectation_maximisation(
+        x, y, rows, torch.zeros_like(rows), y.std(), g, iterations=300, tolerance=1.0
+    )
+    best = every.log_likelihood.sort(descending=True).values[:3]
+    assert bool((ends.log_likelihood >= best - 1.0).all()), "one tolerance"
+    assert float(best[0] - every.log_likelihood.median()) > 2, "else any start would have done"
+    assert ends.regressors.shape == ends.gating.shape == (3, 3, 3) and ends.sigma.shape == (3,)
+    assert bool((ends.log_likelihood.diff() <= 0).all()) and bool(ends.converged.all())
+    assert bool(ends.gating[:, :-1].any()) and not bool(ends.gating[:, -1].any())
+
+
+def test_a_joint_race_counts_its_starts_and_their_passes() -> None:
+    truth, x, y = samples(2, 4, 500, 0, sigma=0.1)
+    one = race_jointly(x, y, 2, truth.nonlinearity, stream("starts", 0), starts=1)
+    assert len(one.regressors) == 1
+    short = race_jointly(x, y, 2, truth.nonlinearity, stream("starts", 0), iterations=1,
+                         tolerance=-1.0)  # fmt: skip
+    assert short.passes == 20 * 30 + 10 and not bool(short.converged.any())
+    full = race_jointly(x, y, 2, truth.nonlinearity, stream("starts", 0))
+    assert regressor_error_of(full.regressors[0], truth.regressors) < 0.01

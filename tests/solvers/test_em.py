@@ -15,6 +15,7 @@ from moe.metrics import regressor_error
 from moe.model.mixture import MoE, random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
+from moe.solvers import maximisation
 from moe.solvers import samples as samples_module
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.expectation import expectation
@@ -114,6 +115,26 @@ def test_the_log_likelihood_never_falls(nonlinearity: str) -> None:
         x, y, starts, torch.zeros_like(starts), 1.0, truth.nonlinearity, iterations=60
     )
     assert float(fit.trace.diff(dim=0).min()) > -1e-8 * float(fit.trace.abs().max())
+
+
+def test_an_expert_at_its_kinks_does_not_hold_the_others_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ReLU: where the joint step is dropped, the experts and the gates take theirs one by one."""
+    truth = random_moe(3, 4, sigma=0.1, nonlinearity="relu", generator=stream("truth", 1))
+    x, y = truth.sample(60, stream("data", 1))
+    starts = torch.randn(20, 3, 4, generator=stream("starts", 1), dtype=torch.float64)
+    ends = []
+    for alone in (maximisation._part_by_part, lambda data, g, state: state):
+        monkeypatch.setattr(maximisation, "_part_by_part", alone)
+        ends.append(
+            expectation_maximisation(
+                x, y, starts, torch.zeros_like(starts), y.std(), truth.nonlinearity, iterations=40
+            )
+        )
+    gain = ends[0].log_likelihood - ends[1].log_likelihood
+    assert float(gain.min()) > -1e-9 and float(gain.max()) > 0.5
+    assert float(ends[0].trace.diff(dim=0).min()) > -1e-9
 
 
 def test_hard_em_raises_the_classification_likelihood_and_is_least_squares_by_class() -> None:
