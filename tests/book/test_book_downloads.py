@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from builder.pages.downloads import build_wheel
 from builder.pages.portable import Places, citations, expand, plain, portable
 from builder.pipeline import Book
 from pybtex.database import parse_string
@@ -67,6 +70,30 @@ def test_a_portable_notebook_has_its_parameters_an_install_line_and_its_captions
     assert '%pip install "./p.whl[experiments]"' in code[0]
     assert code[1:] == ["seed = 0", "draw()"]
     assert made.cells[-1].source == "*Theorem 1.1:* **Low.**"
+
+
+def test_the_tables_of_the_book_and_their_provenance_travel_with_the_wheel(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    wheel = build_wheel(root, tmp_path)
+    zipfile.ZipFile(tmp_path / wheel).extractall(tmp_path / "installed")
+    code = (
+        "from moe.experiments.real_data.data import FOLDER, SOURCES, load\n"
+        "print(FOLDER, *(len(load(name).y) for name in SOURCES), sep='|')"
+    )
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder, *rows = done.stdout.strip().split("|")
+    assert Path(folder).is_relative_to(tmp_path) and rows == ["150", "100", "133", "1503", "1005"]
+    for file in (root / "book" / "data").glob("*.csv"):
+        assert (Path(folder) / file.name).read_bytes() == file.read_bytes()
+    assert "licence" in (Path(folder) / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_chapter_runs_in_a_fresh_folder_on_the_package_that_lies_beside_it(

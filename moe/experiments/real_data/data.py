@@ -1,4 +1,4 @@
-"""The tables of book/data: read, checked, split."""
+"""The tables of book/data, which travel with the package: read, checked, split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from moe.randomness import numpy_stream
 
 Array = NDArray[np.float64]
-FOLDER = Path(__file__).resolve().parents[3] / "book" / "data"
+FOLDER = Path(__file__).parent / "book_data"  # in a checkout a link to book/data
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def digest(name: str) -> str:
 
 @lru_cache
 def load(name: str) -> Data:
-    """A table by its name in ``SOURCES``. Raises FileNotFoundError where there is no checkout of
-    the book beside the package, ValueError for a cell that is no number."""
+    """A table by its name in ``SOURCES``. Raises ValueError for a cell that is no number."""
     with (FOLDER / SOURCES[name].file).open(encoding="utf-8", newline="") as file:
         head, *rows = csv.reader(file)
     try:
