@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "moe"
 FLOORS = [
-    ["randomness", "exceptions"],
+    ["randomness", "exceptions", "threads"],
     ["checks"],
     ["model"],
     ["moments", "metrics"],

@@ -43,7 +43,7 @@ def test_everything_that_the_project_asks_for_is_locked() -> None:
 def test_the_library_needs_neither_matplotlib_nor_tqdm() -> None:
     """Nor anything else that only the book needs; and `import moe` alone loads no torch."""
     asked = {Requirement(text).name for text in PROJECT["dependencies"]}
-    assert asked == {"joblib", "numpy", "scikit-learn", "scipy", "torch"}
+    assert asked == {"joblib", "numpy", "scikit-learn", "scipy", "threadpoolctl", "torch"}
     program = """
 import sys
 blocked = ("matplotlib", "tqdm", "dask", "IPython", "papermill", "yaml", "filelock")

@@ -24,6 +24,7 @@ from moe.exceptions import DoubtfulFitWarning, warn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.transforms import warn_if_even
 from moe.randomness import as_seed
+from moe.threads import one_thread
 
 Array = NDArray[np.float64]
 
@@ -177,7 +178,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
             warm,
         )
         warn_if_even(request.g)
-        with progress(self.verbose) as report:
+        with progress(self.verbose) as report, one_thread():
             fit = fitted(np.asarray(X), np.asarray(y, dtype=np.float64), weights, request, report)
         self.__dict__.pop("formula_", None)
         self._take(fit)

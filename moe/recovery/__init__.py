@@ -17,6 +17,7 @@ from moe.recovery.arguments import task_of
 from moe.recovery.plan import carried_out
 from moe.recovery.results import Recovery
 from moe.recovery.verdict import verdict
+from moe.threads import one_thread
 
 __all__ = ["recover"]
 
@@ -60,6 +61,7 @@ def recover(
 ) -> Experts: ...
 
 
+@one_thread()
 def recover(
     x: Any,
     y: Any,

@@ -15,6 +15,7 @@ from moe.recovery.judging import End, Field, follow
 from moe.recovery.results import Origin, Stage
 from moe.recovery.starts import (
     LOOSE,
+    NEAR,
     NoStartError,
     Options,
     Problem,
@@ -61,8 +62,8 @@ def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
     """The ways of the plan that are wanted, in order, then the leader refined on all samples."""
     full, options, generator = task.problem, task.options, stream("recover", task.seed)
     part = full.part()
-    exact = part is full and full.sigma is None  # then the part's own fit is the answer
-    tolerance = options.tolerance if exact else LOOSE
+    exact = part is full and full.sigma is None  # then the ends differ as the answers would
+    tolerance = max(options.tolerance, NEAR) if exact else LOOSE
     stages: list[Stage] = []
     field, weights, watch, passes = Field(full), (math.nan, math.nan), Stopwatch(), 0
     for way, wanted in plan:
@@ -92,10 +93,9 @@ def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
             max(end.value for end in ends) / len(part.y) - task.shift,
             len(ends),
         )
-    runs, data = [field.leader.run], [part]
-    if not exact:
-        runs, data = [*runs, _refined(full, field.leader, options)], [*data, full]
-        passes += runs[-1].passes
+    refined = _refined(full, field.leader, options)
+    runs, data = [field.leader.run, refined], [part, full]
+    passes += refined.passes
     stages += _told(task, [_stage("likelihood", runs, data, watch.lap())], field.leader.origin)
     return Run(task, field, runs[-1], tuple(stages), weights, passes)
 
@@ -117,7 +117,8 @@ def _gates_on_all(full: Problem, gates: EMResult) -> EMResult:
 
 
 def _refined(full: Problem, best: End, options: Options) -> EMResult:
-    """Joint EM on all samples, with sigma held at last where it is known."""
+    """Joint EM on all samples to the last, with sigma held where it is known. Of all ends only the
+    leader is worth that: EM's last steps are its slowest."""
     run = best.run
     learn = [name for name in full.learn if name != "sigma" or full.sigma is None]
     return expectation_maximisation(

@@ -20,7 +20,7 @@ from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.samples import Columns, Terms
 from moe.solvers.tensor_power import spectral_start
 
-LOOSE, TIGHT = 1.0, 1e-6
+LOOSE, NEAR, TIGHT = 1.0, 1e-2, 1e-6
 RESOLUTION, SUBSAMPLE, SCARCE = 0.4, 4_000, 100
 _GATE_SAMPLES, _CHEAP = 500, 1_500
 

@@ -1,10 +1,11 @@
 """moe.MoERegressor: scikit-learn's own checks, and its tools work on it."""
 
 import doctest
+import logging
 import pickle
 import re
-import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,14 @@ FITTED = moe.MoERegressor(n_experts=2).fit(X, Y)
 
 VARIANTS: list[BaseEstimator] = [
     moe.MoERegressor(),
-    moe.MoERegressor(gate=DecisionTreeClassifier(max_leaf_nodes=4, random_state=0)),
+    moe.MoERegressor(
+        gate=DecisionTreeClassifier(max_leaf_nodes=2, random_state=0),
+        n_init=1,
+        l4_starts=1,
+        max_iter=10,
+    ),
 ]
+"""As it comes, and with a classifier as the gate, which is cheap: the checks ask for no optimum."""
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -87,6 +94,26 @@ def test_grid_search_over_a_pipeline_chooses_the_number_of_experts() -> None:
     np.testing.assert_array_equal(
         twice.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"]
     )
+
+
+def test_a_fit_uses_one_thread_and_leaves_the_programs_setting() -> None:
+    before, seen = torch.get_num_threads(), set()
+
+    def watched(z: torch.Tensor) -> torch.Tensor:
+        if z.ndim == 3:  # starts, experts, samples: not a look at the function alone
+            seen.add(torch.get_num_threads())
+        return torch.tanh(z)
+
+    torch.set_num_threads(2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+            moe.MoERegressor(2, nonlinearity=watched, n_init=1, max_iter=3).fit(X, Y)
+            moe.recover(X, Y, 2, watched, restarts=1, iterations=3)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1} and after == 2
 
 
 def test_tools_that_wrap_an_estimator_work() -> None:
@@ -248,15 +275,15 @@ def test_progress_is_one_bar_or_lines_of_the_log(
     assert not capsys.readouterr().err and not caplog.messages
 
 
-def test_progress_without_tqdm_and_logging_is_heard_on_stderr() -> None:
-    code = (
-        "import sys; sys.modules['tqdm.auto'] = None\n"
-        "import numpy as np, moe\n"
-        "x = np.arange(20.0)[:, None]\n"
-        "moe.MoERegressor(1, verbose=1).fit(x, x[:, 0] + np.sin(9 * x[:, 0]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "recover: " in done.stderr
+def test_progress_without_tqdm_and_logging_is_heard_on_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setattr(logging.getLogger("moe"), "propagate", False)  # pytest listens at the root
+    moe.MoERegressor(2, verbose=1).fit(X, Y)
+    assert "recover: " in capsys.readouterr().err
+    moe.MoERegressor(2).fit(X, Y)
+    assert not capsys.readouterr().err, "and no longer"
 
 
 def test_the_examples_of_the_docstring_and_of_the_readme_run(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 import moe
 from moe.estimator.fit import degenerate
@@ -46,7 +47,7 @@ def test_two_experts_for_one_regression_are_doubted(n: int) -> None:
     for seed in range(10):
         rng = numpy_stream("data", seed)
         x = rng.normal(size=(n, 1))
-        model = told(x, 1 + 2 * x[:, 0] + 0.3 * rng.normal(size=n))
+        model = told(x, 1 + 2 * x[:, 0] + 0.3 * rng.normal(size=n), n_init=8)
         assert n < 300 or any("one regression describes" in doubt for doubt in model.doubts_)
         believed += model.converged_
     assert believed == 0
@@ -137,8 +138,8 @@ def test_rounded_outputs_do_not_hide_the_number_of_experts() -> None:
     x, y = rounded(1_200, [-4, 0, 4], 1.0, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
-        model = moe.MoERegressor(range(1, 5), gate="constant").fit(x, y)
-        ones = moe.MoERegressor(range(1, 5), gate="constant").fit(x, y, np.ones(len(y)))
+        model = moe.MoERegressor(range(1, 5), gate="constant", n_init=8).fit(x, y)
+        ones = clone(model).fit(x, y, np.ones(len(y)))
     assert model.n_experts_ == 3 and ones.held_out_ == model.held_out_
 
 

@@ -69,7 +69,7 @@ def test_parameters_intercepts_and_gates_are_inside_their_intervals_at_the_state
     inside, believed = [], 0
     for seed in range(60):
         x, y = drawn(LINES, 250, seed)
-        model = moe.MoERegressor(2).fit(x, y)
+        model = moe.MoERegressor(2, n_init=8).fit(x, y)
         believed += model.converged_
         order = np.argsort(model.intercepts_)
         truth = LINES.reordered(torch.tensor(np.argsort(order)))
@@ -305,13 +305,13 @@ def test_more_experts_than_columns_are_found() -> None:
 
 
 def test_the_number_of_experts_is_chosen() -> None:
-    model = moe.MoERegressor(range(1, 4)).fit(X[:200], Y[:200])
+    model = moe.MoERegressor(range(1, 4), n_init=8).fit(X[:200], Y[:200])
     assert model.n_experts_ == 2 and model.held_out_[2] > model.held_out_[1] + 0.5
     rng = numpy_stream("data", 7)
-    one = moe.MoERegressor("auto").fit(X[:150], 1 + 2 * X[:150, 0] + rng.normal(size=150))
+    one = moe.MoERegressor("auto", n_init=8).fit(X[:150], 1 + 2 * X[:150, 0] + rng.normal(size=150))
     assert one.n_experts_ == 1 and set(one.held_out_) >= {1, 2, 3}
     with pytest.warns(moe.DoubtfulFitWarning, match="still rises at k = 2, the largest"):
-        assert moe.MoERegressor([1, 2]).fit(X[:200], Y[:200]).n_experts_ == 2
+        assert moe.MoERegressor([1, 2], n_init=8).fit(X[:200], Y[:200]).n_experts_ == 2
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
