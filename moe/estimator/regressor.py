@@ -57,7 +57,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     Parameters
     ----------
     n_experts : int, range, sequence of int or "auto", default 2
-        k. "auto" (1 to 8) and several: the smallest whose held-out likelihood no other betters.
+        k. "auto" (1 to 8) and several: the smallest whose held-out likelihood no other betters,
+        under the gate that is asked for.
     nonlinearity : str or callable, default "linear"
         g: linear, relu, leaky_relu, sigmoid, tanh, softplus, gelu, or an elementwise torch
         function.
@@ -66,7 +67,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         (unfitted, of scikit-learn; ``fit(X, y, sample_weight)`` and ``predict_proba``) is fitted to
         the responsibilities on ``gate_features``, four-fold cross-fitted; its log odds s are the
         columns of a softmax gate, p = softmax(W s + c). "any": boosted trees, softmax or constant,
-        by Akaike's criterion. k ("auto") is chosen with softmax gates.
+        by Akaike's criterion.
     expert_features, gate_features : sequence of names or places of columns, default all
         What the experts, and what the gate look at.
     fit_intercept : bool, default True

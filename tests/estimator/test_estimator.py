@@ -108,8 +108,8 @@ def test_a_fit_uses_one_thread_and_leaves_the_programs_setting() -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
-            moe.MoERegressor(2, nonlinearity=watched, n_init=1, max_iter=3).fit(X, Y)
-            moe.recover(X, Y, 2, watched, restarts=1, iterations=3)
+            moe.MoERegressor(2, nonlinearity=watched, n_init=1, max_iter=3).fit(X[:99], Y[:99])
+            moe.recover(X[:99], Y[:99], 2, watched, restarts=1, iterations=3)
         after = torch.get_num_threads()
     finally:
         torch.set_num_threads(before)

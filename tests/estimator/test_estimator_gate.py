@@ -76,6 +76,19 @@ def test_any_takes_trees_softmax_or_a_constant_as_the_data_have_it() -> None:
     assert free.results_.aic <= softmax.results_.aic
 
 
+def test_the_number_of_experts_is_chosen_under_the_gate_that_is_asked_for() -> None:
+    """Softmax gates need one of the two lines twice, on either side of the other."""
+    bent, softmax = (
+        fitted(X, Y, gate).set_params(n_experts=range(1, 4)) for gate in (TREE, "softmax")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        assert softmax.fit(X, Y).n_experts_ == 3
+        assert bent.fit(X, Y).n_experts_ == 2
+    assert bent.gate_ is not None and bent.held_out_[2] > softmax.held_out_[2] + 0.2
+    np.testing.assert_array_equal(bent.experts_, BENT.experts_)
+
+
 def test_a_linear_classifier_does_what_softmax_does() -> None:
     data = lines(800, 2, "softmax")
     linear, softmax = (fitted(*data, gate) for gate in (LogisticRegression(C=1e6), "softmax"))

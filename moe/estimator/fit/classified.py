@@ -64,6 +64,10 @@ class Classified:
     gate: ClassifiedGate | None
     request: Request
 
+    def inputs(self, x: Tensor) -> Tensor:
+        """x (n, m) with the scores behind, as the task's design has it."""
+        return x if self.gate is None else torch.cat([x, self.gate.scores(x)], 1)
+
     @property
     def criterion(self) -> float:
         """The log-likelihood less the number of parameters (Akaike 1973). That of a classifier is
@@ -72,12 +76,18 @@ class Classified:
         return self.task.score(self.found.law) - self.task.parameters
 
 
-def classified(data: Data, request: Request, begins: Sequence[Begin], report: Report) -> Classified:
+def classified(
+    data: Data,
+    request: Request,
+    begins: Sequence[Begin],
+    report: Report,
+    rounds: int = ROUNDS,
+) -> Classified:
     """The best fit with a classifier as the gate; for gate="any" with boosted trees, or what
     ``begins`` with where Akaike's criterion prefers it.
 
     data: distinct samples; begins: fits with other gates, softmax first, from whose experts EM goes
-    on.
+    on; rounds: cross-fits at most, from each.
     """
     k = begins[0][0].k
     free = request.parameters["gate"] == "any"
@@ -86,7 +96,7 @@ def classified(data: Data, request: Request, begins: Sequence[Begin], report: Re
     fits = []
     for number, begin in enumerate(plain):
         report("classifier", number, len(plain))
-        fits += _rounds(data, request, begin, classifier)
+        fits += _rounds(data, request, begin, classifier, rounds)
     return max(fits + (plain if free else []), key=lambda each: each.criterion)
 
 
@@ -99,7 +109,9 @@ def boosted_trees(k: int) -> Any:
     )
 
 
-def _rounds(data: Data, request: Request, at: Classified, classifier: Any) -> list[Classified]:
+def _rounds(
+    data: Data, request: Request, at: Classified, classifier: Any, rounds: int
+) -> list[Classified]:
     """EM, an outer iteration a cross-fit, until one gains less than a nat: all but that one."""
     x, y, weights = data
     order = sample_order(x, y, request.seed)
@@ -109,7 +121,7 @@ def _rounds(data: Data, request: Request, at: Classified, classifier: Any) -> li
     places = list(range(len(request.names), len(names)))
     wider = replace(request.under("softmax"), names=names, gate=places)
     fits: list[Classified] = []
-    while len(fits) < ROUNDS:
+    while len(fits) < rounds:
         task = at.task
         soft = at.found.law.responsibilities(task.x, task.z, task.y) * weights[:, None]
         gate, scores = cross_fitted(classifier, x, soft, fold, request.gate)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.estimator.fit.choosing import choose
-from moe.estimator.fit.classified import classified
+from moe.estimator.fit.classified import Classified, classified
 from moe.estimator.fit.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
 from moe.estimator.fit.design import counted, distinct
 from moe.estimator.fit.finishing import Fit, finished
@@ -29,7 +29,7 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
     """The mixture of the samples x (n, m), y (n,) with these weights (n,)."""
     samples = counted(x, y, weights)
     plain = request.under("softmax") if request.classifies else request
-    chosen = choose(_tensors(*samples), request.ks, request.seed, _held_out(plain), report)
+    chosen = choose(_tensors(*samples), request.ks, request.seed, _held_out(request), report)
     data = _tensors(*distinct(*samples))
     copies = 1 if request.weighted else copies_of(data[2].numpy())
     task = task_of(data, plain, chosen.k)
@@ -85,19 +85,29 @@ def _found(task: Task, request: Request, report: Report) -> Found:
 
 def _held_out(request: Request) -> Callable[[Data, Data, int], tuple[Tensor, Regressions, Task]]:
     """For ``choose``: what a fit of k experts to some samples says of others. Fits with the wrong k
-    are not waited for: 60 random starts, 100 iterations."""
+    are not waited for: 60 random starts, 100 iterations; of a classifier one cross-fit."""
     effort = {"n_init": min(60, request.parameters["n_init"])}
     effort["max_iter"] = min(100, request.parameters["max_iter"])
     quick = replace(request, parameters={**request.parameters, **effort}, start=None)
+    plain = quick.under("softmax") if quick.classifies else quick
 
     def fit(part: Data, others: Data, k: int) -> tuple[Tensor, Regressions, Task]:
-        task = task_of(_tensors(*distinct(*(each.numpy() for each in part))), quick, k)
-        law = _found(task, quick, lambda stage, done, of: None).law
-        design, (x, y, _) = task.design, others
+        data = _tensors(*distinct(*(each.numpy() for each in part)))
+        task = task_of(data, plain, k)
+        best = Classified(task, _found(task, plain, _silent), None, plain)
+        if quick.classifies and k > 1 and not too_few(task):
+            begins = _begins(data, task, best.found, plain, _silent)
+            best = classified(data, quick, begins, _silent, rounds=1)
+        law, design, (x, y, _) = best.found.law, best.task.design, others
+        x = best.inputs(x)
         density = law.log_density(design.experts.white(x), design.gate.white(x), design.output(y))
-        return density - np.log(design.scale), law, task
+        return density - np.log(design.scale), law, best.task
 
     return fit
+
+
+def _silent(stage: str, done: int, of: int) -> None:
+    """A report that says nothing."""
 
 
 def _ordered(task: Task, law: Regressions) -> Regressions:
