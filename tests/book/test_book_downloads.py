@@ -11,9 +11,10 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from builder.pages.downloads import build_wheel
+from builder import BuildError
+from builder.pages.downloads import binder, build_wheel
 from builder.pages.portable import Places, citations, expand, plain, portable
-from builder.pipeline import Book
+from builder.pipeline import Book, build
 from pybtex.database import parse_string
 
 SMALL = "03_stein"
@@ -118,3 +119,25 @@ def test_a_chapter_runs_in_a_fresh_folder_on_the_package_that_lies_beside_it(
         notebook, None, kernel_name="python3", cwd=str(folder), progress_bar=False
     )
     assert str(tmp_path / "installed") + os.sep in ran.cells[-1].outputs[0].text
+
+
+def test_binder_runs_a_chapter_of_the_repository_that_is_named_and_of_no_other() -> None:
+    here = binder({"url": "https://github.com/some/where/", "branch": "main"}, "05_landscape")
+    assert here == (
+        "https://mybinder.org/v2/gh/some/where/main?urlpath=lab%2Ftree%2Fbook%2F05_landscape.md"
+    )
+    assert "/gl/some%2Fwhere/main?" in binder({"url": "https://gitlab.com/some/where"}, "x")
+    assert binder({"url": ""}, "x") == binder({}, "x") == ""
+    with pytest.raises(BuildError, match=r"repository\.url: expected GitHub or GitLab"):
+        binder({"url": "https://example.org/some/where"}, "x")
+
+
+def test_a_page_links_to_binder_only_if_a_repository_is_set(tiny: Path) -> None:
+    page = tiny / "_build" / "quick" / "html" / "book" / "one.html"
+    assert "mybinder" not in page.read_text(encoding="utf-8")
+    config = tiny / "_config.yml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace('url: ""', "url: https://github.com/some/where"))
+    assert build(tiny, "quick").executed == ()
+    address = "https://mybinder.org/v2/gh/some/where/main?urlpath=lab%2Ftree%2Fbook%2Fone.md"
+    assert address in page.read_text(encoding="utf-8")

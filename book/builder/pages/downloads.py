@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jupytext
 import nbformat
@@ -110,6 +111,9 @@ PACKAGE = """<li><a class="dropdown-item" download href="{up}_downloads/{wheel}"
 """
 RULE = """<li><hr class="dropdown-divider"></li>
 """
+BINDER = """<li><a class="dropdown-item" href="{address}">
+ Run on Binder</a></li>
+"""
 SOLUTIONS = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="solutions" checked>
  Print solutions</label></li>
@@ -120,15 +124,37 @@ PRINT = """
 """
 
 
+def binder(repository: dict[str, str], name: str) -> str:
+    """The address at which Binder runs a chapter, from `repository` in `_config.yml`: url of a
+    repository on GitHub or GitLab, branch. Empty where url is empty; BuildError for other hosts."""
+    url, branch = repository.get("url", "").rstrip("/"), repository.get("branch", "main")
+    if not url:
+        return ""
+    host, _, path = url.partition("://")[2].partition("/")
+    known = {"github.com": "gh", "gitlab.com": "gl"}
+    if host not in known or not path:
+        raise BuildError(f"_config.yml: repository.url: expected GitHub or GitLab, got {url!r}")
+    path = path if known[host] == "gh" else quote(path, safe="")
+    place = quote(f"lab/tree/book/{name}.md", safe="")
+    return f"https://mybinder.org/v2/{known[host]}/{path}/{branch}?urlpath={place}"
+
+
 def menu(
-    soup: BeautifulSoup, up: str, chapter: Chapter | None, wheel: str, edition: Edition
+    soup: BeautifulSoup,
+    up: str,
+    chapter: Chapter | None,
+    wheel: str,
+    edition: Edition,
+    repository: dict[str, str],
 ) -> None:
-    """The menu of a page: what can be taken along, and what is printed."""
+    """The menu of a page: what can be taken along, where it runs, and what is printed."""
     for shown in soup.select(".dropdown-download-buttons"):
         text = RULE + (SOLUTIONS if edition.solutions else "") + PRINT
         if chapter is not None and chapter.is_notebook:
-            taken = MENU + (PACKAGE if wheel else "")
-            text = taken.format(up=up, name=chapter.name, wheel=wheel) + text
+            address = binder(repository, chapter.name)
+            taken = MENU + (PACKAGE if wheel else "") + (BINDER if address else "")
+            known = {"up": up, "name": chapter.name, "wheel": wheel, "address": address}
+            text = taken.format(**known) + text
         if entries := shown.select_one("ul"):
             entries.clear()
             entries.append(BeautifulSoup(text, "html.parser"))

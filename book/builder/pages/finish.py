@@ -21,10 +21,12 @@ _IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "local
 def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition) -> None:
     """Finish the pages below `html` in place.
 
-    root holds the book's `_config.yml`, with the macros of its TeX, and `_build`, where formulas
-    and pictures stay from build to build.
+    root holds the book's `_config.yml`, with the macros of its TeX and the repository, and
+    `_build`, where formulas and pictures stay from build to build.
     """
-    tex = _tex(root / "_config.yml")
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    tex: dict[str, Any] = config["sphinx"]["config"]["mathjax3_config"]["tex"]
+    repository: dict[str, str] = config.get("repository") or {}
     kept = root / "_build" / "finished"
     setter = Setter(tex, kept)
     wheel = downloads.write(html, root, chapters, tex.get("macros", {}), edition)
@@ -35,7 +37,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
         place = path.relative_to(html)
         up = "../" * (len(place.parts) - 1)
         soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        downloads.menu(soup, up, named.get(place.as_posix()), wheel, edition)
+        downloads.menu(soup, up, named.get(place.as_posix()), wheel, edition, repository)
         icons.draw(soup, html / icons.FONTS)
         reading.repair(soup)
         pictures.point(soup, smaller)
@@ -48,11 +50,6 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     for pattern in _IDLE:
         for path in html.rglob(pattern):
             path.unlink()
-
-
-def _tex(config: Path) -> dict[str, Any]:
-    given = yaml.safe_load(config.read_text(encoding="utf-8"))
-    return dict(given["sphinx"]["config"]["mathjax3_config"]["tex"])
 
 
 def pages(html: Path) -> list[Path]:
