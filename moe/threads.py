@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+import torch
 from threadpoolctl import ThreadpoolController
 
 
@@ -17,6 +18,7 @@ def one_thread() -> Iterator[None]:
     meet after every product of such matrices wait longer than they work: on two busy cores a fit
     took twenty times as long with two. Other threads of the program keep their setting.
     """
+    torch.get_num_threads()  # a new thread else takes up torch's own setting within
     with _controller().limit(limits=1, user_api="openmp"):
         yield
 

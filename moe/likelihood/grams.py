@@ -42,7 +42,9 @@ class Grams:
         if self._keep:
             return weights @ self._products.T
         d = self.x.shape[1]
-        squares = torch.stack([(self.x.T @ (row[:, None] * self.x)).flatten() for row in weights])
+        squares = weights.new_empty(len(weights), d * d)
+        for row, square in zip(weights, squares, strict=True):
+            torch.mm(self.x.T, row[:, None] * self.x, out=square.view(d, d))
         return squares if packed_size(d) == d * d else squares[:, _upper(d)]
 
 

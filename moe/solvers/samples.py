@@ -81,12 +81,15 @@ class Samples:
 
     @cached_property
     def factor(self) -> Tensor:
-        """Cholesky factor of the Gram matrix of the inputs, (d, d)."""
+        """Cholesky factor of the Gram matrix of the inputs, (d, d); of the identity where it has
+        none in finite numbers."""
         ones = (torch.ones_like(z[:1]) if counts is None else counts[None] for z, _, counts in self)
         parts = [grams(one)[0] for (_, grams, _), one in zip(self, ones, strict=True)]
         gram = torch.stack(parts).sum(0)
         gram.diagonal().add_(RIDGE[gram.dtype] * gram.diagonal().mean())
-        return torch.linalg.cholesky(gram)
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        sound = not bool(failed) and bool(torch.isfinite(factor).all())
+        return factor if sound else torch.eye(len(gram), dtype=gram.dtype)
 
     def log_prior(self, sigma: Tensor) -> Tensor:
         """Of noise levels (S, k), inverse gamma in the variance, up to a constant: (S,)."""

@@ -26,11 +26,11 @@ from moe.experiments.common.interactive.marks import (
 )
 from moe.experiments.gated_networks.gates import gate_map, planar_moe
 from moe.model.mixture import MoE
-from moe.moments.quadrature import gauss_hermite
 
 NORMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 ANGLES = (30, 60, 90, 120, 150, 180)
-_EXTENT, _CELLS, _NODES = 3.0, 25, 60
+_EXTENT, _CELLS = 3.0, 25
+_RADII, _DIRECTIONS, _FAR = 120, 480, 8.0
 _COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))  # blue, orange, green
 
 
@@ -67,11 +67,15 @@ def regions(model: MoE) -> int:
 
 
 def proportions(model: MoE) -> tuple[Tensor, float]:
-    """E[p_i(x)] and E[max_i p_i(x)] for Gaussian inputs in the plane, by quadrature."""
-    z, weights = gauss_hermite(_NODES)
-    x = torch.cartesian_prod(torch.tensor(z), torch.tensor(z))
-    gate, mass = model.gate(x), torch.tensor(np.outer(weights, weights).ravel())
-    return mass @ gate, float(mass @ gate.amax(1))
+    """E[p_i(x)] and E[max_i p_i(x)] for Gaussian inputs in the plane. In polar coordinates: steep
+    gates jump between directions, which a grid over the plane would see too coarsely."""
+    node, weight = np.polynomial.legendre.leggauss(_RADII)
+    radius = torch.tensor(_FAR / 2 * (node + 1))
+    mass = torch.tensor(_FAR / 2 * weight) * radius * (-radius.square() / 2).exp()
+    turn = 2 * math.pi * (torch.arange(_DIRECTIONS, dtype=torch.float64) + 0.5) / _DIRECTIONS
+    way = torch.stack([turn.cos(), turn.sin()], 1)
+    gate = model.gate((radius[:, None, None] * way).reshape(-1, 2)).view(_RADII, _DIRECTIONS, -1)
+    return mass @ gate.mean(1), float(mass @ gate.amax(2).mean(1))
 
 
 def _saying(norm: float, angle: float) -> str:
