@@ -61,7 +61,6 @@ def recover(
 ) -> Experts: ...
 
 
-@one_thread()
 def recover(
     x: Any,
     y: Any,
@@ -165,7 +164,8 @@ def recover(
         initial=initial,
     )
     warn_unless_gaussian(task.x)
-    fit = experts_of(task, classifiers) if gate == "any" else verdict(carried_out(task))
+    with one_thread():
+        fit = experts_of(task, classifiers) if gate == "any" else verdict(carried_out(task))
     warn_if_even(task.problem.g)  # a constant g is even too, and has been refused by now
     if not fit.converged:
         warn(f"recover: converged is False: {fit.reason}", DoubtfulFitWarning)
