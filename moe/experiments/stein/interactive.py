@@ -39,11 +39,11 @@ def shares(transform: OutputTransform, g: Nonlinearity, sigma: float) -> tuple[T
 
 
 def _saying(name: str, sigma: float, degree: int, power: Tensor, noise: float) -> str:
-    wrong = ", ".join(f"{value:.2f}" for value in power[: degree - 1].tolist())
+    wrong = ", ".join(f"{value:z.2f}" for value in power[: degree - 1].tolist())
     m = "₂₃₄"[degree - 2]
     return (
         f"{name}, σ = {sigma:g}: y{'²³⁴'[degree - 2]} has {wrong} below j = {degree}, where gates "
-        f"come in, and {power[degree - 1]:.2f} at j = {degree}. Q{m} has nothing below; its noise "
+        f"come in, and {power[degree - 1]:z.2f} at j = {degree}. Q{m} has nothing below; its noise "
         f"is {noise:.2g} per unit of signal."
     )
 
