@@ -52,21 +52,22 @@ def iterated(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     A dropped step need not be the end: g may have a kink (ReLU), and where one expert stands at its
     kinks no joint step helps. Then the parts take theirs one by one.
     """
-    new, dropped = _halved(data, g, state, _steps(data, state))
+    new, dropped = _halved(data, g, state, (_expert_steps(data, state), _gate_steps(data, state)))
     if data.moved and not g.is_linear and bool(dropped.any()):
         new[dropped] = _part_by_part(data, g, new[dropped])
     return new, new.log_likelihood - state.log_likelihood
 
 
-def _steps(data: Samples, state: EStep) -> Steps:
-    """The full moves of regressors and gates, (S, k, d) each."""
-    move_a = torch.zeros_like(state.regressors)
-    move_w = torch.zeros_like(state.gating)
-    if data.moved:
-        move_a = solve_ridged(state.gram_a, state.pull_a, data.curvature)
-    if data.free:
-        move_w = newton_step(data, state)
-    return move_a, move_w
+def _expert_steps(data: Samples, state: EStep) -> Tensor:
+    """The full moves of the regressors, (S, k, d)."""
+    if not data.moved:
+        return torch.zeros_like(state.regressors)
+    return solve_ridged(state.gram_a, state.pull_a, data.curvature)
+
+
+def _gate_steps(data: Samples, state: EStep) -> Tensor:
+    """The full moves of the gates, (S, k, d)."""
+    return newton_step(data, state) if data.free else torch.zeros_like(state.gating)
 
 
 def _halved(
@@ -89,11 +90,12 @@ def _halved(
 
 def _part_by_part(data: Samples, g: Nonlinearity, state: EStep) -> EStep:
     """Each expert's step alone, then that of the gates, each from where the last one led."""
-    k = state.regressors.shape[1]
-    for part in range(k + (data.free > 0)):
-        move_a, move_w = _steps(data, state)
-        alone = torch.zeros_like(move_a)
-        if part < k:
-            alone[:, part], move_w = move_a[:, part], torch.zeros_like(move_w)
-        state = _halved(data, g, state, (alone, move_w), _PART_HALVINGS)[0]
+    for part in range(state.regressors.shape[1]):
+        alone = torch.zeros_like(state.regressors)
+        alone[:, part] = _expert_steps(data, state)[:, part]
+        steps = alone, torch.zeros_like(state.gating)
+        state = _halved(data, g, state, steps, _PART_HALVINGS)[0]
+    if data.free:
+        steps = torch.zeros_like(state.regressors), _gate_steps(data, state)
+        state = _halved(data, g, state, steps, _PART_HALVINGS)[0]
     return state

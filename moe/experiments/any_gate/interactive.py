@@ -15,7 +15,7 @@ from moe.experiments.common.interactive.figure import (
     moving,
     square,
 )
-from moe.experiments.common.interactive.marks import Mark, band, heat, line, points
+from moe.experiments.common.interactive.marks import PALETTE, Mark, band, heat, line, points
 from moe.randomness import child_seed
 
 _LOOKS = {
@@ -25,14 +25,6 @@ _LOOKS = {
     CONSTANT: ("green", ":", "o", "L₄, then constant proportions"),
     RECOVER: ("black", "", "x", "softmax recover"),
 }
-_COLOURS = (
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (86, 180, 233),
-)
 EXTENT, CELLS = 2.5, 36
 
 
@@ -100,7 +92,7 @@ def errors_by_gate(record: Record) -> Interactive:
     extent = (-EXTENT, EXTENT, -EXTENT, EXTENT)
     left = square(
         "Map of the gate over two directions outside the experts' span, one colour an expert",
-        [heat(maps, extent, by=("gate",), colours=(_COLOURS * spec.k)[: spec.k])],
+        [heat(maps, extent, by=("gate",), colours=(PALETTE * spec.k)[: spec.k])],
         *(EXTENT, "v₁", "v₂", "the gate of one mixture"),
     )
     right = Panel(

@@ -17,6 +17,7 @@ from moe.experiments.common.interactive.figure import (
     square,
 )
 from moe.experiments.common.interactive.marks import (
+    PALETTE,
     heat,
     line,
     points,
@@ -31,7 +32,6 @@ NORMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 ANGLES = (30, 60, 90, 120, 150, 180)
 _EXTENT, _CELLS = 3.0, 25
 _RADII, _DIRECTIONS, _FAR = 120, 480, 8.0
-_COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))  # blue, orange, green
 
 
 def fan(norm: float, angle: float) -> MoE:
@@ -126,7 +126,7 @@ def gates_in_the_plane() -> Interactive:
         "Map of the plane of inputs, coloured by the experts' probabilities; lines are edges "
         "between regions",
         [
-            heat(layers, (-half, half, -half, half), by=("norm", "angle"), colours=_COLOURS),
+            heat(layers, (-half, half, -half, half), by=("norm", "angle"), colours=PALETTE[:3]),
             segments(zero, zero, *xy(ends), by=("angle",), colour="black", width=1.5),
         ],
         *(half, "x₁", "x₂", "probabilities p₁, p₂, p₃ mix colours"),

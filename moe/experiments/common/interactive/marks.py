@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from moe.experiments.common.style import CYCLE
+
 COLOURS = ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LOW_TO_HIGH = ((0, 52, 110), (87, 98, 120), (165, 156, 116), (254, 232, 56))  # as in cividis
+PALETTE = tuple(tuple(bytes.fromhex(colour[1:])) for colour in CYCLE)
+"""The colours of the still figures, in their order, as red, green and blue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,7 @@ def heat(
     extent: tuple[float, float, float, float],
     *,
     by: Sequence[str] = (),
-    colours: Sequence[tuple[int, int, int]] = _LOW_TO_HIGH,
+    colours: Sequence[Sequence[int]] = _LOW_TO_HIGH,
     limits: tuple[float, float] | None = None,
     crisp: bool = False,
 ) -> Mark:
