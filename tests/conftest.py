@@ -126,7 +126,8 @@ def built_tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in TINY.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    for name in ("randomness.py", "experiments/common/shares.py", "experiments/common/claims.py"):
+    common = (f"experiments/common/{name}.py" for name in ("shares", "ledger", "claims"))
+    for name in ("randomness.py", *common):
         (root / "moe" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "moe" / name, root / "moe" / name)
     shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")

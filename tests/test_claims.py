@@ -18,10 +18,10 @@ from moe.experiments.common.claims import (
     Finding,
     all_of,
     claim,
-    number,
     over_clusters,
     share,
 )
+from moe.experiments.common.ledger import number
 
 state = partial(claim, source="derived", verdict="measured")
 

@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from builder.contents import Chapter
-from moe.experiments.common.claims import MIME, SOURCES, UNTRIED, VERDICTS, sentence
+from moe.experiments.common.ledger import MIME, SOURCES, UNTRIED, VERDICTS, sentence
 
 Record = dict[str, Any]
 UNSEEN = "not executed yet"

@@ -11,6 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
+from joblib import Parallel, cpu_count, delayed
+
+from builder.pages.held import without_code
 
 _CODE = {"script", "style", "code", "pre", "textarea", "kbd", "samp"}
 _EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
@@ -18,6 +21,7 @@ _CSS_EXTERNAL = re.compile(
     r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//[^"')\s]+""", re.IGNORECASE
 )
 _DRAWN = re.compile(r"<(svg|math)\b.*?</\1>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|(?<![\\$\w])\$[^\s$][^$\n]{0,120}\$(?!\d)")
 _MYST = re.compile(r"\{[a-z]+(:[a-z]+)?\}`|^:{3,}|^`{3,}|^\([a-z]+-[\w-]+\)=|\{\{", re.MULTILINE)
 _LOADING = {
@@ -36,10 +40,14 @@ class Page:
     path: Path
 
     @cached_property
-    def soup(self) -> BeautifulSoup:
+    def text(self) -> str:
         """The page with its drawings and its MathML empty."""
-        text = _DRAWN.sub(r"<\1></\1>", self.path.read_text(encoding="utf-8"))
-        return BeautifulSoup(text, "html.parser")
+        return _DRAWN.sub(r"<\1></\1>", self.path.read_text(encoding="utf-8"))
+
+    @cached_property
+    def soup(self) -> BeautifulSoup:
+        """The same without code, which shows what it likes."""
+        return BeautifulSoup(without_code(self.text)[0], "html.parser")
 
     def tags(self, *names: str) -> Iterator[Tag]:
         return (tag for tag in self.soup.find_all(names) if isinstance(tag, Tag))
@@ -52,7 +60,7 @@ def attribute(tag: Tag, name: str) -> str:
 
 def no_traceback(page: Page) -> Iterator[str]:
     """No cell of the page ended in an error."""
-    text = page.soup.get_text()
+    text = _TAG.sub("", page.text)
     for sign in ("Traceback (most recent call last)", "An Exception was encountered"):
         if sign in text:
             yield f"the page says {sign!r}"
@@ -132,9 +140,13 @@ def _has(path: Path, place: str) -> bool:
     return not place or place in places(path.resolve())
 
 
-@lru_cache(256)
 def places(path: Path) -> frozenset[str]:
     """The ids and anchor names of an HTML file."""
+    return _places(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(256)
+def _places(path: Path, changed: int) -> frozenset[str]:
     text = _DRAWN.sub("", path.read_text(encoding="utf-8"))
     return frozenset(unescape(name) for name in _PLACE.findall(text))
 
@@ -171,12 +183,13 @@ def external_styles(html: Path) -> list[str]:
 
 def inspect(html: Path, documents: list[str]) -> list[str]:
     """All complaints about a book; empty when it may be published."""
-    places.cache_clear()
     complaints = [*missing_pages(html, documents), *external_styles(html)]
-    for path in sorted(html.rglob("*.html")):
-        if "_static" in path.relative_to(html).parts:
-            continue
-        page = Page(html, path)
-        for check in CHECKS:
-            complaints += [f"{path.relative_to(html)}: {problem}" for problem in check(page)]
-    return complaints
+    paths = (path.relative_to(html) for path in sorted(html.rglob("*.html")))
+    pages = [Page(html, html / path) for path in paths if "_static" not in path.parts]
+    found = Parallel(cpu_count())(delayed(_complaints)(page) for page in pages)
+    return [*complaints, *(problem for each in found for problem in each)]
+
+
+def _complaints(page: Page) -> list[str]:
+    path = page.path.relative_to(page.root)
+    return [f"{path}: {problem}" for check in CHECKS for problem in check(page)]

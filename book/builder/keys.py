@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -97,6 +98,8 @@ def _data_files(texts: list[str], root: Path, folder: Path) -> Iterator[Path]:
         if name in beside:
             yield beside[name]
         for start in (folder, root):
+            if not os.path.exists(os.path.join(start, name)):
+                continue
             path = (start / name).resolve()
             if path == root or root not in path.parents or path in (folder, *folder.parents):
                 continue

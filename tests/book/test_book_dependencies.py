@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from builder.keys import changes, ingredients
 
 from moe.experiments.engine.code import dependencies
 
+BOOK = Path(__file__).parent.parent.parent / "book"
 SOURCES = {
     "moe/__init__.py": """
 from importlib import import_module
@@ -131,3 +134,9 @@ def test_data_named_in_a_module_are_ingredients_of_the_chapters_that_use_it(root
     (root / "book" / "data" / "tones.csv").write_text("1,3\n")
     (root / "book" / "data" / "other.csv").write_text("1,3\n")
     assert changes(before, ingredients(Chapter(root, "book/x"), {})) == ["book/data/tones.csv"]
+
+
+def test_the_builder_does_without_torch() -> None:
+    """Each of its processes would pay for it at the start."""
+    told = "import sys, builder.pipeline; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], cwd=BOOK, check=False).returncode == 0

@@ -20,6 +20,7 @@ for $5 or \$7. <span class="math"><svg><use href="#g"/></svg><math><mi>\(</mi></
 BAD = {
     gate.no_traceback: [
         "<pre>Traceback (most recent call last):</pre>",
+        '<pre><span class="gt">Traceback</span> (most recent call last):</pre>',
         "<p>An Exception was encountered at In [3]</p>",
         '<div class="output traceback highlight">NameError</div>',
     ],

@@ -10,6 +10,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from builder import BuildError
 from builder.pages import icons, reading
+from builder.pages.held import without_code
 from builder.pages.mathematics import Setter, set_page
 
 MACROS: dict[str, Any] = {"macros": {"E": [r"\mathbb{E}\left[#1\right]", 1]}}
@@ -71,6 +72,27 @@ def test_what_was_set_is_kept_for_the_next_build(tmp_path: Path) -> None:
     assert again._context is None, "MathJax was not started"
     other = Setter({"macros": {"E": [r"\mathrm{E}(#1)", 1]}}, tmp_path)
     assert set_page(PAGE, other) != before, "other macros, another file"
+
+
+def test_formulas_of_several_processes_are_kept_together(tmp_path: Path) -> None:
+    first, second = Setter(MACROS, tmp_path), Setter(MACROS, tmp_path)
+    pages = [set_page(rf'<body><p class="math">{PAGE}</p></body>', first)]
+    other = r'<body><span class="math">\(\alpha\)</span></body>'
+    pages.append(set_page(other, second))
+    Setter(MACROS, tmp_path).keep([first.made, second.made])
+    again = Setter(MACROS, tmp_path)
+    assert set_page(other, again) == pages[1]
+    assert set_page(rf'<body><p class="math">{PAGE}</p></body>', again) == pages[0]
+    assert again._context is None
+
+
+def test_code_is_put_back_as_it_was() -> None:
+    page = '<pre><span>a</span>\n</pre><p>b</p><pre>\\1 c</pre><div class="x"><pre></pre></div>'
+    text, put_back = without_code(page)
+    assert "span" not in text
+    assert "c</pre>" not in text
+    assert put_back(text) == page
+    assert put_back(str(BeautifulSoup(text, "html.parser")) * 2) == 2 * page, "in two places too"
 
 
 def repaired(html: str) -> BeautifulSoup:

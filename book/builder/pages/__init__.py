@@ -5,5 +5,6 @@ portable     MyST and cells as a notebook that runs elsewhere
 pictures     figures in fewer bytes
 icons        drawings in the page in place of a script and fonts of all icons
 mathematics  formulas set at build time
+held         code out of the way while that is done
 reading      names, roles, folds, landmarks
 """

@@ -21,6 +21,7 @@ from pybtex.database import parse_file
 from builder import BuildError
 from builder.contents import Chapter
 from builder.edition import Edition
+from builder.pages.held import without_code
 from builder.pages.portable import Places, citations, portable
 
 FOLDER = "_downloads"
@@ -31,7 +32,8 @@ def places(html: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> P
     """What the pages show for each label."""
     texts, names = dict[str, str](), dict[str, str]()
     for chapter in chapters:
-        soup = BeautifulSoup((html / f"{chapter.document}.html").read_bytes(), "html.parser")
+        page, _ = without_code((html / f"{chapter.document}.html").read_text(encoding="utf-8"))
+        soup = BeautifulSoup(page, "html.parser")
         for link in soup.select("a.reference.internal[href*='#']"):
             texts.setdefault(str(link["href"]).partition("#")[2], _text(link))
         for caption in soup.select(".caption-number"):

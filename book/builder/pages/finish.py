@@ -2,50 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 from bs4 import BeautifulSoup
+from joblib import Parallel, cpu_count, delayed
 
 from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages import decks, downloads, icons, pictures, reading
-from builder.pages.mathematics import Setter, set_page
+from builder.pages.held import without_code
+from builder.pages.mathematics import Made, Setter, set_page
 from builder.teaching import slides
 
 _IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "locales/**/*.po")
 
 
+@dataclass(frozen=True)
+class Finisher:
+    """What the pages below `html` are finished with: configuration of TeX, folder of the formulas
+    made before, chapters by page, name of the wheel, edition, repository, new names of pictures."""
+
+    html: Path
+    tex: dict[str, Any]
+    kept: Path
+    named: Mapping[str, Chapter]
+    wheel: str
+    edition: Edition
+    repository: dict[str, str]
+    smaller: Mapping[str, pictures.Picture]
+
+    @cached_property
+    def setter(self) -> Setter:
+        return Setter(self.tex, self.kept)
+
+    def __call__(self, pages: Sequence[Path]) -> Made:
+        """Finish these pages in place and write their decks; returns the formulas they needed."""
+        for path in pages:
+            self._finish(path)
+        return self.setter.made
+
+    def _finish(self, path: Path) -> None:
+        place = path.relative_to(self.html)
+        chapter = self.named.get(place.as_posix())
+        text, put_back = without_code(path.read_text(encoding="utf-8"))
+        soup = BeautifulSoup(text, "html.parser")
+        up = "../" * (len(place.parts) - 1)
+        downloads.menu(soup, up, chapter, self.wheel, self.edition, self.repository)
+        icons.draw(soup, self.html / icons.FONTS)
+        reading.repair(soup)
+        pictures.point(soup, self.smaller)
+        path.write_text(put_back(set_page(str(soup), self.setter)), encoding="utf-8")
+        if chapter is not None and chapter.is_notebook:
+            deck = set_page(slides.deck(soup, path.name, self.edition.banner), self.setter)
+            decks.write(self.html, chapter.name, put_back(slides.spoken(deck)))
+
+
 def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition) -> None:
-    """Finish the pages below `html` in place.
+    """Finish the pages below `html` in place, on all cores.
 
     root holds the book's `_config.yml`, with the macros of its TeX and the repository, and
     `_build`, where formulas and pictures stay from build to build.
     """
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     tex: dict[str, Any] = config["sphinx"]["config"]["mathjax3_config"]["tex"]
-    repository: dict[str, str] = config.get("repository") or {}
     kept = root / "_build" / "finished"
-    setter = Setter(tex, kept)
-    wheel = downloads.write(html, root, chapters, tex.get("macros", {}), edition)
-    named = {f"{chapter.document}.html": chapter for chapter in chapters}
-    smaller = pictures.shrink(html, kept)
+    finisher = Finisher(
+        html,
+        tex,
+        kept,
+        {f"{chapter.document}.html": chapter for chapter in chapters},
+        downloads.write(html, root, chapters, tex.get("macros", {}), edition),
+        edition,
+        config.get("repository") or {},
+        pictures.shrink(html, kept),
+    )
     decks.add_reveal(html)
-    for path in pages(html):
-        place = path.relative_to(html)
-        up = "../" * (len(place.parts) - 1)
-        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        downloads.menu(soup, up, named.get(place.as_posix()), wheel, edition, repository)
-        icons.draw(soup, html / icons.FONTS)
-        reading.repair(soup)
-        pictures.point(soup, smaller)
-        path.write_text(set_page(str(soup), setter), encoding="utf-8")
-        if (chapter := named.get(place.as_posix())) and chapter.is_notebook:
-            text = set_page(slides.deck(soup, path.name, edition.banner), setter)
-            decks.write(html, chapter.name, slides.spoken(text))
-    setter.keep()
+    shares = _shares(pages(html), cpu_count())
+    made = Parallel(len(shares))(delayed(finisher)(share) for share in shares)
+    finisher.setter.keep(made)
     icons.trim(html)
     for pattern in _IDLE:
         for path in html.rglob(pattern):
@@ -56,3 +95,14 @@ def pages(html: Path) -> list[Path]:
     """The book's own pages: not those below `_static`."""
     every = sorted(html.rglob("*.html"))
     return [path for path in every if "_static" not in path.relative_to(html).parts]
+
+
+def _shares(paths: list[Path], count: int) -> list[list[Path]]:
+    """The pages in at most `count` shares, of about the same size: each to the lightest so far."""
+    shares: list[list[Path]] = [[] for _ in range(min(count, len(paths)))]
+    weights = [0] * len(shares)
+    for path in sorted(paths, key=lambda one: one.stat().st_size, reverse=True):
+        lightest = weights.index(min(weights))
+        shares[lightest].append(path)
+        weights[lightest] += path.stat().st_size
+    return shares

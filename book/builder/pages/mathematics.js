@@ -4,6 +4,13 @@ var console = {log() {}, warn() {}, error() {}, info() {}};
 var setTimeout = (action) => { Promise.resolve().then(action); };
 var failures = [];
 
+// A script of MathJax, out of those that were handed over.
+function loadFile(name) {
+  const script = scripts[name.replace(/^\/+/, "").replace(/\.js$/, "")];
+  if (script === undefined) throw new Error(`there is no ${name}`);
+  (0, eval)(script);
+}
+
 globalThis.MathJax = {
   loader: {
     paths: {mathjax: ""},

@@ -1,6 +1,6 @@
 """Mathematics set while the book is built: a drawing and MathML in the page, no script to load.
 
-MathJax runs in QuickJS. A page holds each glyph once and its formulas refer to it.
+MathJax runs in V8. A page holds each glyph once and its formulas refer to it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import quickjs
+from py_mini_racer import MiniRacer
 
 from builder import BuildError
 
@@ -43,6 +43,13 @@ Formula = tuple[str, bool]
 """TeX, and whether it is displayed."""
 
 
+class Made(TypedDict):
+    """Formulas with their SVG and MathML, and the outlines of the glyphs that they refer to."""
+
+    formulas: dict[str, list[str]]
+    glyphs: dict[str, str]
+
+
 class Setter:
     """Formulas to SVG and MathML, kept in a file from one build to the next."""
 
@@ -53,7 +60,7 @@ class Setter:
         self._file = folder / f"{hashlib.sha256(self._glue.encode()).hexdigest()[:16]}.json"
         self._formulas: dict[str, list[str]] = {}
         self._glyphs: dict[str, str] = {}
-        self._context: Any = None
+        self._context: MiniRacer | None = None
         if self._file.is_file():
             kept = json.loads(self._file.read_text("utf-8"))
             self._formulas, self._glyphs = kept["formulas"], kept["glyphs"]
@@ -63,7 +70,8 @@ class Setter:
         tex, display = formula
         key = f"{'display' if display else 'inline'} {tex}"
         if key not in self._formulas:
-            svg, mathml, error = json.loads(self._engine().get("set")(tex, display))
+            told = self._engine().eval(f"set({json.dumps(tex)}, {json.dumps(display)})")
+            svg, mathml, error = json.loads(str(told))
             if error:
                 raise BuildError(f"mathematics: {html.unescape(error)}: {tex}")
             self._formulas[key] = [svg, mathml]
@@ -74,39 +82,39 @@ class Setter:
         """A hidden SVG with the outlines of these names."""
         wanted = sorted(set(names))
         if self._context is not None:
-            self._glyphs |= json.loads(self._context.get("outlines")())
+            self._glyphs |= json.loads(str(self._context.eval("outlines()")))
         paths = "".join(f'<path id="{name}" d="{self._glyphs[name]}"/>' for name in wanted)
         return f'<svg class="glyphs" aria-hidden="true"><defs>{paths}</defs></svg>'
 
-    def keep(self) -> None:
-        """Write what was set, in one step."""
-        if self._context is None:
-            return
+    @property
+    def made(self) -> Made:
+        """All formulas and outlines known so far."""
+        return {"formulas": self._formulas, "glyphs": self._glyphs}
+
+    def keep(self, others: Iterable[Made] = ()) -> None:
+        """Write what was set, by this one and by `others`, in one step."""
+        known = [self.made, *others]
+        self._formulas = {k: v for made in known for k, v in made["formulas"].items()}
+        self._glyphs = {k: v for made in known for k, v in made["glyphs"].items()}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps({"formulas": self._formulas, "glyphs": self._glyphs}), "utf-8")
+        part.write_text(json.dumps(self.made), "utf-8")
         os.replace(part, self._file)
 
-    def _engine(self) -> Any:
+    def _engine(self) -> MiniRacer:
         if self._context is None:
             self._context = _start(self._glue)
         return self._context
 
 
-def _start(glue: str) -> Any:
+def _start(glue: str) -> MiniRacer:
     folder = files("mathjax").joinpath(MATHJAX)
-    context = quickjs.Context()
-
-    def load(name: str) -> None:
-        path = name.strip("/").removesuffix(".js")
-        context.eval(folder.joinpath(f"{path}.js").read_text("utf-8"))
-
-    context.add_callable("loadFile", load)
+    scripts = {n: folder.joinpath(f"{n}.js").read_text("utf-8") for n in ("startup", *PARTS)}
+    context = MiniRacer()
+    context.eval(f"const scripts = {json.dumps(scripts)};")
     context.eval(glue)
-    load("startup")
-    while context.execute_pending_job():
-        pass
-    if failures := context.eval("failures.join('; ')"):
+    context.eval('loadFile("startup")')
+    if failures := context.eval("failures.join('; ') || (MathJax.tex2svg ? '' : 'no tex2svg')"):
         raise BuildError(f"MathJax does not start: {failures}")
     return context
 

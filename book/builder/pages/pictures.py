@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 
@@ -24,20 +25,24 @@ class Picture:
 
 def shrink(html: Path, kept: Path) -> dict[str, Picture]:
     """Replace the PNGs that pages show; returns old name -> new. `kept` holds those made."""
-    made = {}
     kept.mkdir(parents=True, exist_ok=True)
-    for path in sorted((html / "_images").glob("*.png")):
-        store = kept / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}.webp"
-        if not store.is_file():
-            part = store.with_suffix(f".{os.getpid()}")
-            with Image.open(path) as picture:
-                picture.save(part, "WEBP", lossless=True, method=4)
-            os.replace(part, store)
-        with Image.open(store) as picture:
-            made[path.name] = Picture(f"{path.stem}.webp", *picture.size)
-        shutil.copy(store, path.with_suffix(".webp"))
-        path.unlink()
-    return made
+    paths = sorted((html / "_images").glob("*.png"))
+    made = Parallel(cpu_count())(delayed(_shrunk)(path, kept) for path in paths)
+    return {path.name: picture for path, picture in zip(paths, made, strict=True)}
+
+
+def _shrunk(path: Path, kept: Path) -> Picture:
+    store = kept / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}.webp"
+    if not store.is_file():
+        part = store.with_suffix(f".{os.getpid()}")
+        with Image.open(path) as picture:
+            picture.save(part, "WEBP", lossless=True, method=4)
+        os.replace(part, store)
+    with Image.open(store) as picture:
+        size = picture.size
+    shutil.copy(store, path.with_suffix(".webp"))
+    path.unlink()
+    return Picture(f"{path.stem}.webp", *size)
 
 
 def point(soup: BeautifulSoup, made: Mapping[str, Picture]) -> None:

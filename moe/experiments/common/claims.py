@@ -15,34 +15,23 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from moe.experiments.common.ledger import (
+    MIME,
+    SOURCES,
+    UNTRIED,
+    VERDICTS,
+    Claim,
+    number,
+    sentence,
+)
 from moe.experiments.common.shares import Share
 from moe.randomness import stream
-
-MIME = "application/vnd.moe.claim+json"
-
-SOURCES = {
-    "paper": "the paper states it, as far as its public record shows",
-    "slides": "the authors' public slides state it or show it in a plot",
-    "recalled": "believed to be in the paper, from memory, unchecked against its text",
-    "abstract": "the abstract of a later paper states it; no more of that paper was read",
-    "classical": "a known result, cited where it is used",
-    "derived": "derived for this book",
-}
-VERDICTS = {
-    "proved": "the page proves it, and its cells check what the proof says",
-    "reproduced": "a claim of others that the chapter's measurements bear out",
-    "reproduced under conditions": "borne out where the finding says, and not beyond",
-    "not reproduced": "a claim of others that fails here in the form in which it is stated",
-    "measured": "a statement of this book, true of the runs of its page",
-}
-UNTRIED = "not tried at this size"
 
 _IDENTITY = re.compile(r"\d\d(-[a-z0-9]+)+")
 
@@ -62,29 +51,6 @@ class Finding:
     holds: bool | None
     value: float | str | None = None
     interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One line of the ledger; `finding` says in words what came out, where that needs words."""
-
-    identity: str
-    statement: str
-    source: str
-    verdict: str
-    value: str
-    finding: str
-
-    @property
-    def came(self) -> str:
-        """Value and finding, as far as there are any."""
-        return "; ".join(filter(None, [self.value, self.finding]))
-
-
-def sentence(statement: str, source: str, outcome: str, came: str) -> str:
-    """A claim as Markdown."""
-    end = f": {came}" if came else ""
-    return f"{statement} ({source}). **{outcome.capitalize()}**{end}."
 
 
 def claim(
@@ -160,27 +126,6 @@ def over_clusters(
     picks = torch.randint(len(means), (draws, len(means)), generator=stream("resampling")).numpy()
     low, high = np.quantile(means[picks].mean(axis=1), [0.025, 0.975])
     return float(means.mean()), (float(low), float(high))
-
-
-def number(value: float | str | None, interval: tuple[float, float] | None = None) -> str:
-    """A value with its interval in three significant digits; words as they are."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    text = _digits(float(value))
-    return (
-        text if interval is None else f"{text} ({_digits(interval[0])} to {_digits(interval[1])})"
-    )
-
-
-def _digits(value: float) -> str:
-    if not isfinite(value):
-        return "infinite" if value > 0 else "undefined"
-    if value and not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return rf"${mantissa} \cdot 10^{{{int(exponent)}}}$"
-    return f"{value:,.0f}" if abs(value) >= 1_000 or value == int(value) else f"{value:.3g}"
 
 
 def _truth(holds: Any) -> bool | None:

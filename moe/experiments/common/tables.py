@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from moe.experiments.common.claims import number
+from moe.experiments.common.ledger import number
 
 MIME = "application/vnd.moe.source+json"
 """Beside an output, where it comes from: {"file", "line", "function", "csv"}, each may be None."""

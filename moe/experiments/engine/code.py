@@ -11,10 +11,11 @@ from functools import lru_cache
 from importlib.metadata import version
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 PACKAGES = ("torch", "numpy", "scipy")
-_PACKAGE = 5  # modulefinder's own number for a folder
+_SOURCE, _PACKAGE = 1, 5  # modulefinder's own numbers for a file and a folder
 
 
 def code_digest(module: str, roots: Mapping[str, Path] | None = None) -> str:
@@ -98,8 +99,16 @@ class _Finder(ModuleFinder):
         package.__path__ = [pathname]
         return package
 
-    def scan_opcodes(self, co: Any) -> Iterator[tuple[str, Any]]:
-        for kind, told in super().scan_opcodes(co):
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: Any) -> Any:
+        if file_info[2] != _SOURCE:
+            return super().load_module(fqname, fp, pathname, file_info)
+        module: Any = self.add_module(fqname)
+        module.__file__ = pathname
+        self.scan_code(_compiled(fp.read(), pathname), module)
+        return module
+
+    def scan_opcodes(self, co: CodeType) -> Iterator[tuple[str, Any]]:
+        for kind, told in _opcodes(co):
             if kind == "absolute_import":
                 names, module = told
                 bound = (
@@ -114,6 +123,17 @@ class _Finder(ModuleFinder):
         missing = [n for n in self.badmodules if n.rpartition(".")[0] == package]
         unknown = any(n.rpartition(".")[2] not in known for n in missing)
         return "__getattr__" in known and (unknown or package in self.bound)
+
+
+@lru_cache(1024)
+def _compiled(text: bytes, path: str) -> CodeType:
+    return compile(text, path, "exec")
+
+
+@lru_cache(16_384)
+def _opcodes(code: CodeType) -> tuple[tuple[str, Any], ...]:
+    """What modulefinder reads out of a code object: imports, and names that are set."""
+    return tuple(ModuleFinder(path=[]).scan_opcodes(code))
 
 
 def _is_namespace(folder: Path) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from moe.experiments.common.claims import Finding, number
+from moe.experiments.common.claims import Finding
+from moe.experiments.common.ledger import number
 from moe.experiments.stein import estimators as stein
 from moe.experiments.stein import moment_error
 from moe.randomness import stream
