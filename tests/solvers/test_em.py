@@ -12,7 +12,7 @@ from moe.likelihood.grams import Grams
 from moe.likelihood.information import information
 from moe.losses import log_loss
 from moe.metrics import regressor_error
-from moe.model.mixture import MoE, random_moe
+from moe.model.mixture import MoE, full_gating, random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.solvers import maximisation
@@ -357,3 +357,35 @@ def test_experts_and_gates_that_look_at_other_columns_are_fits_to_those_columns(
         x, y, start, torch.zeros_like(start), 1.0, g, learn=("regressors", "sigma"), columns=both
     )
     torch.testing.assert_close(held.regressors[..., :2], alone.regressors)
+
+
+def test_from_saturated_gates_em_comes_to_the_same_end() -> None:
+    """Two levels that x tells apart but for one sample. The gates are saturated, and Newton's step
+    would be 1e23 long: it overshoots by more than 12 halvings, or is lost in rounding."""
+    line = torch.cat([torch.linspace(-1, -0.5, 20), torch.linspace(0.5, 1, 20)])
+    x = torch.stack([line, torch.ones(40)], 1).double()
+    y = torch.where(x[:, 0] > 0, 1.0, -1.0) + 0.1 * torch.sin(9 * x[:, 0])
+    y[5] = 1.0
+    levels = torch.tensor([[0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    gates = torch.tensor([[135.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    linear = as_nonlinearity("linear")
+    for learn in (("gating",), ("gating", "regressors")):
+        fit = expectation_maximisation(x, y, levels, gates, 0.1, linear, learn=learn)
+        gentle = expectation_maximisation(x, y, levels, gates / 100, 0.1, linear, learn=learn)
+        behind = float(gentle.log_likelihood - fit.log_likelihood)
+        assert float(fit.trace[0]) < float(gentle.trace[0]) - 1, "a start that is worse"
+        assert bool(gentle.converged) and bool(fit.converged) and abs(behind) < 1e-3
+
+
+def test_a_start_whose_steps_are_all_dropped_is_not_converged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth, x, y, starts = problem()
+    monkeypatch.setattr(
+        maximisation,
+        "_gate_steps",
+        lambda data, state: -1e9 * full_gating(state.pull_w),
+    )
+    gates = torch.zeros_like(starts)
+    fit = expectation_maximisation(x, y, starts, gates, 1.0, truth.nonlinearity, learn=("gating",))
+    assert bool((fit.iterations == 1).all()) and not bool(fit.converged.any())
