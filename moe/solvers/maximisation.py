@@ -11,7 +11,7 @@ from moe.solvers.gates import newton_step
 from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Samples
 
-_HALVINGS, _PART_HALVINGS, _MOST_LOGITS = 12, 4, 100.0
+_HALVINGS, _PART_HALVINGS, _MOST_LOGITS = 12, 4, 1e6
 _SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 Steps = tuple[Tensor, Tensor]
@@ -69,8 +69,8 @@ def _expert_steps(data: Samples, state: EStep) -> Tensor:
 
 def _gate_steps(data: Samples, state: EStep) -> Tensor:
     """The full moves of the gates, (S, k, d), shortened where they could change a logit by more
-    than a hundred: where gates are saturated there is no curvature left, and Newton's step is out
-    of all proportion."""
+    than a million: where gates are saturated there is no curvature left, and of logits after a step
+    of Newton's nothing but rounding would be seen."""
     if not data.free:
         return torch.zeros_like(state.gating)
     step = newton_step(data, state)
