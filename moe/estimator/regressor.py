@@ -36,8 +36,9 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         p_i(x) = exp(c_i + <w_i, x>) / sum_j exp(c_j + <w_j, x>)
 
     Fitted by maximum likelihood: starts from moments where there are at least as many columns as
-    experts, from random searches where these cannot be trusted, then joint EM (``moe.recover``; the
-    book, chapters 7 and 8). X is centred and whitened inside; nothing depends on its units.
+    experts, from random searches where these cannot be trusted, then joint EM and Newton's method
+    (``moe.recover``; the book, chapters 7 and 8). X is centred and whitened inside; nothing depends
+    on its units.
 
     >>> import numpy as np
     >>> from moe import MoERegressor
@@ -84,7 +85,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     n_init, l4_starts, mu, lam : int, int, float, float
         Random starts of EM at most; starts of L_4, and its weights (``moe.recover``).
     max_iter, tol : int, float
-        Iterations of EM from one start; a start ends when an iteration gains less than tol nats.
+        Iterations of EM, and then of Newton's method (linear experts, few weights), from one start;
+        it ends when an iteration of EM gains, or Newton's has left to gain, less than tol nats.
     random_state : int, None, RandomState, Generator, default 0
         An integer gives the same fit every time, None another one.
     warm_start : bool, default False

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from moe.likelihood.diagnostics import doubts
 from moe.metrics import match
 from moe.model.mixture import MoE
+from moe.recovery.climbing import climbed
 from moe.recovery.recombination import agree
 from moe.recovery.results import Origin
 from moe.recovery.starts import LOOSE, Problem, Starts
@@ -64,39 +66,55 @@ class End:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What came of the starts of one way: where L_log ended, and the joint climb of each start."""
+
+    starts: Starts
+    gates: EMResult
+    ends: tuple[End, ...]
+
+
 def follow(
-    problem: Problem, starts: Starts, iterations: int, tolerance: float
-) -> tuple[EMResult, list[End]]:
-    """L_log, then the joint likelihood, from all ``starts`` as one batch; ends in their order."""
+    problem: Problem, begun: Sequence[Starts], iterations: int, tolerance: float, newton: bool
+) -> tuple[list[Followed], int]:
+    """L_log, then the joint likelihood (``climbed``), from the starts of several ways as one batch:
+    what came of each way, and passes over the samples."""
+    regressors, gating, sigma = (
+        torch.cat([getattr(starts, name) for starts in begun])
+        for name in ("regressors", "gating", "sigma")
+    )
     gates = expectation_maximisation(
         problem.x,
         problem.y,
-        starts.regressors,
-        starts.gating,
-        starts.sigma,
+        regressors,
+        gating,
+        sigma,
         problem.g,
         learn=problem.learn,
         tolerance=LOOSE,
         **problem.terms,
     )
-    joint = expectation_maximisation(
-        problem.x,
-        problem.y,
-        gates.regressors,
-        gates.gating,
-        gates.sigma,
-        problem.g,
-        learn=("regressors", *problem.learn),
-        iterations=iterations,
-        tolerance=tolerance,
-        **problem.terms,
+    joint = climbed(
+        problem,
+        (gates.regressors, gates.gating, gates.sigma),
+        ("regressors", *problem.learn),
+        iterations,
+        tolerance,
+        newton=newton,
     )
-    ends = []
-    for s, regressors in enumerate(joint.regressors):
-        order = match(starts.regressors[s], regressors)
-        lineage = _LINEAGE.get(starts.origin, f"{starts.origin} {s}")
-        ends.append(End(problem, starts.origin, lineage, joint[[s]], starts.proportions[order]))
-    return gates, ends
+    parts, places = [], iter(range(len(regressors)))
+    for starts in begun:
+        own = [next(places) for _ in starts.regressors]
+        ends = tuple(_end(problem, starts, s, joint[[place]]) for s, place in enumerate(own))
+        parts.append(Followed(starts, gates[own], ends))
+    return parts, gates.passes + joint.passes
+
+
+def _end(problem: Problem, starts: Starts, s: int, run: EMResult) -> End:
+    order = match(starts.regressors[s], run.regressors[0])
+    lineage = _LINEAGE.get(starts.origin, f"{starts.origin} {s}")
+    return End(problem, starts.origin, lineage, run, starts.proportions[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +154,7 @@ class Field:
     @property
     def unsettled(self) -> bool:
         """Whether to search: the leader is doubted, or there are too few samples to doubt it."""
-        return self.doubted or self.problem.scarce
+        return self.problem.scarce or self.doubted
 
     @property
     def lonely(self) -> bool:

@@ -6,12 +6,14 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from moe.randomness import stream
 from moe.recovery.arguments import Task
-from moe.recovery.judging import End, Field, follow
+from moe.recovery.climbing import climbed
+from moe.recovery.judging import End, Field, Followed, follow
 from moe.recovery.results import Origin, Stage
 from moe.recovery.starts import (
     LOOSE,
@@ -19,6 +21,7 @@ from moe.recovery.starts import (
     NoStartError,
     Options,
     Problem,
+    Starts,
     Stopwatch,
     Way,
     fourth_moments,
@@ -31,7 +34,21 @@ from moe.solvers.em import EMResult, expectation_maximisation
 
 logger = logging.getLogger("moe")
 
-Wanted = Callable[[Field, Options], bool]
+
+class SoFar(Protocol):
+    """What a plan may ask before it tries another way (``Field``)."""
+
+    @property
+    def problem(self) -> Problem: ...
+
+    @property
+    def doubted(self) -> bool: ...
+
+    @property
+    def unsettled(self) -> bool: ...
+
+
+Wanted = Callable[[SoFar, Options], bool]
 
 PLAN: tuple[tuple[Way, Wanted], ...] = (
     (fourth_moments, lambda so_far, options: True),
@@ -61,43 +78,95 @@ class Run:
 def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
     """The ways of the plan that are wanted, in order, then the leader refined on all samples."""
     full, options, generator = task.problem, task.options, stream("recover", task.seed)
-    part = full.part()
-    exact = part is full and full.sigma is None  # then the ends differ as the answers would
-    tolerance = max(options.tolerance, NEAR) if exact else LOOSE
-    stages: list[Stage] = []
-    field, weights, watch, passes = Field(full), (math.nan, math.nan), Stopwatch(), 0
+    front = _Front(task)
     for way, wanted in plan:
-        if not wanted(field, options):
+        if not wanted(front, options):
             continue
         try:
-            begun = way(full, part, options, generator)
+            begun = way(full, front.part, options, generator)
         except NoStartError as refusal:
-            logger.info("recover: %s", refusal)
-            field, stages = field.refused(str(refusal)), [*stages, *_told(task, refusal.stages)]
+            front.refused(refusal)
             continue
-        stages += _told(task, begun.stages, begun.origin, len(begun.regressors))
-        watch.lap()
-        gates, ends = follow(part, begun, options.iterations, tolerance)
-        field = field.joined_by(ends)
-        passes += begun.passes + gates.passes + ends[0].run.passes
-        if begun.origin is Origin.FOURTH_MOMENTS:
-            weights = begun.weights
-            runs, data = [gates], [part]
-            if part is not full:
-                runs, data = [gates, _gates_on_all(full, gates)], [part, full]
-                passes += runs[-1].passes
-            stages += _told(task, [_stage("L_log", runs, data, watch.lap())], begun.origin)
-        logger.info(
-            "recover: joint EM from %s: %.6g nats a sample, starts %d",
-            begun.origin,
-            max(end.value for end in ends) / len(part.y) - task.shift,
-            len(ends),
-        )
+        front.stages += _told(task, begun.stages, begun.origin, len(begun.regressors))
+        front.add(begun)
+    field, watch = front.field, Stopwatch()
     refined = _refined(full, field.leader, options)
-    runs, data = [field.leader.run, refined], [part, full]
-    passes += refined.passes
-    stages += _told(task, [_stage("likelihood", runs, data, watch.lap())], field.leader.origin)
-    return Run(task, field, runs[-1], tuple(stages), weights, passes)
+    runs, data = [field.leader.run, refined], [front.part, full]
+    stage = _stage("likelihood", runs, data, front.seconds + watch.lap())
+    stages = (*front.stages, *_told(task, [stage], field.leader.origin))
+    return Run(task, field, refined, stages, front.weights, front.passes + refined.passes)
+
+
+class _Front:
+    """How far the plan has come. With ``Options.newton`` starts wait, and are followed as one batch
+    as soon as somebody asks what came of them; else each way's are followed at once."""
+
+    def __init__(self, task: Task) -> None:
+        self.problem, self.part = task.problem, task.problem.part()
+        exact = self.part is self.problem and self.problem.sigma is None
+        near = max(task.options.tolerance, NEAR)  # then the ends differ as the answers would
+        self.tolerance = near if exact else LOOSE
+        self.stages: list[Stage] = []
+        self.weights, self.passes, self.seconds = (math.nan, math.nan), 0, 0.0
+        self._task, self._field, self._waiting = task, Field(self.problem), list[Starts]()
+
+    @property
+    def doubted(self) -> bool:
+        """As ``Field.doubted``."""
+        return self.field.doubted
+
+    @property
+    def unsettled(self) -> bool:
+        """As ``Field.unsettled``, without a look at the ends where there is no need."""
+        return self.problem.scarce or self.field.unsettled
+
+    @property
+    def field(self) -> Field:
+        """All ends, none waiting."""
+        if self._waiting:
+            self._follow()
+        return self._field
+
+    def refused(self, refusal: NoStartError) -> None:
+        """A way that gave no start."""
+        logger.info("recover: %s", refusal)
+        self._field = self._field.refused(str(refusal))
+        self.stages += _told(self._task, refusal.stages)
+
+    def add(self, begun: Starts) -> None:
+        """The starts of one way."""
+        self.passes += begun.passes
+        self._waiting.append(begun)
+        if not self._task.options.newton:
+            self._follow()
+
+    def _follow(self) -> None:
+        watch, options = Stopwatch(), self._task.options
+        followed, passes = follow(
+            self.part, self._waiting, options.iterations, self.tolerance, options.newton
+        )
+        self.passes, self.seconds, self._waiting = self.passes + passes, watch.lap(), []
+        for each in followed:
+            self._field = self._field.joined_by(each.ends)
+            if each.starts.origin is Origin.FOURTH_MOMENTS:
+                self._keep_gates(each)
+            logger.info(
+                "recover: joint EM from %s: %.6g nats a sample, starts %d",
+                each.starts.origin,
+                max(end.value for end in each.ends) / len(self.part.y) - self._task.shift,
+                len(each.ends),
+            )
+
+    def _keep_gates(self, of: Followed) -> None:
+        """The weights of L_4, and L_log as a stage."""
+        self.weights = of.starts.weights
+        runs, data, watch = [of.gates], [self.part], Stopwatch()
+        if self.part is not self.problem:
+            runs.append(_gates_on_all(self.problem, of.gates))
+            data.append(self.problem)
+            self.passes += runs[-1].passes
+        stage = _stage("L_log", runs, data, self.seconds + watch.lap())
+        self.stages += _told(self._task, [stage], of.starts.origin)
 
 
 def _gates_on_all(full: Problem, gates: EMResult) -> EMResult:
@@ -121,17 +190,14 @@ def _refined(full: Problem, best: End, options: Options) -> EMResult:
     leader is worth that: EM's last steps are its slowest."""
     run = best.run
     learn = [name for name in full.learn if name != "sigma" or full.sigma is None]
-    return expectation_maximisation(
-        full.x,
-        full.y,
-        run.regressors,
-        run.gating,
-        full.sigma or run.sigma,
-        full.g,
-        learn=("regressors", *learn),
-        iterations=options.iterations,
-        tolerance=options.tolerance,
-        **full.terms,
+    sigma = run.sigma if full.sigma is None else torch.full_like(run.sigma, full.sigma)
+    return climbed(
+        full,
+        (run.regressors, run.gating, sigma),
+        ("regressors", *learn),
+        options.iterations,
+        options.tolerance,
+        newton=options.newton,
     )
 
 

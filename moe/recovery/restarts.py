@@ -19,7 +19,7 @@ _LAST = 2
 _SCARCE, _PATIENCE = 10, 3
 _VERY_SCARCE = 5
 _GATED, _FIRST, _STEEP = 8, 15, 5.0
-_JOINT, _TOGETHER, _KEPT = 20, 30, 3
+_JOINT, _TOGETHER = 20, 20
 
 
 def race(
@@ -126,27 +126,28 @@ def race_jointly(
     generator: torch.Generator,
     *,
     starts: int = _JOINT,
+    kept: int = 3,
     iterations: int = 300,
     tolerance: float = 1.0,
 ) -> EMResult:
-    """The three best of up to twenty starts of joint EM: experts N(0, I/d), flat gates, and one
-    sigma from the spread of y, all learned from the start; after 30 iterations the better half
-    goes on.
+    """The best, as many as are to be ``kept``, of up to twenty starts of joint EM: experts
+    N(0, I/d), flat gates, and one sigma from the spread of y, all learned from the start; after 20
+    iterations the better half goes on.
 
     For samples that no mixture of k describes. There the likelihood has many maxima, and none that
     a search without gates, or with a noise level an expert, would know for the right one.
 
-    x (n, d), y (n,) -> ends, best first; sigma (3,).
+    x (n, d), y (n,) -> ends, best first; sigma (kept,).
     """
     count = min(_JOINT, starts)
     rows = random_rows(count, k, x.shape[1], generator, x.dtype)
     gates, sigma, passes = torch.zeros_like(rows), y.std().expand(count), 0
-    for budget, kept in ((_TOGETHER, (count + 1) // 2), (iterations, _KEPT)):
+    for budget, most in ((_TOGETHER, (count + 1) // 2), (iterations, kept)):
         fit = expectation_maximisation(
             x, y, rows, gates, sigma, nonlinearity, iterations=budget, tolerance=tolerance
         )
         passes += fit.passes
-        fit = joined([fit])[: max(1, kept)]
+        fit = joined([fit])[: max(1, most)]
         rows, gates, sigma = fit.regressors, fit.gating, fit.sigma
     return replace(fit, passes=passes)
 

@@ -17,6 +17,7 @@ from moe.recovery.restarts import race, race_gates, race_jointly
 from moe.recovery.results import Origin, Stage
 from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.newton import affordable
 from moe.solvers.samples import Columns, Terms
 from moe.solvers.tensor_power import spectral_start
 
@@ -122,8 +123,9 @@ class Starts:
 @dataclass(frozen=True, eq=False)
 class Options:
     """What a caller of ``recover`` may turn: L_4's weights and number of starts, that of the
-    search, the iterations of joint EM, starts of the caller's own, and the gain in nats below which
-    joint EM ends."""
+    search, the iterations of joint EM, starts of the caller's own, the gain in nats below which
+    joint EM ends; newton: whether Newton's method takes over from EM, and starts that can wait are
+    followed as one batch."""
 
     mu: float | None = None
     lam: float | None = None
@@ -132,6 +134,7 @@ class Options:
     iterations: int = 500
     initial: Starts | None = None
     tolerance: float = TIGHT
+    newton: bool = False
 
 
 Way = Callable[[Problem, Problem, Options, torch.Generator], Starts]
@@ -201,9 +204,13 @@ def gates_too(full: Problem, part: Problem, options: Options, generator: torch.G
 
 
 def jointly(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
-    """Random starts of joint EM (``restarts.race_jointly``)."""
+    """Random starts of joint EM (``restarts.race_jointly``): three of them, or ten where Newton's
+    method makes it cheap to follow them to the end."""
     watch = Stopwatch()
-    ends = race_jointly(part.x, part.y, full.k, full.g, generator, starts=options.restarts)
+    kept = 10 if options.newton and affordable(part.x, full.weights, full.g) else 3
+    ends = race_jointly(
+        part.x, part.y, full.k, full.g, generator, starts=options.restarts, kept=kept
+    )
     return _from_ends(Origin.GATES, "gates", ends, len(part.y), watch)
 
 

@@ -100,7 +100,8 @@ def expectation_maximisation(
     Each step is halved until the log-likelihood does not fall, so the trace is monotone. A start
     stops when one iteration gains less than ``tolerance`` nats in total (not per sample: where its
     last steps were full it is then within about sqrt(tolerance) standard errors of a stationary
-    point, up to a factor that grows as EM's rate nears one).
+    point, up to a factor that grows as EM's rate nears one). It also stops where every step is
+    dropped (no part of them climbs), and is not ``converged`` then.
 
     ``hard`` rounds the responsibilities to 0 and 1 (classification EM; Celeux, Govaert 1992). What
     rises is then the classification likelihood sum_n max_i log p_i(x_n) N(y_n; ...), and that is
@@ -135,7 +136,7 @@ def expectation_maximisation(
     running = torch.arange(starts)
     trace, path = [state.log_likelihood], [_snapshot(end, own)]
     for left in reversed(range(iterations)):
-        state, gain = iterated(data, nonlinearity, state)
+        state, gain, dropped = iterated(data, nonlinearity, state)
         spent[running] += 1
         trace.append(trace[-1].index_copy(0, running, state.log_likelihood))
         done = gain < tolerance
@@ -146,7 +147,7 @@ def expectation_maximisation(
         if record:
             path.append(_snapshot(end, own))
         if stop:
-            converged[running[done]] = True
+            converged[running[done & ~dropped]] = True
             running, state = running[~done], state[~done]
         if len(running) == 0:
             break

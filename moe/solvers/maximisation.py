@@ -11,7 +11,7 @@ from moe.solvers.gates import newton_step
 from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Samples
 
-_HALVINGS, _PART_HALVINGS = 12, 4
+_HALVINGS, _PART_HALVINGS, _MOST_LOGITS = 12, 4, 1e6
 _SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 Steps = tuple[Tensor, Tensor]
@@ -45,9 +45,10 @@ def _maximisation(
     return expectation(data, g, state.regressors + move_a, state.gating + move_w, sigma)
 
 
-def iterated(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tensor]:
+def iterated(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tensor, Tensor]:
     """One EM iteration of every start; where the likelihood would fall (Gauss-Newton and Newton
-    steps can overshoot) the step is halved, and dropped after 12 halvings. Returns the gain (S,).
+    steps can overshoot) the step is halved, and dropped after 12 halvings. Returns the gain (S,),
+    and which (S,) had nothing but a dropped step: they stay put, which need not be an end.
 
     A dropped step need not be the end: g may have a kink (ReLU), and where one expert stands at its
     kinks no joint step helps. Then the parts take theirs one by one.
@@ -55,7 +56,8 @@ def iterated(data: Samples, g: Nonlinearity, state: EStep) -> tuple[EStep, Tenso
     new, dropped = _halved(data, g, state, (_expert_steps(data, state), _gate_steps(data, state)))
     if data.moved and not g.is_linear and bool(dropped.any()):
         new[dropped] = _part_by_part(data, g, new[dropped])
-    return new, new.log_likelihood - state.log_likelihood
+        dropped = torch.zeros_like(dropped)
+    return new, new.log_likelihood - state.log_likelihood, dropped
 
 
 def _expert_steps(data: Samples, state: EStep) -> Tensor:
@@ -66,8 +68,16 @@ def _expert_steps(data: Samples, state: EStep) -> Tensor:
 
 
 def _gate_steps(data: Samples, state: EStep) -> Tensor:
-    """The full moves of the gates, (S, k, d)."""
-    return newton_step(data, state) if data.free else torch.zeros_like(state.gating)
+    """The full moves of the gates, (S, k, d), shortened where they could change a logit by more
+    than a million: where gates are saturated there is no curvature left, and of logits after a step
+    of Newton's nothing but rounding would be seen."""
+    if not data.free:
+        return torch.zeros_like(state.gating)
+    step = newton_step(data, state)
+    if float(step.abs().max()) * data.reach <= _MOST_LOGITS:
+        return step
+    reach = step.abs().amax((1, 2), keepdim=True) * data.reach
+    return step * (_MOST_LOGITS / reach).clamp_max(1.0)
 
 
 def _halved(

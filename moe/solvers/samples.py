@@ -64,6 +64,7 @@ class Samples:
         squares = x.square() if counts is None else x.square() * counts[:, None]
         self.curvature = float(squares.sum()) / x.shape[1]
         self.rows = len(x)
+        self.reach = float(x.abs().sum(1).max())
         rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
         times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES

@@ -152,7 +152,7 @@ def test_warm_start_goes_on_from_the_previous_fit() -> None:
     model.fit(X, Y)
     assert model.origin_ == "start" and model.n_iter_ <= 2
     assert model.log_likelihood_ == pytest.approx(before, abs=1e-5)
-    three = clone(model.set_params(n_experts=3, n_init=5, max_iter=20))
+    three = clone(model.set_params(n_experts=3, n_init=5, max_iter=1))
     with pytest.warns(moe.DoubtfulFitWarning):
         assert model.fit(X, Y).origin_ != "start"
     with pytest.warns(moe.DoubtfulFitWarning):

@@ -251,6 +251,7 @@ def test_a_bad_start_from_moments_loses_the_race(monkeypatch: pytest.MonkeyPatch
         return next(calls, None) or expectation_maximisation(*arguments, **options)
 
     monkeypatch.setattr("moe.recovery.judging.expectation_maximisation", em)
+    monkeypatch.setattr("moe.recovery.climbing.expectation_maximisation", em)
     monkeypatch.setattr("moe.recovery.starts.spectral_start", no_spectral)
     fit = moe.recover(x, y, 3)
     assert fit.origin in (Origin.SEARCH, Origin.GATES) and fit.supporters >= 2

@@ -115,6 +115,6 @@ def test_a_joint_race_counts_its_starts_and_their_passes() -> None:
     assert len(one.regressors) == 1
     short = race_jointly(x, y, 2, truth.nonlinearity, stream("starts", 0), iterations=1,
                          tolerance=-1.0)  # fmt: skip
-    assert short.passes == 20 * 30 + 10 and not bool(short.converged.any())
+    assert short.passes == 20 * 20 + 10 and not bool(short.converged.any())
     full = race_jointly(x, y, 2, truth.nonlinearity, stream("starts", 0))
     assert regressor_error_of(full.regressors[0], truth.regressors) < 0.01

@@ -50,6 +50,7 @@ class Request:
             of["n_init"],
             of["max_iter"],
             tolerance=of["tol"],
+            newton=True,
         )
 
     @property

@@ -119,7 +119,7 @@ def _plan(task: Task) -> Sequence[Step]:
         (
             "third moments",
             partial(_on, moments, third_moments, task),
-            lambda so_far, options: task.k <= width and so_far.doubted,
+            lambda so_far, options: task.k <= width and so_far.unsettled,
         ),
         (
             "random gates",
