@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_shows
@@ -25,6 +27,8 @@ from moe.experiments.any_gate.curves import (
 )
 from moe.experiments.any_gate.curves import run as run_curves
 from moe.experiments.any_gate.gates import gated_experts
+from moe.experiments.any_gate.limits import Limits
+from moe.experiments.any_gate.limits import Spec as LimitSpec
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
@@ -110,13 +114,34 @@ def test_ratios_and_who_wins() -> None:
 
 
 def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
-    row = Row("steps", 1e-2, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     rows = [row, replace(row, constant=1.1e-3)]
     assert judge.classifier_gains(rows).holds
     assert not judge.classifier_gains([row, replace(row, classified=2e-3)]).holds
     assert judge.never_far_above(rows).holds
     assert not judge.never_far_above([row, replace(row, classified=3e-2)]).holds
     assert len(tables.classified(rows).values) == 2
+
+
+def test_a_step_or_a_maximum_that_gains_nothing_is_noticed() -> None:
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    refused = replace(row, average=math.nan, l4=math.nan, one_step=math.nan)
+    assert judge.steps_gain([row, row, refused]).holds
+    assert not judge.steps_gain([row, row, replace(row, one_step=1.2e-2)]).holds
+    assert not judge.steps_gain([row, row, replace(row, constant=3.5e-3)]).holds
+    assert judge.steps_gain([row, refused]).holds is None
+
+
+def test_a_limit_at_the_truth_or_lost_in_the_error_of_the_points_is_noticed() -> None:
+    def limits(right: float, off: float, apart: float) -> Limits:
+        value = torch.ones(2, 3, dtype=torch.float64)
+        errors = {"softmax": right * value, "tree": off * value, "network": 1e-4 * value}
+        return Limits(LimitSpec(), errors, dict.fromkeys(errors, apart * value[0]))
+
+    assert judge.inconsistent(limits(1e-8, 0.02, 0.004), ["tree"]).holds
+    assert not judge.inconsistent(limits(1e-8, 0.02, 0.006), ["tree"]).holds
+    assert not judge.inconsistent(limits(1e-5, 0.02, 0.001), ["tree"]).holds
+    assert not judge.inconsistent(limits(1e-8, 0.02, 0.001), ["tree", "network"]).holds
 
 
 def test_intervals_that_hold_more_often_are_noticed() -> None:
@@ -147,7 +172,14 @@ def test_the_figure_shows_every_method_of_a_small_run() -> None:
     small = replace(SPEC, sizes=(500, 2_000), recovered=(), mixtures=1, sigmas=(0.5,), loud=())
     found = run_curves(small)
     names = [figures.STYLES[method][3] for method in (L4, SOFTMAX, OFFSETS, CONSTANT)]
-    assert_shows(figures.errors_figure(found), *names)
+    value = torch.full((2, 1), 0.1, dtype=torch.float64)
+    ends = Limits(LimitSpec(sigma=0.5), {"softmax": 0 * value, "quadrants": value}, {})
+    figure = figures.errors_figure(found, ends)
+    assert_shows(figure, *names, "softmax's limit")
+    levels = [
+        [float(np.asarray(line.get_ydata(), float)[0]) for line in a.lines[4:]] for a in figure.axes
+    ]
+    assert levels == [[], [0.1]], "no line where the limit is the truth"
     assert found.errors.keys() == run_curves(small).errors.keys()
     assert len(tables.against_softmax(found, 2_000).values) == 2
 

@@ -19,6 +19,7 @@ from moe.experiments.any_gate.curves import (
     SOFTMAX,
     Record,
 )
+from moe.experiments.any_gate.limits import Limits
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import SHARPENED, Score
@@ -73,10 +74,18 @@ def ratio(
     return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
 
 
-def falls(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
-    """The exponent of n in E_reg between two sizes, mean over the gates far from softmax; holds for
-    an interval below -1/2."""
-    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in _far(record)])
+def falls(
+    record: Record,
+    sigma: float,
+    method: str,
+    first: int,
+    last: int,
+    kinds: Sequence[str] | None = None,
+) -> Finding:
+    """The exponent of n in E_reg between two sizes, mean over those of ``kinds`` (None: the gates
+    far from softmax); holds for an interval below -1/2."""
+    those = _far(record) if kinds is None else kinds
+    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in those])
     seen = slopes[slopes.isfinite()].tolist()
     if not seen:
         return Finding(None)
@@ -151,6 +160,32 @@ def classifier_gains(rows: Sequence[Row]) -> Finding:
     logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
     middle, (low, high) = over_clusters(logs)
     return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def steps_gain(rows: Sequence[Row]) -> Finding:
+    """L_4's E_reg over that of one step of scoring from there, and that over the maximum's, in the
+    mixtures that have all: geometric means over mixtures; holds where both intervals lie above
+    one. The value is the first."""
+    seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.one_step)]
+    if len(seen) < 2:
+        return Finding(None)
+    first = over_clusters([[math.log(r.l4 / r.one_step)] for r in seen])
+    second = over_clusters([[math.log(r.one_step / r.constant)] for r in seen])
+    middle, (low, high) = first
+    above = low > 0 and second[1][0] > 0
+    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def inconsistent(limits: Limits, kinds: Sequence[str]) -> Finding:
+    """The limit of softmax fits is the truth (1e-6) for the softmax gate; for every mixture of
+    these kinds it lies four times as far from the truth as from itself by other points. The value
+    is the range over them."""
+    right = float(limits.errors["softmax"].max()) < 1e-6
+    off = torch.cat([limits.errors[kind].amin(0) for kind in kinds])
+    apart = torch.cat([limits.apart[kind] for kind in kinds])
+    most = max(float(limits.errors[kind].max()) for kind in kinds)
+    value = f"{float(off.min()):.2g} to {most:.2g}"
+    return Finding(right and bool((off > 4 * apart).all()), value)
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:

@@ -1,17 +1,25 @@
-"""What a classifier as the gate gains over constant proportions, and knowing the gate would."""
+"""What each step towards efficiency gains when the gate is unknown, and knowing it would."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from moe.exceptions import TooFewEigenvaluesError
 from moe.experiments.any_gate.curves import softmax_from_the_truth
-from moe.experiments.any_gate.gates import gated_experts
+from moe.experiments.any_gate.gates import GatedExperts, gated_experts
+from moe.experiments.any_gate.one_step import one_step
 from moe.metrics import regressor_error_of
+from moe.moments.estimate import score_moment
+from moe.moments.transforms import output_transform
+from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.solvers.cells import cell_em
+from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,16 @@ class Spec:
 
 @dataclass(frozen=True)
 class Row:
-    """E_reg of one mixture: L_4 alone, constant proportions, the classified gate, softmax EM from
-    the truth, and EM told the gate (in cells of nearly equal true weights); which classifier won
-    ("" where none gained) and by how many nats over constant proportions, in all."""
+    """E_reg of one mixture: L_4 alone, of plain averages and of the moments that `recover` takes;
+    from there one step of scoring on the likelihood with constant proportions, and its maximum; the
+    classified gate, softmax EM from the truth, and EM told the gate (in cells of nearly equal true
+    weights); which classifier won ("" where none gained) and by how many nats over constant
+    proportions, in all. NaN where L_4 refuses."""
 
     kind: str
+    average: float
     l4: float
+    one_step: float
     constant: float
     classified: float
     softmax: float
@@ -64,17 +76,48 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
     start = (truth.regressors, truth.sigma, means / means.sum(1, keepdim=True))
     told = cell_em(x, y, *start, truth.nonlinearity, cells)
     winner = max(fit.gains, key=lambda name: fit.gains[name]) if fit.gate is not None else ""
-    l4, constant, best = (
-        regressor_error_of(rows, truth.regressors)
-        for rows in (plain.moments, plain.regressors, fit.regressors)
-    )
+    refused = any(why.startswith("L_4") for why in plain.refusals)
+    constant, best = (error_of(rows, truth) for rows in (plain.regressors, fit.regressors))
+    from_average, stepped = _steps(truth, x, y, seed)
     return Row(
         kind,
-        l4,
+        from_average,
+        math.nan if refused else error_of(plain.moments, truth),
+        stepped,
         constant,
         best,
         softmax_from_the_truth(truth, x, y),
-        regressor_error_of(told.regressors, truth.regressors),
+        error_of(told.regressors, truth),
         winner,
         max(fit.gains.values()),
     )
+
+
+def _steps(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float]:
+    """E_reg of L_4 with averaged moments, told sigma, and of one step of scoring from what
+    ``recover`` takes L_4's experts and proportions to be; NaN where L_4 refuses."""
+    k, g = len(truth.regressors), truth.nonlinearity
+    pull, draws = y @ x / len(y), stream("solver", seed)
+    quadratic, quartic = (output_transform(g, truth.sigma, m) for m in (2, 4))
+    try:
+        second = score_moment(x, y, quadratic, "average")
+        whitening = whiten(second.tensor, k)
+        fourth = score_moment(x, y, quartic, "average", basis=whitening.basis)
+        tensor = whitening.apply(fourth.tensor)
+        averaged = L4Moments(truth.sigma, second, fourth, whitening, tensor)
+        average = error_of(minimise_l4(averaged, pull, draws).regressors, truth)
+    except (NoMinimumError, TooFewEigenvaluesError):
+        average = math.nan
+    try:
+        moments = l4_moments_of(x, y, k, g)
+        found = minimise_l4(moments, pull, draws)
+    except NoMinimumError:
+        return average, math.nan
+    shares = found.proportions / found.proportions.sum()
+    return average, error_of(one_step(x, y, found.regressors, moments.sigma, shares, g), truth)
+
+
+def error_of(rows: Tensor, truth: GatedExperts) -> float:
+    """E_reg, NaN of rows that are not finite."""
+    finite = bool(torch.isfinite(rows).all())
+    return regressor_error_of(rows, truth.regressors) if finite else math.nan

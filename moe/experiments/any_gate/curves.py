@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,11 +15,14 @@ from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
+from moe.solvers.l4 import minimise_l4
+from moe.solvers.streaming import stream_l4_moments
 
 L4, CONSTANT = "L_4", "constant"
 SOFTMAX, OFFSETS, RECOVER = "softmax", "softmax with offsets", "recover"
 DOUBTED = "doubted"
 ORACLES = (SOFTMAX, OFFSETS)
+_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,15 @@ class Spec:
     """``mixtures`` random mixtures with a gate of each kind at each sigma, n of each of ``sizes``.
 
     recovered: sizes at which softmax ``recover`` runs too, for the sigmas in ``loud`` alone. L_4
-    and the constant gate go on to ``far`` samples there.
+    and the constant gate go on to ``far`` samples there, and L_4, for the first mixture of each
+    kind, to ``streamed`` fresh ones, whose moments are summed in chunks.
     """
 
-    kinds: tuple[str, ...] = ("softmax", "quadrants", "shells", "network", "top-1")
+    kinds: tuple[str, ...] = ("softmax", "quadrants", "shells", "tree", "network", "top-1")
     sigmas: tuple[float, ...] = (0.2, 0.5, 1.0)
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     far: tuple[int, ...] = ()
+    streamed: tuple[int, ...] = ()
     recovered: tuple[int, ...] = ()
     loud: tuple[float, ...] = (1.0,)
     mixtures: int = 3
@@ -53,8 +59,8 @@ class Record:
     def sizes(self, method: str, sigma: float) -> tuple[int, ...]:
         """At which n a method ran."""
         spec = self.spec
-        if method in (L4, CONSTANT):
-            return spec.sizes + (spec.far if sigma in spec.loud else ())
+        if method in (L4, CONSTANT) and sigma in spec.loud:
+            return spec.sizes + spec.far + (spec.streamed if method == L4 else ())
         if method in (RECOVER, DOUBTED):
             return spec.recovered
         return spec.sizes
@@ -71,6 +77,12 @@ def run(spec: Spec) -> Record:
         for sigma in spec.sigmas:
             seeds = [child_seed(spec.seed, kind, index) for index in range(spec.mixtures)]
             trials = [trial(spec, kind, sigma, seed) for seed in seeds]
+            if sigma in spec.loud:
+                for index, one in enumerate(trials):
+                    one[L4] += [
+                        math.nan if index else streamed(spec, kind, sigma, seeds[0], n)
+                        for n in spec.streamed
+                    ]
             errors[kind, sigma] = {
                 method: torch.tensor([t[method] for t in trials], dtype=torch.float64).T
                 for method in trials[0]
@@ -97,6 +109,20 @@ def trial(spec: Spec, kind: str, sigma: float, seed: int) -> dict[str, list[floa
         found = [recovered(truth, x[:n], y[:n], seed) for n in spec.recovered]
         out[RECOVER], out[DOUBTED] = [e for e, _ in found], [float(doubt) for _, doubt in found]
     return out
+
+
+def streamed(spec: Spec, kind: str, sigma: float, seed: int, n: int) -> float:
+    """E_reg of L_4 from n fresh samples, of which no more than a chunk is in memory."""
+    truth = gated_experts(kind, spec.k, spec.d, sigma, seed, spec.nonlinearity)
+
+    def chunk(number: int) -> tuple[Tensor, Tensor]:
+        size = min(_CHUNK, n - number * _CHUNK)
+        return truth.sample(size, stream("data", seed, 1, number))
+
+    chunks = [partial(chunk, number) for number in range(-(-n // _CHUNK))]
+    moments, pull = stream_l4_moments(chunks, spec.k, truth.nonlinearity)
+    fit = minimise_l4(moments, pull, stream("solver", seed))
+    return regressor_error_of(fit.regressors, truth.regressors)
 
 
 def experts(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float]:

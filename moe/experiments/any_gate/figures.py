@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
+from moe.experiments.any_gate.limits import Limits
 from moe.experiments.common.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
@@ -18,11 +19,13 @@ STYLES: dict[str, tuple[str, Any, str, str]] = {
     CONSTANT: ("green", ":", "D", "$L_4$, then constant proportions"),
     RECOVER: ("black", "none", "*", "softmax recover"),
 }
+_LIMIT: dict[str, Any] = {"color": COLOURS["vermilion"], "linestyle": (0, (1, 1)), "linewidth": 1}
 
 
 @drawing
-def errors_figure(record: Record) -> Figure:
-    """E_reg against n: a row a gate, a column a sigma; medians over mixtures, bars their range."""
+def errors_figure(record: Record, limits: Limits) -> Figure:
+    """E_reg against n: a row a gate, a column a sigma; medians over mixtures, bars their range; the
+    median of softmax's limits as a line."""
     spec = record.spec
     shape = (len(spec.kinds), len(spec.sigmas))
     figure, axes = subplots(*shape, height=1.65, sharex=True, sharey="col")
@@ -32,13 +35,16 @@ def errors_figure(record: Record) -> Figure:
                 values = record.errors[kind, sigma][method].numpy()
                 _line(panel, np.array(record.sizes(method, sigma)), values, method)
             panel.set(xscale="log", yscale="log")
+            if sigma == limits.spec.sigma and kind in limits.errors and kind != "softmax":
+                panel.axhline(float(limits.errors[kind].median()), **_LIMIT)
         row[0].set_ylabel(f"{kind}\n" + r"$E_{\mathrm{reg}}$")
     for panel, sigma in zip(axes[0], spec.sigmas, strict=True):
         panel.set_title(rf"$\sigma = {sigma:g}$")
     for panel in axes[-1]:
         panel.set_xlabel("samples $n$")
     used = [m for m in STYLES if any(len(e.get(m, ())) for e in record.errors.values())]
-    figure.legend(handles=[_handle(m) for m in used], loc="outside upper center", ncols=2)
+    handles = [*map(_handle, used), Line2D([], [], label="softmax's limit", **_LIMIT)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

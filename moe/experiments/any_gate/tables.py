@@ -59,9 +59,13 @@ def against_softmax(record: Record, n: int) -> Table:
 
 def classified(rows: Sequence[Row]) -> Table:
     """E_reg of every estimator, one line a mixture."""
-    head = ["gate", "$L_4$", "constant", "classified", "told the gate", "softmax, from the truth"]
-    values = [[r.kind, r.l4, r.constant, r.classified, r.told, r.softmax, r.winner] for r in rows]
-    return table([*head, "classifier"], values, [None, *[".1e"] * 5, None])
+    head = ["gate", "$L_4$ of averages", "$L_4$", "one step", "constant", "classified"]
+    head += ["told the gate", "softmax, from the truth", "classifier"]
+    values = [
+        [r.kind, r.average, r.l4, r.one_step, r.constant, r.classified, r.told, r.softmax, r.winner]
+        for r in rows
+    ]
+    return table(head, values, [None, *[".1e"] * 7, None])
 
 
 def coverage(found: Sequence[Covered]) -> Table:

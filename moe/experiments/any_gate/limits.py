@@ -1,0 +1,106 @@
+"""Where a softmax likelihood ends with infinitely many samples: the maximum of its expectation.
+
+The expectation over the expert and the noise given x is a sum: p_i(x) times Gauss-Hermite weights.
+That over x is an average over points of a scrambled Sobol sequence, sent to N(0, I). What remains
+is EM on weighted points, from the true experts; for linear experts Newton's method finishes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.stats.qmc import MultivariateNormalQMC
+from torch import Tensor
+
+from moe.experiments.any_gate.gates import GatedExperts, gated_experts
+from moe.metrics import regressor_error_of
+from moe.moments.quadrature import gauss_hermite
+from moe.randomness import child_seed, numpy_stream
+from moe.solvers.em import expectation_maximisation
+from moe.solvers.newton import newton_climb
+
+COUNT = 1e6
+"""What the points weigh together: EM ends as it would with so many samples."""
+_ROUGH, _FINE = 1.0, 1e-2
+
+
+@dataclass(frozen=True)
+class Spec:
+    """For each of ``kinds`` so many random mixtures, those of ``curves``; 2^log_points inputs,
+    ``nodes`` for the noise."""
+
+    kinds: tuple[str, ...] = ("softmax", "quadrants", "shells")
+    sigma: float = 1.0
+    mixtures: int = 3
+    log_points: int = 12
+    nodes: int = 9
+    k: int = 3
+    d: int = 7
+    nonlinearity: str = "linear"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """errors[kind] (2, mixtures): E_reg of the limit by each of two sets of points; apart[kind]
+    (mixtures,): E_reg between these two, which tells the error of the points."""
+
+    spec: Spec
+    errors: dict[str, Tensor]
+    apart: dict[str, Tensor]
+
+
+def run(spec: Spec) -> Limits:
+    """Every mixture with two sets of points. Deterministic in ``spec``."""
+    errors, apart = dict[str, Tensor](), dict[str, Tensor]()
+    for kind in spec.kinds:
+        found, between = [], []
+        for index in range(spec.mixtures):
+            seed = child_seed(spec.seed, kind, index)
+            truth = gated_experts(kind, spec.k, spec.d, spec.sigma, seed, spec.nonlinearity)
+            ends = [softmax_limit(truth, spec, number) for number in (0, 1)]
+            found.append([regressor_error_of(rows, truth.regressors) for rows in ends])
+            between.append(regressor_error_of(*ends))
+        errors[kind] = torch.tensor(found, dtype=torch.float64).T
+        apart[kind] = torch.tensor(between, dtype=torch.float64)
+    return Limits(spec, errors, apart)
+
+
+def softmax_limit(truth: GatedExperts, spec: Spec, number: int = 0) -> Tensor:
+    """The experts (k, d) at the maximum of the expected log-likelihood, softmax without offsets,
+    that EM finds from the true ones; ``number`` of the set of points. Raises ArithmeticError where
+    no maximum is reached."""
+    x, y, counts = population(truth, 2**spec.log_points, spec.nodes, child_seed(spec.seed, number))
+    g, zero = truth.nonlinearity, torch.zeros_like(truth.regressors)
+    linear = g.is_linear
+    end = expectation_maximisation(
+        *(x, y, truth.regressors, zero, truth.sigma, g),
+        counts=counts,
+        iterations=2_000,
+        tolerance=_ROUGH if linear else _FINE,
+    )
+    if linear:
+        end, _ = newton_climb(
+            *(x, y, end.regressors, end.gating, end.sigma), counts=counts, tolerance=_FINE
+        )
+    if not bool(end.converged.all()):
+        raise ArithmeticError(f"no maximum was reached in {int(end.iterations[0]):,} iterations")
+    return end.regressors[0]
+
+
+def population(
+    truth: GatedExperts, points: int, nodes: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x (r, d), y (r,) and weights (r,), sum COUNT, that stand for the law of the samples:
+    E f(x, y) is nearly the weighted mean of f. points: a power of two."""
+    d = truth.regressors.shape[1]
+    sobol = MultivariateNormalQMC([0.0] * d, rng=numpy_stream("inputs", seed))
+    x = torch.from_numpy(sobol.random(points))
+    node, weight = (torch.from_numpy(part) for part in gauss_hermite(nodes))
+    means = truth.nonlinearity(x @ truth.regressors.T)
+    y = means[..., None] + truth.sigma * node
+    counts = truth.weights(x)[..., None] * weight * (COUNT / points)
+    seen = counts > 0
+    rows = seen.nonzero()[:, 0]
+    return x[rows], y[seen], counts[seen]
