@@ -20,6 +20,7 @@ _LAST = 2
 _SCARCE, _PATIENCE = 10, 3
 _VERY_SCARCE = 5
 _AMPLE, _FEW = 2.5, 16
+_MENDED, _PART = 3, 3
 _GATED, _FIRST, _STEEP = 8, 15, 5.0
 _JOINT, _TOGETHER, _KEPT = 20, 30, 3
 
@@ -49,12 +50,12 @@ def race(
     together; every 20 iterations the worse half of those still running is dropped, down to two. As
     experts turn sharp they advance on fewer samples (``repair.enough``), at last on all. If the
     best of them has arrived, a second one agrees with it, and there are ten samples a weight, that
-    is all. If not, and there are ten samples a weight, the two best are mended, each alone
-    (``repair.repaired``). That is all if they agree then, and the better has arrived or samples are
-    ample (``ample``). Otherwise they and further random starts are recombined
-    (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
-    for three generations more, and with fewer than five until all starts are spent: there a wrong
-    end may draw both populations before either has seen the right one.
+    is all. If not, and there are ten samples a weight, the two best are mended, each alone, up to
+    three times (``repair.repaired``; no more than a third of ``starts``), until they agree and the
+    better has arrived or samples are ample (``ample``). Otherwise they and further random starts
+    are recombined (``recombination.recombine``) until two populations agree, with fewer than ten
+    samples a weight for three generations more, and with fewer than five until all starts are
+    spent: there a wrong end may draw both populations before either has seen the right one.
 
     x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
     they have found the same thing apart. sigma (S, k), gating zero.
@@ -67,7 +68,10 @@ def race(
     share = len(y) / (k * d)
     if (pair := _pair(ends, y)) and share >= _SCARCE:
         return ends[pair]
-    if share >= _SCARCE and starts >= count + 2 * LITTER + 2 and len(ends.sigma) > 1:
+    rounds = _MENDED if share >= _SCARCE and len(ends.sigma) > 1 else 0
+    for _ in range(rounds):
+        if _PART * (count + 2 * LITTER) > starts:
+            break
         count += 2 * LITTER
         ends = repaired(x, y, nonlinearity, generator, ends[:2], tolerance=tolerance)
         if agree(*ends.regressors) and (share >= ample(k) or arrived(ends.sigma[0], y)):
