@@ -51,11 +51,12 @@ def race(
     experts turn sharp they advance on fewer samples (``repair.enough``), at last on all. If the
     best of them has arrived, a second one agrees with it, and there are ten samples a weight, that
     is all. If not, and there are ten samples a weight, the two best are mended, each alone, up to
-    three times (``repair.repaired``; no more than a third of ``starts``), until they agree and the
-    better has arrived or samples are ample (``ample``). Otherwise they and further random starts
-    are recombined (``recombination.recombine``) until two populations agree, with fewer than ten
-    samples a weight for three generations more, and with fewer than five until all starts are
-    spent: there a wrong end may draw both populations before either has seen the right one.
+    three times (``repair.repaired``; no more than a third of ``starts``), until they agree. That is
+    all if the better has arrived or samples are ample (``ample``). Otherwise they and further
+    random starts are recombined (``recombination.recombine``) until two populations agree, with
+    fewer than ten samples a weight for three generations more, and with fewer than five until all
+    starts are spent: there a wrong end may draw both populations before either has seen the right
+    one.
 
     x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
     they have found the same thing apart. sigma (S, k), gating zero.
@@ -74,8 +75,10 @@ def race(
             break
         count += 2 * LITTER
         ends = repaired(x, y, nonlinearity, generator, ends[:2], tolerance=tolerance)
-        if agree(*ends.regressors) and (share >= ample(k) or arrived(ends.sigma[0], y)):
-            return ends
+        if agree(*ends.regressors):
+            if share >= ample(k) or arrived(ends.sigma[0], y):
+                return ends
+            break
     patience = starts if share < _VERY_SCARCE else _PATIENCE if share < _SCARCE else 0
     return recombine(
         x,

@@ -77,6 +77,7 @@ def test_random_starts_are_recombined_only_if_mending_does_not_settle_it(
     monkeypatch.setattr(restarts, "ample", lambda k: 56.0)  # there are 55.6
     race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
     assert budgets == [26, 28], "a third of them may go into mending: one litter for each of two"
+    monkeypatch.setattr(restarts, "agree", lambda one, other: False)
     race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=120)
     assert budgets == [26, 28, 92], "three times at most"
 
