@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moe.exceptions import NoTransformError
 from moe.model.nonlinearity import Nonlinearity
-from moe.recovery.restarts import race, race_gates, race_jointly
+from moe.recovery.restarts import ample, race, race_gates, race_jointly
 from moe.recovery.results import Origin, Stage
 from moe.solvers.em import EMResult
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
@@ -188,11 +188,13 @@ def third_moments(
 
 
 def search(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:
-    """Random starts annealed expert by expert, recombined where they disagree (``restarts``)."""
+    """Random starts annealed expert by expert, mended and recombined where they disagree, on the
+    first samples, as many as are ample (``restarts``): fewer cost more."""
     watch = Stopwatch()
-    size = max(SUBSAMPLE, 40 * full.k * full.x.shape[1])
-    ends = race(part.x[:size], part.y[:size], full.k, full.g, generator, starts=options.restarts)
-    return _from_ends(Origin.SEARCH, "search", ends, len(part.y[:size]), watch)
+    size = max(SUBSAMPLE, int(ample(full.k) * full.k * full.x.shape[1]))
+    x, y = full.x[:size], full.y[:size]
+    ends = race(x, y, full.k, full.g, generator, starts=options.restarts)
+    return _from_ends(Origin.SEARCH, "search", ends, len(y), watch)
 
 
 def gates_too(full: Problem, part: Problem, options: Options, generator: torch.Generator) -> Starts:

@@ -10,7 +10,7 @@ from moe.metrics import regressor_error_of
 from moe.model.mixture import random_rows
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.recovery import restarts
+from moe.recovery import restarts, starts
 from moe.recovery.recombination import agree, recombine
 from moe.recovery.restarts import arrived, race, race_jointly
 from moe.solvers.em import EMResult, expectation_maximisation
@@ -52,7 +52,7 @@ def test_one_sigma_for_each_expert_succeeds_where_one_for_all_fails() -> None:
     assert arrived["sigmas"] >= 5 and arrived["sigma"] <= 3
 
 
-def test_random_starts_are_recombined_only_if_no_two_of_the_first_four_arrived(
+def test_random_starts_are_recombined_only_if_mending_does_not_settle_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     truth, x, y = samples(3, 6, 1000, 0, sigma=0.1)
@@ -72,8 +72,38 @@ def test_random_starts_are_recombined_only_if_no_two_of_the_first_four_arrived(
     monkeypatch.undo()
     monkeypatch.setattr(restarts, "recombine", bred)
     monkeypatch.setattr(restarts, "arrived", lambda sigmas, y: False)
+    pair = race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
+    assert budgets == [26] and len(pair.regressors) == 2 and agree(*pair.regressors)
+    monkeypatch.setattr(restarts, "ample", lambda k: 56.0)  # there are 55.6
     race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
-    assert budgets == [26, 36]
+    assert budgets == [26, 28], "a third of them may go into mending: one litter for each of two"
+    monkeypatch.setattr(restarts, "agree", lambda one, other: False)
+    race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=120)
+    assert budgets == [26, 28, 92], "three times at most"
+
+
+def test_scarce_samples_are_not_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine samples a weight: a sharp expert may be wrong."""
+    truth, x, y = samples(3, 6, 162, 0, sigma=0.1)
+    monkeypatch.setattr(restarts, "repaired", lambda *arguments, **options: pytest.fail("mended"))
+    race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=30)
+
+
+def test_more_samples_than_the_search_needs_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.5 k^2 d of them, at least 40 k d and 4,000."""
+    seen: list[int] = []
+
+    def looked(x: torch.Tensor, *arguments: Any, **options: Any) -> EMResult:
+        seen.append(len(x))
+        raise LookupError
+
+    monkeypatch.setattr(starts, "race", looked)
+    for k, d in ((20, 5), (4, 100), (2, 3)):
+        x = torch.zeros(20_000, d, dtype=torch.float64)
+        full = starts.Problem(x, x[:, 0], k, as_nonlinearity("linear"), None, False)
+        with pytest.raises(LookupError):
+            starts.search(full, full.part(), starts.Options(), stream("starts", 0))
+    assert seen == [5_000, 16_000, 4_000]
 
 
 def test_arrived_means_alike_and_small() -> None:
