@@ -68,9 +68,10 @@ def task_of(
     restarts: int = 300,
     iterations: int = 500,
     initial: Any = None,
+    newton: bool = False,
 ) -> Task:
-    """The arguments of ``moe.recover``, checked. Raises TypeError or ValueError, naming the first
-    that cannot be used."""
+    """The arguments of ``moe.recover``, checked; newton: see ``Options``. Raises TypeError or
+    ValueError, naming the first that cannot be used."""
     seed = as_seed(seed)
     x, y = (part.to("cpu", torch.float64) for part in as_samples(x, y))
     g = as_nonlinearity(nonlinearity)
@@ -97,7 +98,7 @@ def task_of(
         )
     problem = Problem(*coordinates.of(x, y), k, g, level, gated)
     begin = None if initial is None else _initial(initial, x.shape[1], problem, coordinates)
-    options = Options(mu, lam, starts, restarts, iterations, begin)
+    options = Options(mu, lam, starts, restarts, iterations, begin, newton=newton)
     return Task(x, y, problem, coordinates, options, seed)
 
 

@@ -20,7 +20,7 @@ _LAST = 2
 _SCARCE, _PATIENCE = 10, 3
 _VERY_SCARCE = 5
 _AMPLE, _FEW = 2.5, 16
-_MENDED, _PART = 3, 3
+_MENDED, _PART, _MANY = 3, 3, 8
 _GATED, _FIRST, _STEEP = 8, 15, 5.0
 _JOINT, _TOGETHER = 20, 20
 
@@ -50,13 +50,13 @@ def race(
     together; every 20 iterations the worse half of those still running is dropped, down to two. As
     experts turn sharp they advance on fewer samples (``repair.enough``), at last on all. If the
     best of them has arrived, a second one agrees with it, and there are ten samples a weight, that
-    is all. If not, and there are ten samples a weight, the two best are mended, each alone, up to
-    three times (``repair.repaired``; no more than a third of ``starts``), until they agree. That is
-    all if the better has arrived or samples are ample (``ample``). Otherwise they and further
-    random starts are recombined (``recombination.recombine``) until two populations agree, with
-    fewer than ten samples a weight for three generations more, and with fewer than five until all
-    starts are spent: there a wrong end may draw both populations before either has seen the right
-    one.
+    is all. If not, and there are ten samples a weight and eight experts or more (with fewer it does
+    not pay), the two best are mended, each alone, up to three times (``repair.repaired``; no more
+    than a third of ``starts``), until they agree. That is all if the better has arrived or samples
+    are ample (``ample``). Otherwise they and further random starts are recombined
+    (``recombination.recombine``) until two populations agree, with fewer than ten samples a weight
+    for three generations more, and with fewer than five until all starts are spent: there a wrong
+    end may draw both populations before either has seen the right one.
 
     x (n, d), y (n,). Returned are S ends, best first, no two of one lineage: if two of them agree
     they have found the same thing apart. sigma (S, k), gating zero.
@@ -69,7 +69,8 @@ def race(
     share = len(y) / (k * d)
     if (pair := _pair(ends, y)) and share >= _SCARCE:
         return ends[pair]
-    rounds = _MENDED if share >= _SCARCE and len(ends.sigma) > 1 else 0
+    many = k >= _MANY and share >= _SCARCE
+    rounds = _MENDED if many and len(ends.sigma) > 1 else 0
     for _ in range(rounds):
         if _PART * (count + 2 * LITTER) > starts:
             break

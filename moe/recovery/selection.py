@@ -180,7 +180,11 @@ def _try(
     density, p_value = torch.empty_like(y), 1.0
     for fitted, left_out in split:
         task = task_of(
-            x[fitted], y[fitted], k, g, seed=seed, restarts=_RESTARTS, iterations=_ITERATIONS
+            *(x[fitted], y[fitted], k, g),
+            seed=seed,
+            restarts=_RESTARTS,
+            iterations=_ITERATIONS,
+            newton=True,
         )
         fit = verdict(carried_out(task))
         density[left_out] = fit.model.log_density(x[left_out], y[left_out])

@@ -72,6 +72,10 @@ def test_random_starts_are_recombined_only_if_mending_does_not_settle_it(
     monkeypatch.undo()
     monkeypatch.setattr(restarts, "recombine", bred)
     monkeypatch.setattr(restarts, "arrived", lambda sigmas, y: False)
+    race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
+    assert budgets == [26, 36], "three experts are not mended"
+    budgets.pop()
+    monkeypatch.setattr(restarts, "_MANY", 3)
     pair = race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=40)
     assert budgets == [26] and len(pair.regressors) == 2 and agree(*pair.regressors)
     monkeypatch.setattr(restarts, "ample", lambda k: 56.0)  # there are 55.6
@@ -85,6 +89,7 @@ def test_random_starts_are_recombined_only_if_mending_does_not_settle_it(
 def test_scarce_samples_are_not_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine samples a weight: a sharp expert may be wrong."""
     truth, x, y = samples(3, 6, 162, 0, sigma=0.1)
+    monkeypatch.setattr(restarts, "_MANY", 3)
     monkeypatch.setattr(restarts, "repaired", lambda *arguments, **options: pytest.fail("mended"))
     race(x, y, 3, truth.nonlinearity, stream("starts", 0), starts=30)
 
