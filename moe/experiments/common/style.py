@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
+from functools import cached_property, wraps
 from io import BytesIO
 from typing import Any, ParamSpec
 
@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
 from moe.experiments.common.figures_data import data_of
@@ -36,6 +37,7 @@ CYCLE = [COLOURS[name] for name in ("blue", "orange", "green", "vermilion", "pur
 DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 WIDTH = 7.0
+_MARGIN = 0.1  # inches, as matplotlib has it
 _MANY = 1_000  # points of a cloud that an SVG holds one by one
 
 _RULES: Any = {
@@ -74,7 +76,11 @@ class BookFigure(Figure):
         return shown, {"image/png": {"width": width, "height": height}}
 
     def _saved(self, form: str) -> bytes:
-        """The file; in an SVG a map or a cloud of very many points is pixels."""
+        """The file; in an SVG a map or a cloud of very many points is pixels.
+
+        Axes are laid out before, once for all forms: that costs as much as a drawing, and
+        ``savefig`` would do it twice a file.
+        """
         if form == "svg":
             for part in self.findobj(_dense):
                 part.set_rasterized(True)
@@ -82,9 +88,17 @@ class BookFigure(Figure):
         file = BytesIO()
         with rc_context({**_RULES, "svg.hashsalt": "book"}):
             self.savefig(
-                file, format=form, dpi=2 * self.dpi, bbox_inches="tight", metadata=metadata
+                file, format=form, dpi=2 * self.dpi, bbox_inches=self._box, metadata=metadata
             )
         return file.getvalue()
+
+    @cached_property
+    def _box(self) -> Bbox:
+        """What the artists take up, with a margin, in inches; axes stay where they are then."""
+        with rc_context(_RULES):
+            self.draw_without_rendering()
+            self.set_layout_engine("none")
+            return self.get_tightbbox().padded(_MARGIN)
 
 
 def _dense(artist: Artist) -> bool:
