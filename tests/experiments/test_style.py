@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from moe.experiments.common.figures_data import HEAD, LIMIT, data_of
 from moe.experiments.common.style import COLOURS, drawing, subplots
@@ -115,3 +116,21 @@ def test_every_public_figure_is_a_drawing(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and returns_figure and not node.name.startswith("_"):
             names = [d.id for d in node.decorator_list if isinstance(d, ast.Name)]
             assert "drawing" in names, f"{node.name}: @drawing is missing, no page would link to it"
+
+
+def test_axes_are_laid_out_once_for_all_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Figure] = []
+    layout = ConstrainedLayoutEngine.execute
+
+    def execute(self: ConstrainedLayoutEngine, fig: Figure) -> Any:
+        made.append(fig)
+        return layout(self, fig)
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", execute)
+    figure, plain = picture(), picture()
+    figure.axes[0].set_ylabel("a label\nof two lines")
+    first, again = shown(figure), shown(figure)
+    assert len(made) == 1
+    assert first == again
+    shown(plain)
+    assert figure.axes[0].get_position().x0 > plain.axes[0].get_position().x0 + 0.02
