@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
-from joblib import Parallel, cpu_count, delayed
 
 from builder.pages.held import without_code
+from builder.parallel import each
 
 _CODE = {"script", "style", "code", "pre", "textarea", "kbd", "samp"}
 _EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
@@ -60,7 +60,7 @@ def attribute(tag: Tag, name: str) -> str:
 
 def no_traceback(page: Page) -> Iterator[str]:
     """No cell of the page ended in an error."""
-    text = _TAG.sub("", page.text)
+    text = unescape(_TAG.sub("", page.text)).replace("\xa0", " ")
     for sign in ("Traceback (most recent call last)", "An Exception was encountered"):
         if sign in text:
             yield f"the page says {sign!r}"
@@ -142,11 +142,12 @@ def _has(path: Path, place: str) -> bool:
 
 def places(path: Path) -> frozenset[str]:
     """The ids and anchor names of an HTML file."""
-    return _places(path, path.stat().st_mtime_ns)
+    seen = path.stat()
+    return _places(path, (seen.st_mtime_ns, seen.st_size))
 
 
 @lru_cache(256)
-def _places(path: Path, changed: int) -> frozenset[str]:
+def _places(path: Path, version: tuple[int, int]) -> frozenset[str]:
     text = _DRAWN.sub("", path.read_text(encoding="utf-8"))
     return frozenset(unescape(name) for name in _PLACE.findall(text))
 
@@ -186,8 +187,8 @@ def inspect(html: Path, documents: list[str]) -> list[str]:
     complaints = [*missing_pages(html, documents), *external_styles(html)]
     paths = (path.relative_to(html) for path in sorted(html.rglob("*.html")))
     pages = [Page(html, html / path) for path in paths if "_static" not in path.parts]
-    found = Parallel(cpu_count())(delayed(_complaints)(page) for page in pages)
-    return [*complaints, *(problem for each in found for problem in each)]
+    found = each(_complaints, pages)
+    return [*complaints, *(problem for told in found for problem in told)]
 
 
 def _complaints(page: Page) -> list[str]:

@@ -29,7 +29,7 @@ def climbed(
 ) -> EMResult:
     """Joint EM from S starts as one batch, until an iteration gains less than ``tolerance`` nats.
 
-    ``newton``: EM only until it gains less than a nat, which has decided on the maximum; then
+    ``newton``: EM only until it gains less than a nat, when as a rule its maximum is decided; then
     Newton's method, where it costs no more than EM (``affordable``), until less than ``tolerance``
     is left to gain; starts that stay far behind are given up, not ``converged``. One that it cannot
     finish is EM's again.

@@ -46,15 +46,17 @@ def newton_climb(
 
     A step solves (I + damping C) step = score, I the observed information, C that of the complete
     data. Without damping it is Newton's; C^-1 score is EM's own step to first order, of which heavy
-    damping takes a small part. So where the likelihood is not concave a step climbs as EM's does,
-    and near a maximum convergence is quadratic, where EM's is linear with a rate that is often
-    close to one. Damping begins at zero, is what makes the system positive definite at the least,
-    and goes down where the quadratic model says well what a step gains. (Levenberg 1944, Marquardt
-    1963; C for their metric, so that no step depends on units: derived.)
+    damping takes a small part. So where C is positive definite a step climbs also where the
+    likelihood is not concave, and near a maximum convergence is quadratic, where EM's is linear
+    with a rate that is often close to one. Far from a maximum C may be indefinite; then no damping
+    helps, and the start is given back as it is. Damping begins at zero, is what makes the system
+    positive definite at the least, and goes down where the quadratic model says well what a step
+    gains. (Levenberg 1944, Marquardt 1963; C for their metric, so that, but for rounding, no step
+    depends on units: derived.)
 
     A start is ``converged`` when a step without damping, where I is positive definite, has less
-    than ``tolerance`` nats to gain by the quadratic model: a maximum, not any stationary point. It
-    is given up when, hardly damped, it has less to gain than 3 % of what it lacks of the best;
+    than ``tolerance`` nats to gain by the quadratic model: a maximum (perhaps at infinity, where
+    gates part the samples). It is given up when, hardly damped, it has less to gain than 3 % of what it lacks of the best;
     then, where no damping helps (an expert without samples), and where ten damped steps have gained
     nothing (a saddle), ``converged`` is False. The trace is monotone.
 

@@ -142,6 +142,17 @@ def test_a_limit_at_the_truth_or_lost_in_the_error_of_the_points_is_noticed() ->
     assert not judge.inconsistent(limits(1e-8, 0.02, 0.006), ["tree"]).holds
     assert not judge.inconsistent(limits(1e-5, 0.02, 0.001), ["tree"]).holds
     assert not judge.inconsistent(limits(1e-8, 0.02, 0.001), ["tree", "network"]).holds
+    assert not judge.inconsistent(limits(1e-8, math.nan, math.nan), ["tree"]).holds
+
+
+def test_one_gate_under_which_an_error_rises_or_that_nobody_tried_is_noticed() -> None:
+    found = record()
+    assert judge.falls_everywhere(found, 1.0, L4, 1_000, 10_000).holds
+    cell = found.errors["quadrants", 1.0]
+    cell[L4][1, 0] = 1.1 * cell[L4][0, 0]
+    assert not judge.falls_everywhere(found, 1.0, L4, 1_000, 10_000).holds
+    cell[L4][1] = math.nan
+    assert not judge.falls_everywhere(found, 1.0, L4, 1_000, 10_000).holds
 
 
 def test_intervals_that_hold_more_often_are_noticed() -> None:

@@ -58,16 +58,18 @@ def test_gains_that_splits_do_not_show_are_noticed() -> None:
 
 
 def test_times_and_likelihoods_that_differ_are_noticed() -> None:
-    assert judge.takes_no_longer(record(seconds=0.9), BOTH).holds
-    assert not judge.takes_no_longer(record(seconds=1.1), BOTH).holds
+    assert judge.no_gain_shown(record(seconds=1.1), BOTH).holds
+    assert not judge.no_gain_shown(record(seconds=0.9), BOTH).holds
     mixed = record(seconds=0.9)
     mixed.values["concrete", SOFTMAX, SECONDS] = np.array([1.3, 0.7, 1.0, 1.1, 0.9])
-    assert judge.takes_no_longer(mixed, BOTH).holds
-    mixed.values["concrete", SOFTMAX, SECONDS] += 0.5
-    assert not judge.takes_no_longer(mixed, BOTH).holds
+    assert judge.no_gain_shown(mixed, BOTH).holds
+    mixed.values["concrete", SOFTMAX, SECONDS] -= 0.5
+    assert not judge.no_gain_shown(mixed, BOTH).holds
+    mixed.values["concrete", SOFTMAX, SECONDS][0] = np.nan
+    assert judge.no_gain_shown(mixed, BOTH).holds is None
     assert judge.ahead_and_behind(record(), BOTH) == "ahead in 2, behind in 2 of 10 splits"
     assert judge.ahead_and_behind(record(), ("nile",)) == "not run"
-    assert judge.takes_no_longer(record(), ("nile",)).holds is None
+    assert judge.no_gain_shown(record(), ("nile",)).holds is None
 
 
 def test_starts_and_rungs_are_counted() -> None:

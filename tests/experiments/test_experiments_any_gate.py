@@ -51,6 +51,22 @@ def test_l4_of_a_stream_goes_on_where_samples_in_memory_end() -> None:
     assert math.isnan(second)
 
 
+def test_a_limit_that_is_not_reached_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_ITERATIONS", 1)
+    found = limits.run(replace(SPEC, kinds=("quadrants",), nonlinearity="tanh"))
+    assert bool(found.errors["quadrants"].isnan().all())
+    assert bool(found.apart["quadrants"].isnan().all())
+
+
+def test_the_second_set_of_points_begins_where_the_first_has_ended() -> None:
+    """So that both see one maximum: by the first set from its own end nothing moves."""
+    truth = gated_experts("quadrants", 2, 4, 1.0, 3)
+    end = limits.softmax_limit(truth, SPEC)
+    again = limits.softmax_limit(truth, SPEC, 0, end)
+    assert bool(end.converged.all())
+    assert regressor_error_of(end.regressors[0], again.regressors[0]) < 1e-6
+
+
 @pytest.mark.parametrize("name", MOMENTS)
 def test_the_points_stand_for_the_law_of_the_samples(name: str) -> None:
     truth = gated_experts("quadrants", 2, 4, 0.5, 3, "tanh")
@@ -62,7 +78,7 @@ def test_the_points_stand_for_the_law_of_the_samples(name: str) -> None:
 
 
 def test_under_a_softmax_gate_the_limit_is_the_truth() -> None:
-    """The expected score given x is zero there, whatever the points."""
+    """The expected score given x is zero there, but for the points of the noise."""
     found = limits.run(replace(SPEC, kinds=("softmax",), mixtures=2))
     assert float(found.errors["softmax"].max()) < 1e-6
     assert float(found.apart["softmax"].max()) < 1e-6
@@ -72,7 +88,7 @@ def test_under_another_gate_large_samples_come_near_the_limit() -> None:
     spec = replace(SPEC, log_points=12)
     seed = child_seed(spec.seed, "quadrants", 0)
     truth = gated_experts("quadrants", spec.k, spec.d, spec.sigma, seed)
-    limit = regressor_error_of(limits.softmax_limit(truth, spec), truth.regressors)
+    limit = regressor_error_of(limits.softmax_limit(truth, spec).regressors[0], truth.regressors)
     data = truth.sample(300_000, stream("data", seed))
     assert limit > 0.01
     assert math.isclose(softmax_from_the_truth(truth, *data), limit, rel_tol=0.1)

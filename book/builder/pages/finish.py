@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 from bs4 import BeautifulSoup
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 
 from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages import decks, downloads, icons, pictures, reading
 from builder.pages.held import without_code
 from builder.pages.mathematics import Made, Setter, set_page
+from builder.parallel import each
 from builder.teaching import slides
 
 _IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "locales/**/*.po")
@@ -83,8 +84,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     )
     decks.add_reveal(html)
     shares = _shares(pages(html), cpu_count())
-    made = Parallel(len(shares))(delayed(finisher)(share) for share in shares)
-    finisher.setter.keep(made)
+    finisher.setter.keep(each(finisher, shares))
     icons.trim(html)
     for pattern in _IDLE:
         for path in html.rglob(pattern):

@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bs4 import BeautifulSoup
-from joblib import Parallel, cpu_count, delayed
 from PIL import Image
+
+from builder.parallel import each
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ def shrink(html: Path, kept: Path) -> dict[str, Picture]:
     """Replace the PNGs that pages show; returns old name -> new. `kept` holds those made."""
     kept.mkdir(parents=True, exist_ok=True)
     paths = sorted((html / "_images").glob("*.png"))
-    made = Parallel(cpu_count())(delayed(_shrunk)(path, kept) for path in paths)
+    made = each(partial(_shrunk, kept=kept), paths)
     return {path.name: picture for path, picture in zip(paths, made, strict=True)}
 
 

@@ -74,18 +74,10 @@ def ratio(
     return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
 
 
-def falls(
-    record: Record,
-    sigma: float,
-    method: str,
-    first: int,
-    last: int,
-    kinds: Sequence[str] | None = None,
-) -> Finding:
-    """The exponent of n in E_reg between two sizes, mean over those of ``kinds`` (None: the gates
-    far from softmax); holds for an interval below -1/2."""
-    those = _far(record) if kinds is None else kinds
-    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in those])
+def falls(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """The exponent of n in E_reg between two sizes, mean over the gates far from softmax; holds for
+    an interval below -1/2."""
+    slopes = torch.cat([_slope(record, kind, sigma, method, first, last) for kind in _far(record)])
     seen = slopes[slopes.isfinite()].tolist()
     if not seen:
         return Finding(None)
@@ -179,13 +171,22 @@ def steps_gain(rows: Sequence[Row]) -> Finding:
 def inconsistent(limits: Limits, kinds: Sequence[str]) -> Finding:
     """The limit of softmax fits is the truth (1e-6) for the softmax gate; for every mixture of
     these kinds it lies four times as far from the truth as from itself by other points. The value
-    is the range over them."""
+    is the range over them. Not where no maximum was reached."""
     right = float(limits.errors["softmax"].max()) < 1e-6
     off = torch.cat([limits.errors[kind].amin(0) for kind in kinds])
     apart = torch.cat([limits.apart[kind] for kind in kinds])
     most = max(float(limits.errors[kind].max()) for kind in kinds)
     value = f"{float(off.min()):.2g} to {most:.2g}"
     return Finding(right and bool((off > 4 * apart).all()), value)
+
+
+def falls_everywhere(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:
+    """Under every gate the mixtures that ran at both sizes have a smaller error at the last; the
+    value is the slowest power of n. Not where none ran under some gate."""
+    slopes = [_slope(record, kind, sigma, method, first, last) for kind in record.spec.kinds]
+    seen = [slope[slope.isfinite()] for slope in slopes]
+    slowest = max((float(each.max()) for each in seen if len(each)), default=math.nan)
+    return Finding(all(len(each) and float(each.max()) < 0 for each in seen), slowest)
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:

@@ -15,7 +15,7 @@ from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.solvers.em import expectation_maximisation
-from moe.solvers.l4 import minimise_l4
+from moe.solvers.l4 import NoMinimumError, minimise_l4
 from moe.solvers.streaming import stream_l4_moments
 
 L4, CONSTANT = "L_4", "constant"
@@ -112,7 +112,8 @@ def trial(spec: Spec, kind: str, sigma: float, seed: int) -> dict[str, list[floa
 
 
 def streamed(spec: Spec, kind: str, sigma: float, seed: int, n: int) -> float:
-    """E_reg of L_4 from n fresh samples, of which no more than a chunk is in memory."""
+    """E_reg of L_4 from n fresh samples, of which no more than a chunk is in memory; NaN where it
+    refuses."""
     truth = gated_experts(kind, spec.k, spec.d, sigma, seed, spec.nonlinearity)
 
     def chunk(number: int) -> tuple[Tensor, Tensor]:
@@ -120,8 +121,11 @@ def streamed(spec: Spec, kind: str, sigma: float, seed: int, n: int) -> float:
         return truth.sample(size, stream("data", seed, 1, number))
 
     chunks = [partial(chunk, number) for number in range(-(-n // _CHUNK))]
-    moments, pull = stream_l4_moments(chunks, spec.k, truth.nonlinearity)
-    fit = minimise_l4(moments, pull, stream("solver", seed))
+    try:
+        moments, pull = stream_l4_moments(chunks, spec.k, truth.nonlinearity)
+        fit = minimise_l4(moments, pull, stream("solver", seed))
+    except NoMinimumError:
+        return math.nan
     return regressor_error_of(fit.regressors, truth.regressors)
 
 

@@ -8,6 +8,7 @@ is EM on weighted points, from the true experts; for linear experts Newton's met
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from scipy.stats.qmc import MultivariateNormalQMC
@@ -17,12 +18,12 @@ from moe.experiments.any_gate.gates import GatedExperts, gated_experts
 from moe.metrics import regressor_error_of
 from moe.moments.quadrature import gauss_hermite
 from moe.randomness import child_seed, numpy_stream
-from moe.solvers.em import expectation_maximisation
+from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.newton import newton_climb
 
 COUNT = 1e6
 """What the points weigh together: EM ends as it would with so many samples."""
-_ROUGH, _FINE = 1.0, 1e-2
+_TOLERANCE, _ITERATIONS = 1e-2, 2_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Spec:
     """For each of ``kinds`` so many random mixtures, those of ``curves``; 2^log_points inputs,
     ``nodes`` for the noise."""
 
-    kinds: tuple[str, ...] = ("softmax", "quadrants", "shells")
+    kinds: tuple[str, ...] = ("softmax", "quadrants", "shells", "tree")
     sigma: float = 1.0
     mixtures: int = 3
     log_points: int = 12
@@ -44,7 +45,8 @@ class Spec:
 @dataclass(frozen=True, eq=False)
 class Limits:
     """errors[kind] (2, mixtures): E_reg of the limit by each of two sets of points; apart[kind]
-    (mixtures,): E_reg between these two, which tells the error of the points."""
+    (mixtures,): E_reg between these two, which tells the error of the points. NaN where no maximum
+    was reached."""
 
     spec: Spec
     errors: dict[str, Tensor]
@@ -52,41 +54,44 @@ class Limits:
 
 
 def run(spec: Spec) -> Limits:
-    """Every mixture with two sets of points. Deterministic in ``spec``."""
+    """Every mixture with two sets of points; the second begins where the first has ended, since a
+    likelihood may have several maxima. Deterministic in ``spec``."""
     errors, apart = dict[str, Tensor](), dict[str, Tensor]()
     for kind in spec.kinds:
         found, between = [], []
         for index in range(spec.mixtures):
             seed = child_seed(spec.seed, kind, index)
             truth = gated_experts(kind, spec.k, spec.d, spec.sigma, seed, spec.nonlinearity)
-            ends = [softmax_limit(truth, spec, number) for number in (0, 1)]
-            found.append([regressor_error_of(rows, truth.regressors) for rows in ends])
-            between.append(regressor_error_of(*ends))
+            first = softmax_limit(truth, spec)
+            ends = [first, softmax_limit(truth, spec, 1, first)]
+            rows = [end.regressors[0] for end in ends]
+            known = all(bool(end.converged.all()) for end in ends)
+            found.append([regressor_error_of(a, truth.regressors) if known else nan for a in rows])
+            between.append(regressor_error_of(*rows) if known else nan)
         errors[kind] = torch.tensor(found, dtype=torch.float64).T
         apart[kind] = torch.tensor(between, dtype=torch.float64)
     return Limits(spec, errors, apart)
 
 
-def softmax_limit(truth: GatedExperts, spec: Spec, number: int = 0) -> Tensor:
-    """The experts (k, d) at the maximum of the expected log-likelihood, softmax without offsets,
-    that EM finds from the true ones; ``number`` of the set of points. Raises ArithmeticError where
-    no maximum is reached."""
+def softmax_limit(
+    truth: GatedExperts, spec: Spec, number: int = 0, start: EMResult | None = None
+) -> EMResult:
+    """The maximum of the expected log-likelihood, softmax without offsets, that EM reaches from the
+    true experts, or from ``start``; ``number`` of the set of points."""
     x, y, counts = population(truth, 2**spec.log_points, spec.nodes, child_seed(spec.seed, number))
-    g, zero = truth.nonlinearity, torch.zeros_like(truth.regressors)
-    linear = g.is_linear
+    g, rows, level = truth.nonlinearity, truth.regressors, torch.tensor([truth.sigma])
+    begin = (rows[None], torch.zeros_like(rows)[None], level.double())
+    if start is not None:
+        begin = (start.regressors, start.gating, start.sigma)
     end = expectation_maximisation(
-        *(x, y, truth.regressors, zero, truth.sigma, g),
-        counts=counts,
-        iterations=2_000,
-        tolerance=_ROUGH if linear else _FINE,
+        *(x, y, *begin, g), counts=counts, iterations=_ITERATIONS, tolerance=_TOLERANCE
     )
-    if linear:
-        end, _ = newton_climb(
-            *(x, y, end.regressors, end.gating, end.sigma), counts=counts, tolerance=_FINE
-        )
-    if not bool(end.converged.all()):
-        raise ArithmeticError(f"no maximum was reached in {int(end.iterations[0]):,} iterations")
-    return end.regressors[0]
+    if not g.is_linear:
+        return end
+    finer, _ = newton_climb(
+        *(x, y, end.regressors, end.gating, end.sigma), counts=counts, tolerance=_TOLERANCE
+    )
+    return finer if bool(finer.converged.all()) else end
 
 
 def population(

@@ -1,4 +1,4 @@
-"""One step of scoring: what a likelihood gains in a single step from a root-n consistent start."""
+"""One step of scoring: what a likelihood gains in a single step from another estimate."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from moe.model.nonlinearity import Nonlinearity
 def one_step(
     x: Tensor, y: Tensor, regressors: Tensor, sigma: float, proportions: Tensor, g: Nonlinearity
 ) -> Tensor:
-    """theta + J^-1 sum_n s_n (Le Cam), theta = (A, log sigma, log-odds of constant proportions),
-    s_n the score of sample n there and J = sum_n s_n s_n'; the experts of it, (k, d).
+    """theta + J^-1 sum_n s_n, theta = (A, log sigma, log-odds of constant proportions), s_n the
+    score of sample n there and J = sum_n s_n s_n' (Berndt, Hall, Hall, Hausman 1974); the experts
+    of it, (k, d). Where the proportions are not constant J is not the curvature: the step then
+    leads towards the maximum, not to it.
 
     x (n, d), y (n,), regressors (k, d), proportions (k,) > 0.
     """
