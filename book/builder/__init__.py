@@ -5,6 +5,8 @@ parameters    the `parameters` cell of a chapter, and values given on the comman
 keys          what a chapter's results depend on, as digests
 execute       chapters -> executed notebooks, in parallel
 provenance    how a page came to be, told at its foot
+sources       links below figures and tables, and the files they lead to
+vectors       vector figures in fewer bytes
 stage         executed notebooks -> the folder Jupyter Book reads
 render        the staged folder -> HTML
 pages         the HTML -> light pages that everybody can read
