@@ -1,5 +1,5 @@
 """Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`.
-Execute once more and compare: `build.py again [NAME]`.
+Execute once more and compare: `build.py again [NAME]`. As one PDF: `build.py pdf`.
 
 For a class: `build.py students`, `build.py slides [NAME]`, `build.py homework NAME` and
 `build.py mark NAME NOTEBOOK`.
@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from builder import BuildError
+from builder import BuildError, paper
 from builder.contents import find_chapter, read_contents
 from builder.pages import decks
 from builder.parameters import PROFILES, parse
-from builder.pipeline import Book, build, build_chapter, execute_again, last_built
+from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.provenance import duration
 from builder.teaching import homework
 
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "again":
             return _again(options)
+        if options.command == "pdf":
+            return _print(options)
         if options.command in ("slides", "homework", "mark"):
             return _teach(options)
         book = _run(options)
@@ -54,6 +56,15 @@ def _again(options: argparse.Namespace) -> int:
     told = execute_again(options.root, options.profile, options.name, options.workers)
     print("\n".join(told) or "the same, byte for byte")
     return 1 if told else 0
+
+
+def _print(options: argparse.Namespace) -> int:
+    """The book that was built last, or the one of a kind, as a PDF."""
+    root = options.root.resolve()
+    html = html_folder(root, options.kind) if options.kind else last_built(root)
+    documents = [chapter.document for chapter in read_contents(root)]
+    print(f"{paper.write(html, documents, root / '_build' / 'book.pdf')}: {html}, printed")
+    return 0
 
 
 def _teach(options: argparse.Namespace) -> int:
@@ -89,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("again", help="execute once more from nothing, and compare")
     again.add_argument("name", nargs="?", default="")
     again.add_argument("--profile", default="full", choices=PROFILES)
+    pdf = commands.add_parser("pdf", help="the book built last as one PDF")
+    pdf.add_argument("kind", nargs="?", choices=("full", "quick", "students"))
     students = commands.add_parser("students", help="the book without solutions")
     students.add_argument("profile", nargs="?", default="full", choices=PROFILES)
     slides = commands.add_parser("slides", help="slides of the book built last, each in one file")

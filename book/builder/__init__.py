@@ -11,6 +11,7 @@ stage         executed notebooks -> the folder Jupyter Book reads
 render        the staged folder -> HTML
 pages         the HTML -> light pages that everybody can read
 gate          what the HTML must satisfy
+paper         all pages as one PDF
 pipeline      all of the above, in order
 """
 
