@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 
 from builder import BuildError, paper
 from builder.contents import find_chapter, read_contents
+from builder.ending import ended_together
 from builder.pages import decks
 from builder.parameters import PROFILES, parse
 from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.provenance import duration
+from builder.surroundings import settled
 from builder.teaching import homework
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,18 +28,26 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    started = time.perf_counter()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:
-        if options.command == "again":
-            return _again(options)
-        if options.command == "pdf":
-            return _print(options)
-        if options.command in ("slides", "homework", "mark"):
-            return _teach(options)
-        book = _run(options)
+        with ended_together(), settled(options.root):
+            return _carry_out(options)
     except BuildError as error:
         print(f"\n{error}\n\nThe last good book, if there is one, is untouched.", file=sys.stderr)
         return 1
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    if options.command == "again":
+        return _again(options)
+    if options.command == "pdf":
+        return _print(options)
+    if options.command in ("slides", "homework", "mark"):
+        return _teach(options)
+    started = time.perf_counter()
+    book = _run(options)
     count = len(book.executed)
     print(f"{count} executed, {duration(time.perf_counter() - started)} in all: {book.index}")
     return 0

@@ -3,6 +3,8 @@
 contents      the chapters that _toc.yml names
 parameters    the `parameters` cell of a chapter, and values given on the command line
 keys          what a chapter's results depend on, as digests
+surroundings  the machine's own settings, kept out
+ending        nothing goes on when the build is told to end
 execute       chapters -> executed notebooks, in parallel
 provenance    how a page came to be, told at its foot
 sources       links below figures and tables, and the files they lead to
