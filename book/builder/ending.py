@@ -10,12 +10,13 @@ from types import FrameType
 
 import psutil
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 @contextmanager
 def ended_together() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP end all processes that were started, then this one.
+    """Within, SIGINT (Ctrl-C), SIGTERM and SIGHUP end all that was started, then this process.
 
     It then exits with 128 plus the number of the signal, after its folders are cleared away.
     Does nothing in other threads than the main one, which alone may listen to signals.

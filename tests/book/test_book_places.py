@@ -165,8 +165,8 @@ def test_a_checkout_that_is_read_only_is_refused_or_only_read(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_when_it_is_told_to_end_nothing_goes_on(source: Path, number: int) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_when_it_is_told_to_end_nothing_goes_on(source: Path, name: str) -> None:
     with (source / "book" / "two.md").open("a", encoding="utf-8") as chapter:
         chapter.write("\n```{code-cell} ipython3\nimport time; time.sleep(600)\n```\n")
     process = start(source, env={})
@@ -176,6 +176,7 @@ def test_when_it_is_told_to_end_nothing_goes_on(source: Path, number: int) -> No
         assert time.monotonic() < deadline, "no kernel was started"
         time.sleep(0.2)
     everything = descendants(started)
+    number = signal.Signals[name]
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == 128 + number
