@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick chapter again serve lab slides students homework mark test bench lint format clean distclean
+.PHONY: help setup book quick chapter again serve pdf lab slides students homework mark test bench lint format clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 			exec $(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place; \
 		fi; \
 	done; echo "nothing to serve yet: make book" >&2; exit 1
+
+pdf: $(READY)  ## the book built last as one PDF, _build/book.pdf, printed by Chromium: ARGS=students for that edition
+	$(BIN)/python book/build.py pdf $(ARGS)
 
 lab: export JUPYTER_CONFIG_DIR := $(CURDIR)/lab/.jupyter
 lab: $(READY)  ## copies of the chapters in JupyterLab, in the folder lab, to run and to change

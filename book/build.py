@@ -1,5 +1,5 @@
 """Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`.
-Execute once more and compare: `build.py again [NAME]`.
+Execute once more and compare: `build.py again [NAME]`. As one PDF: `build.py pdf`.
 
 For a class: `build.py students`, `build.py slides [NAME]`, `build.py homework NAME` and
 `build.py mark NAME NOTEBOOK`.
@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 
-from builder import BuildError
+from builder import BuildError, paper
 from builder.contents import find_chapter, read_contents
+from builder.ending import ended_together
 from builder.pages import decks
 from builder.parameters import PROFILES, parse
-from builder.pipeline import Book, build, build_chapter, execute_again, last_built
+from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.provenance import duration
+from builder.surroundings import settled
 from builder.teaching import homework
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,16 +28,26 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    started = time.perf_counter()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:
-        if options.command == "again":
-            return _again(options)
-        if options.command in ("slides", "homework", "mark"):
-            return _teach(options)
-        book = _run(options)
+        with ended_together(), settled(options.root):
+            return _carry_out(options)
     except BuildError as error:
         print(f"\n{error}\n\nThe last good book, if there is one, is untouched.", file=sys.stderr)
         return 1
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    if options.command == "again":
+        return _again(options)
+    if options.command == "pdf":
+        return _print(options)
+    if options.command in ("slides", "homework", "mark"):
+        return _teach(options)
+    started = time.perf_counter()
+    book = _run(options)
     count = len(book.executed)
     print(f"{count} executed, {duration(time.perf_counter() - started)} in all: {book.index}")
     return 0
@@ -54,6 +67,15 @@ def _again(options: argparse.Namespace) -> int:
     told = execute_again(options.root, options.profile, options.name, options.workers)
     print("\n".join(told) or "the same, byte for byte")
     return 1 if told else 0
+
+
+def _print(options: argparse.Namespace) -> int:
+    """The book that was built last, or the one of a kind, as a PDF."""
+    root = options.root.resolve()
+    html = html_folder(root, options.kind) if options.kind else last_built(root)
+    documents = [chapter.document for chapter in read_contents(root)]
+    print(f"{paper.write(html, documents, root / '_build' / 'book.pdf')}: {html}, printed")
+    return 0
 
 
 def _teach(options: argparse.Namespace) -> int:
@@ -89,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("again", help="execute once more from nothing, and compare")
     again.add_argument("name", nargs="?", default="")
     again.add_argument("--profile", default="full", choices=PROFILES)
+    pdf = commands.add_parser("pdf", help="the book built last as one PDF")
+    pdf.add_argument("kind", nargs="?", choices=("full", "quick", "students"))
     students = commands.add_parser("students", help="the book without solutions")
     students.add_argument("profile", nargs="?", default="full", choices=PROFILES)
     slides = commands.add_parser("slides", help="slides of the book built last, each in one file")

@@ -28,6 +28,7 @@ from builder.pages.finish import finish
 from builder.provenance import commit, duration, machine
 from builder.render import render
 from builder.stage import fingerprint, stage
+from builder.surroundings import settled
 
 Report = Callable[[str], None]
 tell: Report = partial(print, flush=True)
@@ -139,7 +140,7 @@ def execute_again(
         if changes(_provenance(job.target).get("inputs", {}), job.provenance["inputs"]):
             command = "make book" if profile == "full" else "make quick"
             raise BuildError(f"{job.chapter.name} was not executed as it is now: {command}")
-    with _scratch(root / "_build") as folder:
+    with settled(root), _scratch(root / "_build") as folder:
         pairs = zip(jobs, execute_in(folder, jobs, workers), strict=True)
         return [f"{a.chapter.name}: {told}" for a, b in pairs for told in differences(a.target, b)]
 
@@ -231,11 +232,14 @@ def _swap(new: Path, place: Path, previous: Path) -> None:
     os.replace(new, place)
 
 
-def _alone(root: Path, kind: str) -> FileLock:
-    """Two builds of the same book follow each other."""
+@contextmanager
+def _alone(root: Path, kind: str) -> Iterator[None]:
+    """Two builds of the same book follow each other; the machine's own settings stay outside."""
     place = root / "_build" / kind
-    place.mkdir(parents=True, exist_ok=True)
-    return FileLock(place / "lock")
+    with settled(root):
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / "lock"):
+            yield
 
 
 @contextmanager

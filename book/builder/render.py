@@ -23,7 +23,9 @@ def render(staged: Path, output: Path, strict: bool) -> Path:
     """
     command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(staged)]
     command += ["--path-output", str(output), *_OPTIONS, *(["-W"] if strict else [])]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     html = output / "_build" / "html"
     if result.returncode or not (html / "index.html").is_file():
         raise BuildError(explain(result.stdout + result.stderr, staged))

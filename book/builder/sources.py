@@ -17,6 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from builder.contents import Chapter
+from builder.vectors import light
 from moe.experiments.common.tables import MIME
 
 _PAGE = """<!DOCTYPE html>
@@ -93,7 +94,7 @@ def _links(
         note = f" ({escape(told['note'])})" if told.get("note") else ""
         yield f'data: <a href="{{up}}{name}" download>CSV</a>{note}'
     if told.get("svg") and told["png"]:
-        svg = _add(files, f"figures/{stem}", ".svg", told["svg"])
+        svg = _add(files, f"figures/{stem}", ".svg", light(told["svg"]))
         png = _add(files, f"figures/{stem}", ".png", base64.b64decode(told["png"]))
         forms = [f'<a href="{{up}}{name}" download>{name[-3:].upper()}</a>' for name in (svg, png)]
         yield f"figure: {', '.join(forms)}"

@@ -56,9 +56,9 @@ def newton_climb(
 
     A start is ``converged`` when a step without damping, where I is positive definite, has less
     than ``tolerance`` nats to gain by the quadratic model: a maximum (perhaps at infinity, where
-    gates part the samples). It is given up when, hardly damped, it has less to gain than 3 % of what it lacks of the best;
-    then, where no damping helps (an expert without samples), and where ten damped steps have gained
-    nothing (a saddle), ``converged`` is False. The trace is monotone.
+    gates part the samples). It is given up when, hardly damped, it has less to gain than 3 % of
+    what it lacks of the best; then, where no damping helps (an expert without samples), and where
+    ten damped steps have gained nothing (a saddle), ``converged`` is False. The trace is monotone.
 
     Arguments and shapes as in ``moe.solvers.em.expectation_maximisation``; sigma (S,). ``learn``
     holds "regressors".

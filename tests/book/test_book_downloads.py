@@ -33,6 +33,7 @@ PLACES = Places(
         ("{eq}`eq-01-y` of {prf:ref}`thm-01-x`", "(1.2) of Theorem 1.1"),
         ("{doc}`03_stein`, {doc}`S <03_stein>`", "*chapter 3, Stein's lemma*, " * 2),
         ("{cite}`a2020,b` and {cite:t}`b`", "(A et al., 2020; B, 1999) and B, 1999"),
+        ("{term}`starts <start>` of {term}`EM`", "starts of EM"),
         ("$$\nx\n$$ (eq-01-y)", "$$\nx\n\\tag{1.2} $$"),
         ("(sec-x)=\n## Head", "## Head"),
         (r'is {{ claims["01-c"].verdict.capitalize() }}', "is Proved"),

@@ -20,7 +20,7 @@ for $5 or \$7. <span class="math"><svg><use href="#g"/></svg><math><mi>\(</mi></
 BAD = {
     gate.no_traceback: [
         "<pre>Traceback (most recent call last):</pre>",
-        '<pre><span class="gt">Traceback</span> (most recent call last):</pre>',
+        '<pre><span class="gt">Traceback</span> (most&nbsp;recent call last):</pre>',
         "<p>An Exception was encountered at In [3]</p>",
         '<div class="output traceback highlight">NameError</div>',
     ],
@@ -48,6 +48,7 @@ BAD = {
         '<iframe src="https://example.org" title="A page elsewhere"></iframe>',
         "<style>@import 'https://example.org/x.css';</style>",
         '<p style="background: url(https://example.org/x.png)">x</p>',
+        '<pre><img src="https://example.org/x.png" alt="A picture of errors"></pre>',
     ],
     gate.images_have_alt_text: [
         '<img src="book.css">',

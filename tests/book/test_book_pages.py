@@ -87,12 +87,20 @@ def test_formulas_of_several_processes_are_kept_together(tmp_path: Path) -> None
 
 
 def test_code_is_put_back_as_it_was() -> None:
-    page = '<pre><span>a</span>\n</pre><p>b</p><pre>\\1 c</pre><div class="x"><pre></pre></div>'
+    made = '<div class="highlight"><pre>{}</pre></div>'.format
+    page = made("<span>a</span>\n") + "<p>b</p><pre>own</pre>" + made("\\1 c") + made("")
     text, put_back = without_code(page)
     assert "span" not in text
     assert "c</pre>" not in text
+    assert "<pre>own</pre>" in text, "only what Pygments made"
     assert put_back(text) == page
     assert put_back(str(BeautifulSoup(text, "html.parser")) * 2) == 2 * page, "in two places too"
+
+
+def test_a_page_with_such_marks_stays_as_it_is() -> None:
+    page = "<p>\ufdd00\ufdd1</p>" + '<div class="highlight"><pre>a</pre></div>'
+    text, put_back = without_code(page)
+    assert put_back(text) == text == page
 
 
 def repaired(html: str) -> BeautifulSoup:

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
+from browsing import DESK, TELEPHONE, open_page
 from builder.contents import Chapter, read_contents
 from builder.pages.decks import carry
 from builder.parameters import defaults
 from builder.pipeline import Book, execute_again, notebook_file
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-OPTIONS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 CHAPTERS = read_contents(ROOT)
 EXECUTED = [chapter for chapter in CHAPTERS if chapter.is_notebook]
 PAGES = [*(chapter.document for chapter in CHAPTERS), "search"]
-TELEPHONE, DESK = 390, 1280
 AGAIN = "13_what_came_after"
 UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 THIN = """() => {
@@ -99,49 +90,6 @@ def test_a_chapter_shows_the_same_when_it_is_executed_once_more(quick_book: Book
 def test_every_numbered_chapter_has_a_profile_and_a_seed(chapter: Chapter) -> None:
     if chapter.name[0].isdigit():
         assert {"profile", "seed"} <= defaults(chapter.notebook()).keys()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(offline=True) as context:
-        yield context.new_page()
-
-
-def open_page(tab: Page, path: Path, width: int) -> list[str]:
-    """Load a file and tell what went wrong; only files may be loaded."""
-    problems: list[str] = []
-
-    def refuse_the_network(route: Route) -> None:
-        if route.request.url.startswith(("file:", "data:", "blob:")):
-            route.continue_()
-        else:
-            problems.append(f"asked the network for {route.request.url}")
-            route.abort()
-
-    tab.unroute_all()
-    tab.route("**/*", refuse_the_network)
-    listeners = {
-        "console": lambda m: problems.append(m.text) if m.type == "error" else None,
-        "pageerror": lambda error: problems.append(f"script error: {error}"),
-        "requestfailed": lambda request: problems.append(f"failed: {request.url}"),
-    }
-    for event, listener in listeners.items():
-        tab.on(event, listener)  # type: ignore[call-overload]
-    tab.set_viewport_size({"width": width, "height": 900})
-    tab.goto(path.as_uri(), wait_until="networkidle" if width == DESK else "load")
-    for event, listener in listeners.items():
-        tab.remove_listener(event, listener)
-    return problems
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -6,5 +6,6 @@ pictures     figures in fewer bytes
 icons        drawings in the page in place of a script and fonts of all icons
 mathematics  formulas set at build time
 held         code out of the way while that is done
+previews     what a link leads to, shown beside it
 reading      names, roles, folds, landmarks
 """

@@ -93,7 +93,8 @@ def build_wheel(root: Path, folder: Path) -> str:
             cwd=copy,
             env={**os.environ, "SOURCE_DATE_EPOCH": "1577836800"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     if built.returncode:

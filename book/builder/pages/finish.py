@@ -14,7 +14,7 @@ from joblib import cpu_count
 
 from builder.contents import Chapter
 from builder.edition import Edition
-from builder.pages import decks, downloads, icons, pictures, reading
+from builder.pages import decks, downloads, icons, pictures, previews, reading
 from builder.pages.held import without_code
 from builder.pages.mathematics import Made, Setter, set_page
 from builder.parallel import each
@@ -26,7 +26,8 @@ _IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "local
 @dataclass(frozen=True)
 class Finisher:
     """What the pages below `html` are finished with: configuration of TeX, folder of the formulas
-    made before, chapters by page, name of the wheel, edition, repository, new names of pictures."""
+    made before, chapters by page, name of the wheel, edition, repository, new names of pictures,
+    what links can show."""
 
     html: Path
     tex: dict[str, Any]
@@ -36,6 +37,7 @@ class Finisher:
     edition: Edition
     repository: dict[str, str]
     smaller: Mapping[str, pictures.Picture]
+    shown: Mapping[previews.Place, str]
 
     @cached_property
     def setter(self) -> Setter:
@@ -56,6 +58,7 @@ class Finisher:
         downloads.menu(soup, up, chapter, self.wheel, self.edition, self.repository)
         icons.draw(soup, self.html / icons.FONTS)
         reading.repair(soup)
+        previews.insert(soup, place.as_posix(), self.shown)
         pictures.point(soup, self.smaller)
         path.write_text(put_back(set_page(str(soup), self.setter)), encoding="utf-8")
         if chapter is not None and chapter.is_notebook:
@@ -81,6 +84,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
         edition,
         config.get("repository") or {},
         pictures.shrink(html, kept),
+        previews.collect(html, pages(html)),
     )
     decks.add_reveal(html)
     shares = _shares(pages(html), cpu_count())

@@ -39,6 +39,8 @@ class Places:
     def role(self, kind: str, target: str) -> str:
         """What a role like {eq}`label` shows."""
         label = re.sub(r"^.*<([^<>]+)>$", r"\1", target)
+        if kind == "term":
+            return target.partition("<")[0].strip()
         if kind == "doc":
             return f"*{self.chapters.get(label.rpartition('/')[2], label)}*"
         if kind.startswith("cite"):

@@ -1,0 +1,62 @@
+"""A build that is told to end ends whole: chapters run in processes of their own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+
+
+@contextmanager
+def ended_together() -> Iterator[None]:
+    """Within, SIGINT (Ctrl-C), SIGTERM and SIGHUP end all that was started, then this process.
+
+    It then exits with 128 plus the number of the signal, after its folders are cleared away.
+    Does nothing in other threads than the main one, which alone may listen to signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _end) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    for ignored in _SIGNALS:
+        signal.signal(ignored, signal.SIG_IGN)
+    end_children()
+    raise SystemExit(128 + number)
+
+
+def end_children() -> None:
+    """Kill all descendants of this process, those too that they start meanwhile."""
+    while children := _running():
+        for child in children:
+            try:
+                child.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(children, timeout=3)
+
+
+def _running() -> list[psutil.Process]:
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if child.is_running() and _status(child) != "zombie"]
+
+
+def _status(process: psutil.Process) -> str:
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return "zombie"
