@@ -63,7 +63,7 @@ def test_times_and_likelihoods_that_differ_are_noticed() -> None:
     mixed = record(seconds=0.9)
     mixed.values["concrete", SOFTMAX, SECONDS] = np.array([1.3, 0.7, 1.0, 1.1, 0.9])
     assert judge.no_gain_shown(mixed, BOTH).holds
-    mixed.values["concrete", SOFTMAX, SECONDS] -= 0.5
+    mixed.values["concrete", SOFTMAX, SECONDS] = np.array([0.7, 0.6, 0.65, 0.6, 0.7])
     assert not judge.no_gain_shown(mixed, BOTH).holds
     mixed.values["concrete", SOFTMAX, SECONDS][0] = np.nan
     assert judge.no_gain_shown(mixed, BOTH).holds is None
