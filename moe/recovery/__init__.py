@@ -96,9 +96,10 @@ def recover(
     (``moe.solvers.tensor_power``). If that does not settle it, or there are fewer than 100 samples
     a weight, where such tests see little, EM is started at random, annealed expert by expert, on a
     subsample (``moe.recovery.restarts``).
-    Where a few such starts disagree, and there are ten samples of each of k d weights, experts that
-    found nothing are drawn again (``moe.recovery.repair``); without, or where that does not settle
-    it, they are recombined, up to ``restarts`` starts in all (``moe.recovery.recombination``).
+    Where a few such starts disagree, and there are eight experts or more and ten samples for each
+    of k d weights, experts that found nothing are drawn again (``moe.recovery.repair``); else, or
+    where that does not settle it, the starts are recombined, up to ``restarts`` in all
+    (``moe.recovery.recombination``).
     Where that costs little (k (k + 1) d^2 <= 3,000; no more than 20 weights, or 150 samples for
     each) eight starts with random gates run too. The highest likelihood wins, by more than a nat:
     ``origin`` says which start it was. Where EM was searched for at random, or a random start won,

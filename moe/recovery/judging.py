@@ -152,11 +152,6 @@ class Field:
         return self.best is None or self.best.doubted
 
     @property
-    def unsettled(self) -> bool:
-        """Whether to search: the leader is doubted, or there are too few samples to doubt it."""
-        return self.problem.scarce or self.doubted
-
-    @property
     def lonely(self) -> bool:
         """Whether a search was needed, or won, and nothing else supports the leader."""
         searched = any(end.origin is Origin.SEARCH for end in self.ends)

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -35,20 +34,7 @@ from moe.solvers.em import EMResult, expectation_maximisation
 logger = logging.getLogger("moe")
 
 
-class SoFar(Protocol):
-    """What a plan may ask before it tries another way (``Field``)."""
-
-    @property
-    def problem(self) -> Problem: ...
-
-    @property
-    def doubted(self) -> bool: ...
-
-    @property
-    def unsettled(self) -> bool: ...
-
-
-Wanted = Callable[[SoFar, Options], bool]
+Wanted = Callable[["Front", Options], bool]
 
 PLAN: tuple[tuple[Way, Wanted], ...] = (
     (fourth_moments, lambda so_far, options: True),
@@ -78,7 +64,7 @@ class Run:
 def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
     """The ways of the plan that are wanted, in order, then the leader refined on all samples."""
     full, options, generator = task.problem, task.options, stream("recover", task.seed)
-    front = _Front(task)
+    front = Front(task)
     for way, wanted in plan:
         if not wanted(front, options):
             continue
@@ -97,12 +83,13 @@ def carried_out(task: Task, plan: Sequence[tuple[Way, Wanted]] = PLAN) -> Run:
     return Run(task, field, refined, stages, front.weights, front.passes + refined.passes)
 
 
-class _Front:
+class Front:
     """How far the plan has come. With ``Options.newton`` starts wait, and are followed as one batch
     as soon as somebody asks what came of them; else each way's are followed at once."""
 
     def __init__(self, task: Task) -> None:
-        self.problem, self.part = task.problem, task.problem.part()
+        self.problem: Problem = task.problem
+        self.part = task.problem.part()
         exact = self.part is self.problem and self.problem.sigma is None
         near = max(task.options.tolerance, NEAR)  # then the ends differ as the answers would
         self.tolerance = near if exact else LOOSE
@@ -117,8 +104,9 @@ class _Front:
 
     @property
     def unsettled(self) -> bool:
-        """As ``Field.unsettled``, without a look at the ends where there is no need."""
-        return self.problem.scarce or self.field.unsettled
+        """Whether to search: the leader is doubted, or there are too few samples to doubt it, and
+        the ends need not be looked at."""
+        return self.problem.scarce or self.doubted
 
     @property
     def field(self) -> Field:

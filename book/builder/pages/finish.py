@@ -75,6 +75,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     tex: dict[str, Any] = config["sphinx"]["config"]["mathjax3_config"]["tex"]
     kept = root / "_build" / "finished"
+    paths = pages(html)
     finisher = Finisher(
         html,
         tex,
@@ -84,11 +85,10 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
         edition,
         config.get("repository") or {},
         pictures.shrink(html, kept),
-        previews.collect(html, pages(html)),
+        previews.collect(html, paths),
     )
     decks.add_reveal(html)
-    shares = _shares(pages(html), cpu_count())
-    finisher.setter.keep(each(finisher, shares))
+    finisher.setter.keep(each(finisher, _shares(paths, cpu_count())))
     icons.trim(html)
     for pattern in _IDLE:
         for path in html.rglob(pattern):
