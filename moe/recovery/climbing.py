@@ -12,7 +12,7 @@ from moe.recovery.starts import Problem
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.newton import affordable, newton_climb
 
-_DECIDED = 1.0
+_DECIDED, _NEWTON = 1.0, 100
 
 State = tuple[Tensor, Tensor, Tensor]
 """Regressors and gating (S, k, d), sigma (S,)."""
@@ -32,7 +32,7 @@ def climbed(
     ``newton``: EM only until it gains less than a nat, when as a rule its maximum is decided; then
     Newton's method, where it costs no more than EM (``affordable``), until less than ``tolerance``
     is left to gain; starts that stay far behind are given up, not ``converged``. One that it cannot
-    finish is EM's again.
+    finish in a hundred steps (most take ten to thirty) is EM's again.
     """
     by_newton = (
         newton and tolerance < _DECIDED and affordable(problem.x, problem.weights, problem.g)
@@ -47,7 +47,7 @@ def climbed(
         first.gating,
         first.sigma,
         learn=learn,
-        iterations=iterations,
+        iterations=min(iterations, _NEWTON),
         tolerance=tolerance,
         **problem.terms,
     )

@@ -88,9 +88,9 @@ def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Po
     lines = torch.cat([-regressors, torch.ones_like(regressors[..., :1])], 2)
     lines = (lines / sigma[:, None, None]).flatten(0, 1)
     level = sigma.log()[:, None] + 0.5 * math.log(2 * math.pi)
-    for z, grams, counts in data:
+    for z, x, grams, counts in data:
         square = (u := (lines @ z).view(starts, k, -1)).square()
-        p = (gating.flatten(0, 1) @ z[:d]).view(starts, k, -1)
+        p = (gating.flatten(0, 1) @ x).view(starts, k, -1)
         r = torch.add(p, square, alpha=-0.5)
         density = normalise(r) - normalise(p) - level
         bends, linear, scalars = _bends(pairs, u, square, r, p)
@@ -99,7 +99,7 @@ def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Po
             for part in (bends, linear, scalars):
                 part.mul_(counts)
         sums += scalars.sum(-1)
-        pulls += (linear.flatten(0, 1) @ z[:d].T).view_as(pulls)
+        pulls += (linear.flatten(0, 1) @ x.T).view_as(pulls)
         packed += grams.packed(bends.flatten(0, 1))
     grids = unpacked(packed, d).view(starts, count, d, d)
     point = _assembled(pairs, grids, pulls, sums, k)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.expectation import expectation
+from moe.solvers.expectation import EStep, expectation
 from moe.solvers.maximisation import iterated
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
@@ -53,6 +54,14 @@ class EMResult:
             self.passes,
         )
 
+    def outside(self) -> EMResult:
+        """The same in tensors that may be used outside of ``torch.inference_mode``."""
+        own: dict[str, Any] = {
+            name: part.clone() for name, part in vars(self).items() if torch.is_tensor(part)
+        }
+        path = tuple((a.clone(), w.clone(), s.clone()) for a, w, s in self.path)
+        return replace(self, **own, path=path)
+
     def to(self, dtype: torch.dtype) -> EMResult:
         """The same with its real numbers in another precision, without the path."""
         real = ("regressors", "gating", "sigma", "log_likelihood", "trace")
@@ -69,7 +78,6 @@ class EMResult:
         return self[[int(self.log_likelihood.argmax())]]
 
 
-@torch.no_grad()
 def expectation_maximisation(
     x: Tensor,
     y: Tensor,
@@ -125,23 +133,41 @@ def expectation_maximisation(
     if regressors.ndim == 2:
         regressors, gating = regressors[None], gating[None]
     starts, k, _ = regressors.shape
-    data = Samples(x, y, starts, k, learn, hard, counts, columns, prior_variance)
-    level = torch.as_tensor(sigma, dtype=x.dtype)
-    level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k).clone()
-    state = expectation(data, nonlinearity, regressors, gating.expand_as(regressors), level)
-    own = data.own or (torch.is_tensor(sigma) and sigma.ndim == 2)
+    with torch.inference_mode():
+        data = Samples(x, y, starts, k, learn, hard, counts, columns, prior_variance)
+        level = torch.as_tensor(sigma, dtype=x.dtype)
+        own = data.own or level.ndim == 2
+        level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k)
+        begin = regressors.clone(), gating.expand_as(regressors).clone(), level.clone()
+        state = expectation(data, nonlinearity, *begin)
+        run = _climbed(data, nonlinearity, state, own, iterations, tolerance, record)
+    return run.outside()
+
+
+def _climbed(
+    data: Samples,
+    g: Nonlinearity,
+    state: EStep,
+    own: bool,
+    iterations: int,
+    tolerance: float,
+    record: bool,
+) -> EMResult:
+    """Iterations of all starts, each until it stops. own: whether each expert has its own sigma."""
+    starts = len(state.log_likelihood)
     end = [part.clone() for part in (state.regressors, state.gating, state.sigma)]
     spent = torch.zeros(starts, dtype=torch.int64)
     converged = torch.zeros(starts, dtype=torch.bool)
     running = torch.arange(starts)
     trace, path = [state.log_likelihood], [_snapshot(end, own)]
-    for left in reversed(range(iterations)):
-        state, gain, dropped = iterated(data, nonlinearity, state)
-        spent[running] += 1
-        trace.append(trace[-1].index_copy(0, running, state.log_likelihood))
+    for iteration in range(1, iterations + 1):
+        state, gain, dropped = iterated(data, g, state)
+        value = state.log_likelihood
+        trace.append(value if len(value) == starts else trace[-1].index_copy(0, running, value))
         done = gain < tolerance
         stop = bool(done.any())
-        if record or stop or not left:
+        if record or stop or iteration == iterations:
+            spent[running] = iteration
             for mine, theirs in zip(end, vars(state).values(), strict=False):
                 mine[running] = theirs
         if record:

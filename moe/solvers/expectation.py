@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor
 
-from moe.likelihood.grams import packed_size, unpacked
+from moe.likelihood.grams import unpacked
 from moe.model.nonlinearity import Nonlinearity
-from moe.solvers.samples import Samples
+from moe.solvers.samples import Chunk, Samples
 
+_LOG_NORMAL = -0.5 * math.log(2 * math.pi)
 _LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
 
 
@@ -53,46 +54,18 @@ def expectation(
     In place, in room that is used again. Residuals are u = e / (sqrt(2) sigma), the exponents of
     the responsibilities <w, x> - u^2 - log sigma. Second derivatives in the gates have weights
     gate_a gate_b, less gate_a where a = b, and change sign at the end."""
-    (starts, k, d), free, moved = regressors.shape, data.free, data.moved
-    flat = not free and not bool(gating.any())
-    pairs = data.pairs
+    (starts, _, d), moved, pairs = regressors.shape, data.moved, data.pairs
     scale = math.sqrt(2) * sigma
-    level = -(sigma.log() + 0.5 * math.log(2 * math.pi))[:, :, None]
-    log_likelihood, load, squares, pulls = (
-        regressors.new_zeros(starts, *shape) for shape in ((), (k,), (k,), (moved + free, d))
+    flat = not data.free and not bool(gating.any())
+    level = (_LOG_NORMAL - sigma.log())[:, :, None]
+    parts = [_sums(data, g, regressors, None if flat else gating, scale, level, c) for c in data]
+    log_likelihood, load, squares, pulls, packed = (
+        reduce(torch.add, part) for part in zip(*parts, strict=True)
     )
-    packed = regressors.new_zeros(starts * (moved + pairs), packed_size(d))
-    for z, grams, counts in data:
-        x = z[:d]
-        weights = data.room("weights", z, starts, moved + pairs)
-        pull = data.room("pull", z, starts, moved + free)
-        r = weights[:, :k] if moved else data.room("r", z, starts, k)
-        u, slope = _residuals(data, g, regressors, scale, z)
-        if flat:
-            torch.addcmul(level - math.log(k), u, u, value=-1, out=r)
-            log_density = normalise(r, data.hard)
-        else:
-            gate = data.room("gate", z, starts, k)
-            torch.mm(gating.flatten(0, 1), x, out=gate.view(starts * k, -1))
-            torch.addcmul(gate, u, u, value=-1, out=r).add_(level)
-            log_density = normalise(r, data.hard) - normalise(gate)
-            torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
-            if pairs:
-                _gate_weights(gate[:, :free], weights[:, moved:])
-        _count(counts, log_density, r, pull[:, moved:], weights[:, moved:])
-        log_likelihood += log_density.sum(-1)
-        if data.own:
-            load += r.sum(-1)
-        weighted = torch.mul(r, u, out=pull[:, :k] if moved else r)
-        squares += u.mul_(weighted).sum(-1)
-        if moved and slope is not None:
-            r.mul_(slope).mul_(slope)
-            weighted.mul_(slope)
-        pulls += (pull.flatten(0, 1) @ x.T).view_as(pulls)
-        packed += grams.packed(weights.flatten(0, 1))
     if data.own:
-        log_likelihood += data.log_prior(sigma)
+        log_likelihood = log_likelihood + data.log_prior(sigma)
     grids = unpacked(packed, d).view(starts, moved + pairs, d, d)
+    pulls = pulls.view(starts, moved + data.free, d)
     _hold(grids, pulls, data.masks, moved)
     return EStep(
         regressors,
@@ -100,7 +73,7 @@ def expectation(
         sigma,
         log_likelihood,
         load,
-        squares.mul_(scale.square()),
+        squares * scale.square(),
         grids[:, :moved],
         pulls[:, :moved] * scale[:, :moved, None],
         -grids[:, moved:],
@@ -108,11 +81,45 @@ def expectation(
     )
 
 
-def _count(counts: Tensor | None, *parts: Tensor) -> None:
-    """Samples count so often, in place: (n,), (..., n). None: once."""
-    if counts is not None:
-        for part in parts:
+def _sums(
+    data: Samples,
+    g: Nonlinearity,
+    regressors: Tensor,
+    gating: Tensor | None,
+    scale: Tensor,
+    level: Tensor,
+    chunk: Chunk,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Of one chunk: the log-likelihood (S,), loads and squares of u (S, k), pulls and packed Gram
+    matrices, a row for each start and weight. gating: None where flat."""
+    z, x, grams, counts = chunk
+    (starts, k, _), free, moved = regressors.shape, data.free, data.moved
+    weights = data.room("weights", z, starts, moved + data.pairs)
+    pull = data.room("pull", z, starts, moved + free)
+    r = weights[:, :k] if moved else data.room("r", z, starts, k)
+    u, slope = _residuals(data, g, regressors, scale, z, x)
+    if gating is None:
+        torch.addcmul(level - math.log(k), u, u, value=-1, out=r)
+        log_density = normalise(r, data.hard)
+    else:
+        gate = data.room("gate", z, starts, k)
+        torch.mm(gating.flatten(0, 1), x, out=gate.view(starts * k, -1))
+        torch.addcmul(gate, u, u, value=-1, out=r).add_(level)
+        log_density = normalise(r, data.hard) - normalise(gate)
+        torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
+        if data.pairs:
+            _gate_weights(gate[:, :free], weights[:, moved:])
+    if counts is not None:  # samples count so often
+        for part in (log_density, r, pull[:, moved:], weights[:, moved:]):
             part.mul_(counts)
+    load = r.sum(-1) if data.own else torch.zeros_like(scale)
+    weighted = torch.mul(r, u, out=pull[:, :k] if moved else r)
+    squares = u.mul_(weighted).sum(-1)
+    if moved and slope is not None:
+        r.mul_(slope).mul_(slope)
+        weighted.mul_(slope)
+    packed = grams.packed(weights.flatten(0, 1))
+    return log_density.sum(-1), load, squares, pull.flatten(0, 1) @ x.T, packed
 
 
 def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor] | None, moved: int) -> None:
@@ -123,16 +130,17 @@ def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor] | None, moved: int) 
 
 
 def _residuals(
-    data: Samples, g: Nonlinearity, regressors: Tensor, scale: Tensor, z: Tensor
+    data: Samples, g: Nonlinearity, regressors: Tensor, scale: Tensor, z: Tensor, x: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """(y - g(<a, x>)) / scale, (S, k, n), and the slope of g there, None where g is linear."""
     starts, k, d = regressors.shape
     u = data.room("u", z, starts, k)
     if g.is_linear:
-        lines = torch.cat([-regressors, torch.ones_like(scale)[..., None]], dim=2)
-        torch.mm((lines / scale[..., None]).flatten(0, 1), z, out=u.view(starts * k, -1))
+        lines = torch.cat([regressors, -torch.ones_like(scale)[..., None]], dim=2)
+        lines /= -scale[..., None]
+        torch.mm(lines.flatten(0, 1), z, out=u.view(starts * k, -1))
         return u, None
-    eta = regressors @ z[:d]
+    eta = regressors @ x
     torch.sub(z[d], g(eta), out=u).div_(scale[..., None])
     return u, g.derivative(eta) if data.moved else None
 

@@ -50,17 +50,17 @@ class _Curvature:
 
     @staticmethod
     def of(data: Samples, gating: Tensor) -> _Curvature:
-        starts, k, d = gating.shape
+        starts, k, _ = gating.shape
 
         def weights() -> Iterable[Tensor]:
-            for z, _, _ in data:
-                gate = gating @ z[:d]
+            for _, x, _, _ in data:
+                gate = gating @ x
                 normalise(gate)
                 yield gate
 
         kept = list(weights()) if starts * k * data.rows <= _KEPT else None
         total = gating.new_zeros(starts, k)
-        for (_, _, counts), gate in zip(data, kept or weights(), strict=True):
+        for (*_, counts), gate in zip(data, kept or weights(), strict=True):
             total += gate.sum(-1) if counts is None else gate @ counts
         shares = (total / data.n).clamp_min(_LEAST_SHARE)
         mask = None if data.masks is None else data.masks[1]
@@ -68,16 +68,16 @@ class _Curvature:
 
     def __call__(self, v: Tensor) -> Tensor:
         """H(V), V (S, free, d)."""
-        starts, free, d = v.shape
+        starts, free, _ = v.shape
         out = torch.zeros_like(v)
-        for (z, _, counts), gate in zip(self.data, self.weights(), strict=True):
+        for (_, x, _, counts), gate in zip(self.data, self.weights(), strict=True):
             p = gate[:, :free]
-            u = (v.flatten(0, 1) @ z[:d]).view(starts, free, -1)
+            u = (v.flatten(0, 1) @ x).view(starts, free, -1)
             u -= (p * u).sum(1, keepdim=True)
             u *= p
             if counts is not None:
                 u *= counts
-            out += (u.flatten(0, 1) @ z[:d].T).view_as(v)
+            out += (u.flatten(0, 1) @ x.T).view_as(v)
         return out if self.mask is None else out * self.mask
 
     def precondition(self, r: Tensor) -> Tensor:

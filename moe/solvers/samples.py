@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -33,6 +33,16 @@ def sigma_floor(y: Tensor) -> float:
     """The smallest common sigma that EM learns: 1e-7 of the root mean square of y (n,)."""
     largest = float(y.abs().max())
     return _FLOOR * largest * float((y / largest).square().mean().sqrt()) if largest else 0.0
+
+
+class Chunk(NamedTuple):
+    """Some of the samples: the columns of x and y as rows, z (d + 1, n); of them those of x (d, n);
+    the Gram matrices of x; and how often each counts, None: once."""
+
+    z: Tensor
+    x: Tensor
+    grams: Grams
+    counts: Tensor | None
 
 
 class Samples:
@@ -71,21 +81,28 @@ class Samples:
         formed = keep and self.free * x.shape[1] <= _FORMED_GATES
         self.pairs = self.free * (self.free + 1) // 2 if formed else 0
         self._chunks = [
-            (z := torch.cat([part, out[:, None]], dim=1).T.contiguous(), Grams(z[:-1].T, keep), c)
+            Chunk(
+                z := torch.cat([part, out[:, None]], dim=1).T.contiguous(),
+                z[:-1],
+                Grams(z[:-1].T, keep),
+                c,
+            )
             for part, out, c in zip(x.split(rows), y.split(rows), times, strict=True)
         ]
         self._room: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, int, int, int], Tensor] = {}
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Grams, Tensor | None]]:
-        """The columns of x and y as rows, (d + 1, n), the Gram matrices of x, and the counts."""
+    def __iter__(self) -> Iterator[Chunk]:
         yield from self._chunks
 
     @cached_property
     def factor(self) -> Tensor:
         """Cholesky factor of the Gram matrix of the inputs, (d, d); of the identity where it has
         none in finite numbers."""
-        ones = (torch.ones_like(z[:1]) if counts is None else counts[None] for z, _, counts in self)
-        parts = [grams(one)[0] for (_, grams, _), one in zip(self, ones, strict=True)]
+        parts = [
+            grams(torch.ones_like(z[:1]) if counts is None else counts[None])[0]
+            for z, _, grams, counts in self
+        ]
         gram = torch.stack(parts).sum(0)
         gram.diagonal().add_(RIDGE[gram.dtype] * gram.diagonal().mean())
         factor, failed = torch.linalg.cholesky_ex(gram)
@@ -100,10 +117,13 @@ class Samples:
 
     def room(self, name: str, like: Tensor, starts: int, rows: int) -> Tensor:
         """(starts, rows, n) to write to, ``like`` (..., n); the same place every time."""
-        size = starts * rows * like.shape[1]
-        if name not in self._room or len(self._room[name]) < size:
-            self._room[name] = like.new_empty(size)
-        return self._room[name][:size].view(starts, rows, like.shape[1])
+        key = name, starts, rows, like.shape[1]
+        if key not in self._views:
+            size = starts * rows * like.shape[1]
+            if name not in self._room or len(self._room[name]) < size:
+                self._room[name] = like.new_empty(size)
+            self._views[key] = self._room[name][:size].view(starts, rows, like.shape[1])
+        return self._views[key]
 
 
 def _variance(y: Tensor, counts: Tensor | None) -> float:

@@ -387,7 +387,7 @@ def test_a_start_whose_steps_are_all_dropped_is_not_converged(
     truth, x, y, starts = problem()
     monkeypatch.setattr(
         maximisation,
-        "_gate_steps",
+        "_gate_moves",
         lambda data, state: -1e9 * full_gating(state.pull_w),
     )
     gates = torch.zeros_like(starts)
