@@ -27,7 +27,6 @@ def affordable(x: Tensor, weights: int, g: Nonlinearity) -> bool:
     return g.is_linear and weights <= _MOST_WEIGHTS and kept
 
 
-@torch.no_grad()
 def newton_climb(
     x: Tensor,
     y: Tensor,
@@ -64,8 +63,18 @@ def newton_climb(
     holds "regressors".
     """
     starts, k, _ = regressors.shape
-    data = Samples(x, y, starts, k, learn, False, counts, columns)
-    now = look(data, regressors.clone(), gating.clone(), sigma.clone())
+    with torch.inference_mode():
+        data = Samples(x, y, starts, k, learn, False, counts, columns)
+        now = look(data, regressors.clone(), gating.clone(), sigma.clone())
+        fit, behind = _climbed(data, now, iterations, tolerance)
+    return fit.outside(), behind.clone()
+
+
+def _climbed(
+    data: Samples, now: Point, iterations: int, tolerance: float
+) -> tuple[EMResult, Tensor]:
+    """Steps of all starts, each until it stops."""
+    starts = len(now.value)
     end = now.regressors.clone(), now.gating.clone(), now.sigma.clone()
     running, spent = torch.arange(starts), torch.zeros(starts, dtype=torch.int64)
     converged, behind = torch.zeros(2, starts, dtype=torch.bool)
