@@ -16,6 +16,7 @@ import joblib
 
 from builder.claims import collect
 from builder.contents import Chapter
+from builder.forking import manager
 from builder.memory import Peak
 from builder.progress import Progress, trials_file, unfinished
 
@@ -74,7 +75,8 @@ def run_all(
     workers = min(workers or cores, len(jobs))
     failures = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run, job, _cores(job, cores, workers)): job for job in jobs}
+        forked = len(jobs) > workers  # else each process has one kernel to start, and no gain
+        futures = {pool.submit(run, job, _cores(job, cores, workers), forked): job for job in jobs}
         waiting = set(futures)
         with Progress(
             [(job.target, len(job.chapter.notebook().cells)) for job in jobs]
@@ -97,8 +99,11 @@ def _cores(job: Job, cores: int, workers: int) -> int:
     return min(cores, 2 * share) if job.parameters.get("profile") == "full" else share
 
 
-def run(job: Job, cores: int) -> Outcome:
-    """Seconds it took, or where it failed; the target is replaced on success only."""
+def run(job: Job, cores: int, forked: bool = False) -> Outcome:
+    """Seconds it took, or where it failed; the target is replaced on success only.
+
+    forked: the kernel may come from a process that has the libraries loaded.
+    """
     import nbformat
     import papermill
 
@@ -116,6 +121,7 @@ def run(job: Job, cores: int) -> Outcome:
                 kernel_name="python3",
                 cwd=str(job.chapter.source.parent),
                 progress_bar=False,
+                **(manager() if forked else {}),
             )
         seconds = time.perf_counter() - started
         notebook.metadata["provenance"] = {
