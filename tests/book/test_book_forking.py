@@ -62,13 +62,13 @@ def test_a_forked_kernel_sees_what_a_started_one_sees(
 def test_the_process_that_forks_has_one_thread_and_no_figure_backend() -> None:
     """Another thread's locks would stay closed for ever in what is forked; the backend looks for
     its kernel when it is loaded."""
-    code = f"""
+    code = """
 import os, sys
 from builder import forking
 for name in forking.LIBRARIES:
     __import__(name)
 assert len(os.listdir("/proc/self/task")) == 1
-assert not {{"matplotlib_inline.backend_inline", "moe"}} & set(sys.modules)
+assert not {"matplotlib_inline.backend_inline", "moe"} & set(sys.modules)
 """
     if sys.platform.startswith("linux"):
         subprocess.run([sys.executable, "-c", code], check=True)
