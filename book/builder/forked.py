@@ -7,12 +7,12 @@ from typing import Any
 
 import psutil
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from builder.forking import fork
 
 
-class ForkedProcess(psutil.Process):
+class ForkedProcess(psutil.Process):  # type: ignore[misc]  # psutil tells no types
     """As far as Jupyter asks, a ``subprocess.Popen`` of a process that another one started."""
 
     stdin = stdout = stderr = None
