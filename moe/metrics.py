@@ -40,7 +40,12 @@ def match(estimate: Tensor, truth: Tensor) -> Tensor:
 
     estimate (k, d), truth (k, d) -> (k,) int64 indices into the rows of ``estimate``.
     """
-    cosines = absolute_cosines(estimate, truth).T.detach().cpu().double().numpy()
+    return _matched(absolute_cosines(estimate, truth))
+
+
+def _matched(absolute: Tensor) -> Tensor:
+    """The permutation of ``match`` from the |cos| (k, k), estimates in rows."""
+    cosines = absolute.T.detach().cpu().double().numpy()
     rows, columns = linear_sum_assignment(cosines, maximize=True)
     bound = min(cosines.max(0).min(), cosines.max(1).min())
     if cosines[rows, columns].min() < bound:
@@ -65,7 +70,7 @@ def _bottleneck(cosines: np.ndarray) -> np.ndarray:
 def regressor_error_of(estimate: Tensor, truth: Tensor) -> float:
     """E_reg for two arrays of regressors (k, d); see ``regressor_error``."""
     cosines = absolute_cosines(estimate, truth)
-    worst = cosines[match(estimate, truth), torch.arange(len(truth))].min()
+    worst = cosines[_matched(cosines), torch.arange(len(truth))].min()
     return max(0.0, 1.0 - float(worst))
 
 

@@ -16,8 +16,9 @@ import joblib
 
 from builder.claims import collect
 from builder.contents import Chapter
+from builder.forking import manager
 from builder.memory import Peak
-from builder.progress import Progress, trials_file, unfinished
+from builder.progress import Progress, cells_file, trials_file
 
 _KERNEL_SETTINGS = """\
 c.HistoryManager.enabled = False
@@ -74,7 +75,8 @@ def run_all(
     workers = min(workers or cores, len(jobs))
     failures = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run, job, _cores(job, cores, workers)): job for job in jobs}
+        forked = len(jobs) > workers  # else each process has one kernel to start, and no gain
+        futures = {pool.submit(run, job, _cores(job, cores, workers), forked): job for job in jobs}
         waiting = set(futures)
         with Progress(
             [(job.target, len(job.chapter.notebook().cells)) for job in jobs]
@@ -97,25 +99,35 @@ def _cores(job: Job, cores: int, workers: int) -> int:
     return min(cores, 2 * share) if job.parameters.get("profile") == "full" else share
 
 
-def run(job: Job, cores: int) -> Outcome:
-    """Seconds it took, or where it failed; the target is replaced on success only."""
+def run(job: Job, cores: int, forked: bool = False) -> Outcome:
+    """Seconds it took, or where it failed; the target is replaced on success only.
+
+    forked: the kernel may come from a process that has the libraries loaded.
+    """
     import nbformat
     import papermill
 
     prepare_environment(job.chapter.root, cores)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    part, trials = unfinished(job.target), trials_file(job.target)
+    part = job.target.with_name(f"{job.target.stem}.part.ipynb")
+    cells, trials = cells_file(job.target), trials_file(job.target)
     os.environ["MOE_PROGRESS"] = str(trials)
     started = time.perf_counter()
+
+    def begin(cell_index: int, **_: Any) -> None:
+        cells.write_text(str(cell_index), encoding="utf-8")
+
     try:
         with Peak() as peak:
             notebook = papermill.execute_notebook(
                 job.chapter.notebook(),
-                str(part),
+                None,  # to save it at every cell takes a second or two a chapter
                 parameters=job.parameters,
                 kernel_name="python3",
                 cwd=str(job.chapter.source.parent),
                 progress_bar=False,
+                on_cell_start=begin,
+                **(manager() if forked else {}),
             )
         seconds = time.perf_counter() - started
         notebook.metadata["provenance"] = {
@@ -131,8 +143,8 @@ def run(job: Job, cores: int) -> Outcome:
     except Exception as error:  # a kernel that died or never started: still one chapter's failure
         return Failure(job.chapter, f"{type(error).__name__}: {error}")
     finally:
-        part.unlink(missing_ok=True)
-        trials.unlink(missing_ok=True)
+        for file in (part, cells, trials):
+            file.unlink(missing_ok=True)
     return seconds
 
 

@@ -6,13 +6,15 @@ from threading import Event, Thread
 
 import psutil
 
+from builder.forking import parent_of_kernels
+
 EVERY = 0.5
 """Seconds between two looks."""
 
 
 class Peak:
     """Within ``with Peak() as peak:`` looks at the resident memory of all descendants of this
-    process; ``peak.bytes`` is the largest sum seen."""
+    process but the one that only forks; ``peak.bytes`` is the largest sum seen."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -37,6 +39,8 @@ class Peak:
 def _resident() -> int:
     found = 0
     for process in psutil.Process().children(recursive=True):
+        if process.pid == parent_of_kernels():
+            continue
         try:
             found += process.memory_info().rss
         except psutil.Error:  # it has just ended

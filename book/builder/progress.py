@@ -11,12 +11,11 @@ from types import TracebackType
 from tqdm import tqdm
 
 _EVERY = 60.0  # seconds between lines in a log
-_EXECUTED = b'"status": "completed"'
 
 
-def unfinished(target: Path) -> Path:
-    """Where papermill writes a notebook, cell by cell, until it may replace `target`."""
-    return target.with_name(f"{target.stem}.part.ipynb")
+def cells_file(target: Path) -> Path:
+    """Where a chapter that runs has the number of cells that it has passed, text counted too."""
+    return target.with_name(f"{target.stem}.cells")
 
 
 def trials_file(target: Path) -> Path:
@@ -49,7 +48,7 @@ class Progress:
             bar.close()
 
     def look(self) -> None:
-        running = [target for target in self._cells if unfinished(target).is_file()]
+        running = [target for target in self._cells if cells_file(target).is_file()]
         if self._terminal:
             for target in running:
                 self._draw(target)
@@ -73,10 +72,9 @@ class Progress:
 
 
 def executed_cells(target: Path) -> int:
-    """Text counts too: papermill marks every cell that it has passed."""
     try:
-        return unfinished(target).read_bytes().count(_EXECUTED)
-    except FileNotFoundError:
+        return int(cells_file(target).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # ValueError: it is being written
         return 0
 
 

@@ -165,14 +165,18 @@ def test_a_checkout_that_is_read_only_is_refused_or_only_read(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_when_it_is_told_to_end_nothing_goes_on(source: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "workers"), [("SIGINT", "2"), ("SIGTERM", "2"), ("SIGHUP", "2"), ("SIGINT", "1")]
+)
+def test_when_it_is_told_to_end_nothing_goes_on(source: Path, name: str, workers: str) -> None:
+    """One process executes both chapters, the kernels forked; or each has its own."""
+    cell = "import time; open('begun', 'w').close(); time.sleep(600)"
     with (source / "book" / "two.md").open("a", encoding="utf-8") as chapter:
-        chapter.write("\n```{code-cell} ipython3\nimport time; time.sleep(600)\n```\n")
-    process = start(source, env={})
+        chapter.write(f"\n```{{code-cell}} ipython3\n{cell}\n```\n")
+    process = start(source, "--workers", workers, "quick", env={})
     started = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
-    while not any("ipykernel_launcher" in " ".join(c.cmdline()) for c in descendants(started)):
+    while not (source / "book" / "begun").exists():
         assert time.monotonic() < deadline, "no kernel was started"
         time.sleep(0.2)
     everything = descendants(started)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from builder import progress
 from builder.pipeline import build
-from builder.progress import Progress, describe, executed_cells, trials_file, unfinished
+from builder.progress import Progress, cells_file, describe, executed_cells, trials_file
 
 
 def test_a_chapter_tells_its_cell_and_the_trials_of_its_sweep(tmp_path: Path) -> None:
     target = tmp_path / "08_baselines.ipynb"
     assert executed_cells(target) == 0
     assert describe(target, 40) == "cell 1 of 40"
-    unfinished(target).write_text('"status": "completed" "status": "completed" "status": "pending"')
+    cells_file(target).write_text("2")
     trials_file(target).write_text("812 1900")
     assert describe(target, 40) == "cell 3 of 40, 812 of 1,900 trials of its sweep"
     trials_file(target).write_text("1900 1900")
@@ -25,7 +25,7 @@ def test_a_log_gets_a_line_a_minute_for_each_running_chapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = tmp_path / "one.ipynb", tmp_path / "two.ipynb"
-    unfinished(one).write_text('"status": "completed"')
+    cells_file(one).write_text("1")
     with Progress([(one, 5), (two, 7)]) as running:
         running.look()
         assert capsys.readouterr().out == ""
@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_bar(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     one = tmp_path / "one.ipynb"
-    unfinished(one).write_text('"status": "completed"')
+    cells_file(one).write_text("1")
     trials_file(one).write_text("3 9")
     with Progress([(one, 5)]) as running:
         running.look()

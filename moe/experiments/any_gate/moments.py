@@ -41,25 +41,39 @@ class Agreement:
 
 
 def run(spec: Spec, kinds: tuple[str, ...]) -> list[Agreement]:
-    """E[(Q_m(y) - E q_m) S_m(x) | v] = c_m sum_i p_i(v) a_i^(m), for every gate, m = 2, 3, 4."""
-    found = []
-    for kind in kinds:
-        truth = gated_experts(kind, spec.k, spec.d, spec.sigma, spec.seed, spec.nonlinearity)
-        v = torch.randn(
-            spec.points, spec.d - spec.k, generator=stream("inputs", spec.seed), dtype=torch.float64
-        )
-        weights = truth.gate(v)
-        for degree in (2, 3, 4):
-            fitted = output_transform(truth.nonlinearity, truth.sigma, degree)
-            power = OutputTransform(degree, (0.0,) * (degree - 1) + (1.0,), fitted.normaliser, 1.0)
-            expected = weights @ _powers(truth.regressors, degree)
-            left = [
-                torch.einsum("vi,ive->ve", weights, _moments(truth, v, transform))
-                for transform in (fitted, power)
-            ]
-            errors = [float((value - expected).abs().max()) for value in left]
-            found.append(Agreement(kind, degree, float(expected.abs().max()), *errors))
-    return found
+    """E[(Q_m(y) - E q_m) S_m(x) | v] = c_m sum_i p_i(v) a_i^(m), for every gate, m = 2, 3, 4.
+
+    The experts are the same with every gate, so that what holds given the expert is taken once.
+    """
+    truths = [
+        gated_experts(kind, spec.k, spec.d, spec.sigma, spec.seed, spec.nonlinearity)
+        for kind in kinds
+    ]
+    v = torch.randn(
+        spec.points, spec.d - spec.k, generator=stream("inputs", spec.seed), dtype=torch.float64
+    )
+    given = {degree: _given_the_expert(truths[0], v, degree) for degree in (2, 3, 4)}
+    return [
+        _agreement(kind, degree, truth, v, given[degree])
+        for kind, truth in zip(kinds, truths, strict=True)
+        for degree in given
+    ]
+
+
+def _given_the_expert(truth: GatedExperts, v: Tensor, degree: int) -> Tensor:
+    """The left side for each expert, with the transform and with the plain power of y: (2, k,
+    points, entries)."""
+    fitted = output_transform(truth.nonlinearity, truth.sigma, degree)
+    power = OutputTransform(degree, (0.0,) * (degree - 1) + (1.0,), fitted.normaliser, 1.0)
+    return torch.stack([_moments(truth, v, transform) for transform in (fitted, power)])
+
+
+def _agreement(kind: str, degree: int, truth: GatedExperts, v: Tensor, given: Tensor) -> Agreement:
+    weights = truth.gate(v)
+    expected = weights @ _powers(truth.regressors, degree)
+    left = torch.einsum("vi,tive->tve", weights, given)
+    errors = [float((value - expected).abs().max()) for value in left]
+    return Agreement(kind, degree, float(expected.abs().max()), *errors)
 
 
 def _powers(rows: Tensor, degree: int) -> Tensor:

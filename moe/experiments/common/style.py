@@ -54,7 +54,8 @@ _RULES: Any = {
     "lines.linewidth": 1.8,
     "axes.prop_cycle": cycler(color=CYCLE) + cycler(linestyle=DASHES),
 }
-
+_LAID_OUT: Any = {"figure.constrained_layout.use": False}
+"""No layout engine: to a figure that has one, if only "none", ``savefig`` draws twice."""
 
 P = ParamSpec("P")
 
@@ -86,10 +87,9 @@ class BookFigure(Figure):
                 part.set_rasterized(True)
         metadata = {"Date": None} if form == "svg" else {}
         file = BytesIO()
-        with rc_context({**_RULES, "svg.hashsalt": "book"}):
-            self.savefig(
-                file, format=form, dpi=2 * self.dpi, bbox_inches=self._box, metadata=metadata
-            )
+        box = self._box
+        with rc_context({**_RULES, **_LAID_OUT, "svg.hashsalt": "book"}):
+            self.savefig(file, format=form, dpi=2 * self.dpi, bbox_inches=box, metadata=metadata)
         return file.getvalue()
 
     @cached_property
@@ -97,8 +97,10 @@ class BookFigure(Figure):
         """What the artists take up, with a margin, in inches; axes stay where they are then."""
         with rc_context(_RULES):
             self.draw_without_rendering()
-            self.set_layout_engine("none")
-            return self.get_tightbbox().padded(_MARGIN)
+            box = self.get_tightbbox().padded(_MARGIN)
+        with rc_context(_LAID_OUT):
+            self.set_layout_engine(None)
+        return box
 
 
 def _dense(artist: Artist) -> bool:

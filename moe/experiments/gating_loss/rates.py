@@ -28,9 +28,11 @@ def two_expert_information(gate_norm: float, noise: float) -> GateInformation:
     Diagonal in the three kinds of directions (derived; book, chapter 6): along w, along a_1 - a_2,
     and along any other. With alpha, beta ~ N(0, 1), p = logistic(|w| alpha), b = beta / noise and u
     the position of y between the two means, in units of sigma from their middle,
-    complete = E[p (1 - p) {alpha^2, 1, 1}], missing = E[r_1 r_2 {alpha^2, beta^2, 1}]. Quadrature.
+    complete = E[p (1 - p) {alpha^2, 1, 1}], missing = E[r_1 r_2 {alpha^2, beta^2, 1}]. Quadrature,
+    over alpha > 0: with -alpha and -u all is the same.
     """
-    alpha, weight = gauss_hermite(80)
+    alpha, weight = (part[40:] for part in gauss_hermite(80))
+    weight = 2 * weight
     edge = min(16.0, 9.0 / noise)
     node, in_b = np.polynomial.legendre.leggauss(100)
     b = edge * (node + 1) / 2
@@ -154,7 +156,7 @@ def run_separation(spec: SeparationSpec) -> SeparationRecord:
                 model = two_experts(overlap, spec.gate_norm, sigma, spec.d)
                 rate, _ = run_em(model, spec.n, iterations, spec.seed, i, trial)
                 measured[i, j, trial] = rate
-    grid = np.geomspace(min(spec.noises) / 1.5, max(spec.noises) * 1.5, 40)
+    grid = np.geomspace(min(spec.noises) / 1.5, max(spec.noises) * 1.5, 24)
     curve = [two_expert_information(spec.gate_norm, noise) for noise in grid]
     complete = curve[0].complete
     return SeparationRecord(

@@ -1,0 +1,90 @@
+"""Forked kernels are kernels like others, and start with nothing of another chapter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+import pytest
+from builder import forking
+from builder.execute import prepare_environment
+
+LOOK = """
+import os, signal, sys, threading
+import matplotlib, torch
+import matplotlib.pyplot as plt
+ours = [name for name in sys.modules if name.partition(".")[0] in ("builder", "moe")]
+print(os.getcwd(), sys.path, Path(sys.argv[0]).name, __name__, len(sys.argv), ours)
+print(os.getpid() == os.getpgid(0) == os.getsid(0), signal.getsignal(signal.SIGCHLD))
+print(sys.stdin.read() if sys.stdin is None else "", torch.get_num_threads(), os.environ["MARK"])
+print(threading.active_count(), plt.get_backend(), dict(plt.rcParams))
+print(get_ipython().history_manager.enabled)
+plt.plot([1, 3, 2]);
+"""
+
+
+def look(folder: Path, **how: Any) -> list[Any]:
+    """The outputs of a cell that looks around, in a new kernel."""
+    cell = nbformat.v4.new_code_cell("from pathlib import Path\n" + LOOK)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    place = str(folder / "look.ipynb")
+    done = papermill.execute_notebook(
+        notebook, place, kernel_name="python3", cwd=str(folder), progress_bar=False, **how
+    )
+    return [output.get("text") or output.get("data") for output in done.cells[0].outputs]
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    monkeypatch.setenv("MARK", "first")
+    monkeypatch.setenv("PYTHONPATH", "")
+    prepare_environment(tmp_path, 1)
+    if not (how := forking.manager()):
+        pytest.skip("kernels are started here, not forked")
+    return how
+
+
+def test_a_forked_kernel_sees_what_a_started_one_sees(
+    forked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = look(tmp_path)
+    assert "image/png" in started[1]
+    assert look(tmp_path, **forked) == started
+    monkeypatch.setenv("MARK", "second")
+    assert "second" in look(tmp_path, **forked)[0], "the environment is that of its own start"
+
+
+def test_the_process_that_forks_has_one_thread_and_no_figure_backend() -> None:
+    """Another thread's locks would stay closed for ever in what is forked; the backend looks for
+    its kernel when it is loaded."""
+    code = """
+import os, sys
+from builder import forking
+for name in forking.LIBRARIES:
+    __import__(name)
+assert len(os.listdir("/proc/self/task")) == 1
+assert not {"matplotlib_inline.backend_inline", "moe"} & set(sys.modules)
+"""
+    if sys.platform.startswith("linux"):
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_that_ends_is_forgotten(forked: dict[str, Any], tmp_path: Path) -> None:
+    from builder.forked import ForkedProcess
+
+    command = [sys.executable, "-m", "platform"]
+    process = ForkedProcess(forking.fork(command, {"PATH": ""}, str(tmp_path)))
+    psutil.wait_procs([process], timeout=60)
+    assert process.poll() == 0
+
+
+def test_elsewhere_kernels_are_started_as_jupyter_starts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert forking.manager() == {}
