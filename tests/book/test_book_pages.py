@@ -63,6 +63,31 @@ def test_tex_that_mathjax_cannot_read_is_refused_and_shown(setter: Setter, tex: 
     assert tex in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r"\def\alpha{Q}\alpha", r"\alpha"),
+        (r"\renewcommand{\E}[1]{e}\E{x}", r"\E{x}"),
+        (r"\let\beta\gamma \beta", r"\beta"),
+        (r"x \label{same}", r"y \label{same}"),
+        (r"\definecolor{red}{rgb}{0,0,1} \color{red} x", r"\color{red} x"),
+    ],
+)
+def test_what_a_formula_defines_ends_with_it(
+    setter: Setter, tmp_path: Path, before: str, after: str
+) -> None:
+    alone = Setter(MACROS, tmp_path)((after, False))
+    setter((before, False))
+    assert setter((after, False)) == alone
+
+
+@pytest.mark.parametrize("define", [r"\def\own{q}", r"\newcommand{\own}{q}"])
+def test_a_command_of_another_formula_is_unknown(setter: Setter, define: str) -> None:
+    assert ">q<" in setter((rf"{define} \own", False))[1]
+    with pytest.raises(BuildError, match=r"Undefined control sequence \\own"):
+        setter((r"\own", True))
+
+
 def test_what_was_set_is_kept_for_the_next_build(tmp_path: Path) -> None:
     first = Setter(MACROS, tmp_path)
     before = set_page(PAGE, first)
