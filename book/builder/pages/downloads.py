@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,30 +22,47 @@ from pybtex.database import parse_file
 from builder import BuildError
 from builder.contents import Chapter
 from builder.edition import Edition
-from builder.pages.held import without_code
 from builder.pages.portable import Places, citations, portable
 
 FOLDER = "_downloads"
 _BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
 
 
-def places(html: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> Places:
-    """What the pages show for each label."""
+@dataclass(frozen=True)
+class Labels:
+    """What a page tells of labels: links, what it calls those it leads to; own, the numbers that
+    its figures and equations bear; and the number of its chapter, if it has one."""
+
+    links: dict[str, str]
+    own: dict[str, str]
+    number: str
+
+
+def labels(soup: BeautifulSoup) -> Labels:
+    """Of a page as Jupyter Book made it."""
+    links, own = dict[str, str](), dict[str, str]()
+    for link in soup.select("a.reference.internal[href*='#']"):
+        links.setdefault(str(link["href"]).partition("#")[2], _text(link))
+    for caption in soup.select(".caption-number"):
+        owner = caption.find_parent(id=True)
+        if isinstance(owner, Tag):
+            own[str(owner["id"])] = _text(caption).rstrip(".")
+    for equation in soup.select("div.math[id]"):
+        if number := equation.select_one(".eqno"):
+            own[str(equation["id"])] = _text(number).rstrip("#")
+    heading = soup.select_one("h1 .section-number")
+    return Labels(links, own, _text(heading).rstrip(".") if heading else "")
+
+
+def places(
+    html: Path, chapters: Sequence[Chapter], told: Mapping[str, Labels], macros: dict[str, Any]
+) -> Places:
+    """What the pages show for each label; `told` maps a chapter's document to its page's labels."""
     texts, names = dict[str, str](), dict[str, str]()
     for chapter in chapters:
-        page, _ = without_code((html / f"{chapter.document}.html").read_text(encoding="utf-8"))
-        soup = BeautifulSoup(page, "html.parser")
-        for link in soup.select("a.reference.internal[href*='#']"):
-            texts.setdefault(str(link["href"]).partition("#")[2], _text(link))
-        for caption in soup.select(".caption-number"):
-            owner = caption.find_parent(id=True)
-            if isinstance(owner, Tag):
-                texts[str(owner["id"])] = _text(caption).rstrip(".")
-        for equation in soup.select("div.math[id]"):
-            if number := equation.select_one(".eqno"):
-                texts[str(equation["id"])] = _text(number).rstrip("#")
-        heading = soup.select_one("h1 .section-number")
-        count = f"chapter {_text(heading).rstrip('.')}, " if heading else ""
+        page = told[chapter.document]
+        texts = {**page.links, **texts, **page.own}
+        count = f"chapter {page.number}, " if page.number else ""
         names[chapter.name] = f"{count}{chapter.title}"
     works = dict[str, str]()
     for file in (chapters[0].root / "book").glob("*.bib"):
@@ -59,24 +77,14 @@ def _text(tag: Tag) -> str:
 
 
 def write(
-    html: Path,
-    root: Path,
-    chapters: Sequence[Chapter],
-    macros: dict[str, Any],
-    edition: Edition,
-) -> str:
-    """Fill the folder of downloads; returns the name of the package's wheel, or nothing."""
-    folder = html / FOLDER
-    folder.mkdir()
-    wheel = build_wheel(root, folder)
-    known = places(html, chapters, macros)
+    folder: Path, chapters: Sequence[Chapter], known: Places, wheel: str, edition: Edition
+) -> None:
+    """Each chapter as a notebook and as text."""
     for chapter in chapters:
         if chapter.is_notebook:
             notebook = portable(edition.shown(chapter.notebook()), known, wheel)
             nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
             jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
-    shutil.rmtree(html / "_sources", ignore_errors=True)
-    return wheel
 
 
 def build_wheel(root: Path, folder: Path) -> str:

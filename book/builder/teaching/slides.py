@@ -178,7 +178,7 @@ def _clean(tag: Tag) -> Tag:
         idle.decompose()
     for one in (copied, *copied.find_all(True)):
         one.name = "div" if one.name == "section" else one.name  # which would be a slide
-        for attribute in ("id", "style", "loading", "decoding", "tabindex"):
+        for attribute in ("id", "style", "loading", "decoding", "tabindex", "data-preview"):
             del one[attribute]
     return copied
 
