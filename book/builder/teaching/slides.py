@@ -200,6 +200,7 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
+<link rel="stylesheet" href="../_static/mathematics.css">
 <link rel="stylesheet" href="../_static/slides.css"></head>
 <body><main class="reveal"><div class="slides">
 <section class="title">
