@@ -43,7 +43,9 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 	@for place in _build/html _build/quick/html; do \
 		if test -f $$place/index.html; then \
 			echo "$$place: http://localhost:$(PORT)/ (Ctrl-C ends)"; \
-			exec $(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place; \
+			$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place || \
+				{ echo "is port $(PORT) taken? make serve PORT=8001" >&2; exit 1; }; \
+			exit; \
 		fi; \
 	done; echo "nothing to serve yet: make book" >&2; exit 1
 
