@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jupytext
 import nbformat
@@ -22,9 +21,9 @@ from pybtex.database import parse_file
 from builder import BuildError
 from builder.contents import Chapter
 from builder.edition import Edition
+from builder.pages.hosts import hosts
 from builder.pages.portable import Places, citations, portable
 
-FOLDER = "_downloads"
 _BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
 
 
@@ -77,12 +76,12 @@ def _text(tag: Tag) -> str:
 
 
 def write(
-    folder: Path, chapters: Sequence[Chapter], known: Places, wheel: str, edition: Edition
+    folder: Path, chapters: Sequence[Chapter], known: Places, package: str, edition: Edition
 ) -> None:
-    """Each chapter as a notebook and as text."""
+    """Each chapter as a notebook and as text; package is what pip installs in them, or nothing."""
     for chapter in chapters:
         if chapter.is_notebook:
-            notebook = portable(edition.shown(chapter.notebook()), known, wheel)
+            notebook = portable(edition.shown(chapter.notebook()), known, package)
             nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
             jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
 
@@ -122,8 +121,8 @@ PACKAGE = """<li><a class="dropdown-item" download href="{up}_downloads/{wheel}"
 """
 RULE = """<li><hr class="dropdown-divider"></li>
 """
-BINDER = """<li><a class="dropdown-item" href="{address}">
- Run on Binder</a></li>
+RUN = """<li><a class="dropdown-item" href="{address}">
+ Run on {host}</a></li>
 """
 SOLUTIONS = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="solutions" checked>
@@ -133,21 +132,6 @@ PRINT = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="code"> Print code</label></li>
 <li><button class="dropdown-item" onclick="window.print()">Print, or save as PDF</button></li>
 """
-
-
-def binder(repository: dict[str, str], name: str) -> str:
-    """The address at which Binder runs a chapter, from `repository` in `_config.yml`: url of a
-    repository on GitHub or GitLab, branch. Empty where url is empty; BuildError for other hosts."""
-    url, branch = repository.get("url", "").rstrip("/"), repository.get("branch", "main")
-    if not url:
-        return ""
-    host, _, path = url.partition("://")[2].partition("/")
-    known = {"github.com": "gh", "gitlab.com": "gl"}
-    if host not in known or not path:
-        raise BuildError(f"_config.yml: repository.url: expected GitHub or GitLab, got {url!r}")
-    path = path if known[host] == "gh" else quote(path, safe="")
-    place = quote(f"lab/tree/book/{name}.md", safe="")
-    return f"https://mybinder.org/v2/{known[host]}/{path}/{branch}?urlpath={place}"
 
 
 def menu(
@@ -162,10 +146,10 @@ def menu(
     for shown in soup.select(".dropdown-download-buttons"):
         text = RULE + (SOLUTIONS if edition.solutions else "") + PRINT
         if chapter is not None and chapter.is_notebook:
-            address = binder(repository, chapter.name)
-            taken = MENU + (PACKAGE if wheel else "") + (BINDER if address else "")
-            known = {"up": up, "name": chapter.name, "wheel": wheel, "address": address}
-            text = taken.format(**known) + text
+            taken = MENU + (PACKAGE if wheel else "")
+            runs = hosts(repository, chapter.name) if edition.solutions else {}  # they show them
+            links = "".join(RUN.format(host=host, address=place) for host, place in runs.items())
+            text = taken.format(up=up, name=chapter.name, wheel=wheel) + links + text
         if entries := shown.select_one("ul"):
             entries.clear()
             entries.append(BeautifulSoup(text, "html.parser"))

@@ -17,6 +17,7 @@ from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages import decks, downloads, icons, pictures, previews, reading
 from builder.pages.held import without_code
+from builder.pages.hosts import FOLDER, package
 from builder.pages.mathematics import Made, Setter, set_page
 from builder.parallel import each
 from builder.teaching import slides
@@ -99,7 +100,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     tex: dict[str, Any] = config["sphinx"]["config"]["mathjax3_config"]["tex"]
     repository: dict[str, str] = config.get("repository") or {}
     kept = root / "_build" / "finished"
-    taken = html / downloads.FOLDER
+    taken = html / FOLDER
     taken.mkdir()
     wheel = downloads.build_wheel(root, taken)
     smaller = pictures.shrink(html, kept)
@@ -111,7 +112,7 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     Setter(tex, kept).keep(made)
     seen = {page.page.removesuffix(".html"): page.labels for page in told}
     known = downloads.places(html, chapters, seen, tex.get("macros", {}))
-    downloads.write(taken, chapters, known, wheel, edition)
+    downloads.write(taken, chapters, known, package(repository, wheel), edition)
     decks.add_reveal(html)
     _take_away(html)
 
