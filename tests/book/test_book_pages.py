@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydata_sphinx_theme
 import pytest
 from bs4 import BeautifulSoup, Tag
 from builder import BuildError
-from builder.pages import icons, reading
+from builder.pages import icons, pictures, reading
 from builder.pages.held import without_code
 from builder.pages.mathematics import Setter, set_page
+from PIL import Image
 
 MACROS: dict[str, Any] = {"macros": {"E": [r"\mathbb{E}\left[#1\right]", 1]}}
 PAGE = r"""<html><head><script>window.MathJax = {"tex": {"a": "</x>"}}</script>
@@ -181,3 +185,36 @@ def test_icons_are_drawn_in_the_page(tmp_path: Path) -> None:
     wrong = BeautifulSoup('<i class="fa-solid fa-no-such-icon"></i>', "html.parser")
     with pytest.raises(BuildError, match="no-such-icon"):
         icons.draw(wrong, fonts)
+
+
+def drawn(folder: Path) -> bytes:
+    """A file of curves over a gradient, as RGBA, like those of matplotlib."""
+    x = np.linspace(0, 6, 400)
+    pixels = np.full((200, 400, 4), 255, np.uint8)
+    pixels[..., 0] = (x * 40).astype(np.uint8)
+    pixels[(100 + 90 * np.sin(x)).astype(int), np.arange(400), :3] = 0
+    folder.mkdir(parents=True)
+    Image.fromarray(pixels).save(folder / "a.png")
+    return (folder / "a.png").read_bytes()
+
+
+def test_pictures_get_fewer_bytes_and_keep_their_pixels(tmp_path: Path) -> None:
+    html, kept = tmp_path / "html", tmp_path / "kept"
+    before = [drawn(html / folder) for folder in (pictures.SHOWN, pictures.TAKEN)]
+    assert pictures.shrink(html, kept) == {"a.png": pictures.Picture("a.webp", 400, 200)}
+    made = [html / pictures.SHOWN / "a.webp", html / pictures.TAKEN / "a.png"]
+    for content, path in zip(before, made, strict=True):
+        assert path.stat().st_size < len(content)
+        pair = [Image.open(file).convert("RGBA") for file in (BytesIO(content), path)]
+        assert pair[0].tobytes() == pair[1].tobytes()
+    assert not (html / pictures.SHOWN / "a.png").exists()
+
+
+def test_pictures_that_were_made_before_cost_nothing(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        drawn(tmp_path / name / pictures.TAKEN)
+        pictures.shrink(tmp_path / name, tmp_path / "kept")
+        (stored,) = (tmp_path / "kept").glob("*.png")
+        if name == "one":
+            os.utime(stored, (1, 1))
+    assert stored.stat().st_mtime == 1
