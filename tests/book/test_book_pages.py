@@ -154,6 +154,26 @@ def test_a_fold_says_what_its_code_makes() -> None:
         assert not summary.has_attr("aria-label")
 
 
+@pytest.mark.parametrize(
+    ("shown", "read"),
+    [
+        ("4.71e+03", "4.71 · 10<sup>3</sup>"),
+        (
+            "−2e-16 (3e-17 to 1e-15)",
+            "−2 · 10<sup>−16</sup> (3 · 10<sup>−17</sup> to 1 · 10<sup>−15</sup>)",
+        ),
+        ("0e+00", "0"),
+        ("a &lt; 1e-05", "a &lt; 1 · 10<sup>−5</sup>"),
+        ("12.5, the1e and e-3", "12.5, the1e and e-3"),
+    ],
+)
+def test_numbers_in_tables_are_written_with_powers(shown: str, read: str) -> None:
+    cell = (
+        '<div class="cell_output"><table><tbody><tr><td><p>{}</p></td></tr></tbody></table></div>'
+    )
+    assert str(repaired(cell.format(shown))) == cell.format(read)
+
+
 def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     page = repaired("""<script src="togglebutton.js"></script>
         <script>let toggleHintShow = ''</script><div

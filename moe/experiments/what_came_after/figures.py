@@ -61,6 +61,8 @@ def contact_figure(record: contact.Record, at: float = 0.3) -> Figure:
     distances.set(
         xscale="log", yscale="log", xlabel=r"moved by $\delta$", ylabel="Hellinger distance"
     )
+    distances.set_xticks(ticks := [0.02, 0.05, 0.1, 0.2, 0.4], map(str, ticks))
+    distances.xaxis.set_minor_locator(NullLocator())
     truth: Style = ("grey", "-", "")
     moves = [(contact.MOVES[kind], style) for kind, style in LIKELIHOOD.items()]
     _legend(figure, [("the truth", truth), *moves], columns=2)
