@@ -117,7 +117,7 @@ def _power(match: re.Match[str]) -> str:
     exponent = int(match[2])
     if exponent == 0:
         return match[1]
-    return f"{match[1]} · 10<sup>{str(exponent).replace('-', '−')}</sup>"
+    return f"{match[1]}\u202f·\u202f10<sup>{str(exponent).replace('-', '−')}</sup>"
 
 
 def _references(soup: BeautifulSoup) -> None:
