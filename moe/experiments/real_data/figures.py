@@ -138,7 +138,7 @@ def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
     for (lines, laws), view in zip(axes, views, strict=True):
         data, source = load(view.table), SOURCES[view.table]
         across = data.x[:, data.columns.index(view.column)]
-        lines.plot(across, data.y, ".", color=COLOURS["grey"], alpha=0.3, markersize=4)
+        lines.scatter(across, data.y, s=5, color=COLOURS["grey"], alpha=0.3, linewidths=0)
         for i in range(view.gate.shape[1]):
             drawn = np.where(view.gate[:, i] > LEAST, view.answers[:, i], np.nan)
             lines.plot(view.values, drawn, marker=MARKERS[i], markersize=4, label=f"expert {i}")
