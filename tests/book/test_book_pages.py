@@ -164,10 +164,13 @@ def test_a_fold_says_what_its_code_makes() -> None:
         ),
         ("0e+00", "0"),
         ("a &lt; 1e-05", "a &lt; 1 · 10<sup>−5</sup>"),
-        ("12.5, the1e and e-3", "12.5, the1e and e-3"),
+        ("-1.2 (-1.3 to -0.9)", "−1.2 (−1.3 to −0.9)"),
+        ("12.5, the1e and e-3, 8-16", "12.5, the1e and e-3, 8-16"),
+        ("<code>x[-1]</code>", "<code>x[-1]</code>"),
+        (r'<span class="math">\(10^{-5}\)</span>', r'<span class="math">\(10^{-5}\)</span>'),
     ],
 )
-def test_numbers_in_tables_are_written_with_powers(shown: str, read: str) -> None:
+def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> None:
     cell = (
         '<div class="cell_output"><table><tbody><tr><td><p>{}</p></td></tr></tbody></table></div>'
     )

@@ -9,12 +9,14 @@ from html import escape
 from bs4 import BeautifulSoup, Tag
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
+_MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
+_NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    for step in (_folds, _solutions, _names, _landmarks, _tables, _powers, _references, _head):
+    for step in (_folds, _solutions, _names, _landmarks, _tables, _numbers, _references, _head):
         step(soup)
 
 
@@ -105,11 +107,13 @@ def _tables(soup: BeautifulSoup) -> None:
             head.name = "td"
 
 
-def _powers(soup: BeautifulSoup) -> None:
-    """Numbers in tables as people write them: 4.2e-05 as 4.2 · 10⁻⁵."""
+def _numbers(soup: BeautifulSoup) -> None:
+    """Numbers in tables as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX stay."""
     for cell in tags(soup, ".cell_output td"):
-        for text in cell.find_all(string=_POWER):
-            told = _POWER.sub(_power, escape(text, quote=False))
+        for text in cell.find_all(string=_NUMBER):
+            if text.find_parent(["code", "script"]) or text.find_parent(class_="math"):
+                continue
+            told = _MINUS.sub("−", _POWER.sub(_power, escape(text, quote=False)))
             text.replace_with(BeautifulSoup(told, "html.parser"))
 
 
