@@ -33,7 +33,8 @@ def drawn() -> str:
 def drawn_by(path: str) -> list[tuple[str, Any]]:
     """The strokes of a path, as another library reads them: names and absolute points, without
     lines back to the start before the end: it adds one where sums are off by their last bit."""
-    pen, kept, start = RecordingPen(), list[tuple[str, Any]](), None
+    pen, kept = RecordingPen(), list[tuple[str, Any]]()
+    start: Any = None
     parse_path(path, pen)
     for name, points in pen.value:
         start = points[0] if name == "moveTo" else start
