@@ -43,7 +43,9 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 	@for place in _build/html _build/quick/html; do \
 		if test -f $$place/index.html; then \
 			echo "$$place: http://localhost:$(PORT)/ (Ctrl-C ends)"; \
-			exec $(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place; \
+			$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $$place || \
+				{ echo "is port $(PORT) taken? make serve PORT=8001" >&2; exit 1; }; \
+			exit; \
 		fi; \
 	done; echo "nothing to serve yet: make book" >&2; exit 1
 
@@ -78,10 +80,12 @@ test: $(READY)  ## the tests, the quick book and its pages in a browser among th
 bench: $(READY)  ## one table of what is reached and what it costs, as ratios: ARGS="limits moments" for a part
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff, mypy, and the schemas of what other programs read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(wildcard moe book tests benchmarks)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/book.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(READY)  ## let ruff format the sources
 	$(BIN)/ruff format .

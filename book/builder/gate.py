@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,6 +28,7 @@ _LOADING = {
     **{"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"},
     **{"audio": "src", "embed": "src", "object": "data", "input": "src", "track": "src"},
 }
+_STDERR = re.compile(r'<div class="output stderr.*?<pre>(.*?)</pre>', re.DOTALL)
 _PLACE = re.compile(r"""<[^>]*?\s(?:id|name)=["']([^"']+)["']""")
 _IMAGE_FILE = re.compile(r"\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
 
@@ -66,6 +67,12 @@ def no_traceback(page: Page) -> Iterator[str]:
             yield f"the page says {sign!r}"
     if page.soup.select_one("div.output.traceback, div.output.error"):
         yield "an output is a traceback"
+
+
+def no_warning(page: Page) -> Iterator[str]:
+    """No cell of the page wrote to its error stream."""
+    for written in _STDERR.findall(page.text):
+        yield f"a cell warned: {unescape(_TAG.sub('', written)).strip()[:200]!r}"
 
 
 def no_raw_tex(page: Page) -> Iterator[str]:
@@ -156,6 +163,7 @@ Check = Callable[[Page], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
     no_traceback,
+    no_warning,
     no_raw_tex,
     no_raw_markup,
     no_external_resource,
@@ -163,6 +171,8 @@ CHECKS: tuple[Check, ...] = (
     mathematics_is_set,
     links_lead_somewhere,
 )
+OWN = tuple(check for check in CHECKS if check is not no_warning)
+"""For a chapter with a reader's own parameters, which may be worth a warning."""
 
 
 def missing_pages(html: Path, documents: list[str]) -> list[str]:
@@ -182,15 +192,15 @@ def external_styles(html: Path) -> list[str]:
     ]
 
 
-def inspect(html: Path, documents: list[str]) -> list[str]:
+def inspect(html: Path, documents: list[str], checks: Sequence[Check] = CHECKS) -> list[str]:
     """All complaints about a book; empty when it may be published."""
     complaints = [*missing_pages(html, documents), *external_styles(html)]
     paths = (path.relative_to(html) for path in sorted(html.rglob("*.html")))
     pages = [Page(html, html / path) for path in paths if "_static" not in path.parts]
-    found = each(_complaints, pages)
+    found = each(partial(_complaints, checks=checks), pages)
     return [*complaints, *(problem for told in found for problem in told)]
 
 
-def _complaints(page: Page) -> list[str]:
+def _complaints(page: Page, checks: Sequence[Check]) -> list[str]:
     path = page.path.relative_to(page.root)
-    return [f"{path}: {problem}" for check in CHECKS for problem in check(page)]
+    return [f"{path}: {problem}" for check in checks for problem in check(page)]

@@ -22,5 +22,6 @@ def each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     try:
         return list(Parallel(min(cpu_count(), len(items)))(delayed(function)(i) for i in items))
     except TerminatedWorkerError as error:
-        name = getattr(function, "__name__", type(function).__name__)
+        named = getattr(function, "func", function)  # of a partial
+        name = getattr(named, "__name__", type(named).__name__)
         raise BuildError(f"a process of {name} was ended from outside: is memory short?") from error

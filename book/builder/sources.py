@@ -23,8 +23,11 @@ from moe.experiments.common.tables import MIME
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
-<style>
-:root {{ color-scheme: light dark }}
+<link rel="stylesheet" href="source.css"></head>
+<body><h1><code>{title}</code></h1>
+{code}</body></html>
+"""
+_SHEET = """:root {{ color-scheme: light dark }}
 body {{ margin: 1rem }}
 pre {{ line-height: 1.4; overflow-x: auto }}
 pre .linenos {{ margin-right: 1em; user-select: none }}
@@ -34,9 +37,6 @@ pre > span:target {{ background: #3b78c455 }}
 @media (prefers-color-scheme: dark) {{
 {dark}
 }}
-</style></head>
-<body><h1><code>{title}</code></h1>
-{code}</body></html>
 """
 File = str | bytes
 _STYLES = {"light": "a11y-high-contrast-light", "dark": "a11y-high-contrast-dark"}
@@ -85,6 +85,7 @@ def _links(
         page = f"source/{file.removesuffix('.py').replace('/', '.')}.html"
         if page not in files:
             files[page] = source_page(file, text)
+            files["source/source.css"] = sheet()
         line = line_of(function, text) or told["line"]
         place = f"<code>{escape(file)}</code>, line {line} (function <code>{function}</code>)"
         yield f'source: <a href="{{up}}{page}#L-{line}">{place}</a>'
@@ -126,8 +127,12 @@ def _lines(text: str) -> dict[str, int]:
 
 def source_page(file: str, text: str) -> str:
     """A Python file as a page of its own, a place ``L-<number>`` for each line."""
-    styles = {name: HtmlFormatter(style=style) for name, style in _STYLES.items()}
-    rules = {name: form.get_style_defs(".highlight") for name, form in styles.items()}
     lines = HtmlFormatter(linenos="inline", linespans="L", wrapcode=True)
-    code = highlight(text, PythonLexer(), lines)
-    return _PAGE.format(title=escape(file), code=code, **rules)
+    return _PAGE.format(title=escape(file), code=highlight(text, PythonLexer(), lines))
+
+
+@lru_cache(1)
+def sheet() -> str:
+    """The colours of all such pages, for light and dark."""
+    styles = {name: HtmlFormatter(style=style) for name, style in _STYLES.items()}
+    return _SHEET.format(**{n: form.get_style_defs(".highlight") for n, form in styles.items()})

@@ -11,10 +11,13 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from bs4 import BeautifulSoup
 from builder import BuildError
-from builder.pages.downloads import binder, build_wheel
+from builder.pages.downloads import build_wheel
+from builder.pages.hosts import hosts, package
 from builder.pages.portable import Places, citations, expand, plain, portable
 from builder.pipeline import Book, build
+from packaging.requirements import Requirement
 from pybtex.database import parse_string
 
 SMALL = "03_stein"
@@ -66,7 +69,7 @@ def test_a_portable_notebook_has_its_parameters_an_install_line_and_its_captions
         nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("draw()", metadata=figure),
     ]
-    made = portable(nbformat.v4.new_notebook(cells=cells), PLACES, "p.whl")
+    made = portable(nbformat.v4.new_notebook(cells=cells), PLACES, "./p.whl[experiments]")
     nbformat.validate(made)
     code = [cell.source for cell in made.cells if cell.cell_type == "code"]
     assert '%pip install "./p.whl[experiments]"' in code[0]
@@ -122,23 +125,43 @@ def test_a_chapter_runs_in_a_fresh_folder_on_the_package_that_lies_beside_it(
     assert str(tmp_path / "installed") + os.sep in ran.cells[-1].outputs[0].text
 
 
-def test_binder_runs_a_chapter_of_the_repository_that_is_named_and_of_no_other() -> None:
-    here = binder({"url": "https://github.com/some/where/", "branch": "main"}, "05_landscape")
-    assert here == (
-        "https://mybinder.org/v2/gh/some/where/main?urlpath=lab%2Ftree%2Fbook%2F05_landscape.md"
-    )
-    assert "/gl/some%2Fwhere/main?" in binder({"url": "https://gitlab.com/some/where"}, "x")
-    assert binder({"url": ""}, "x") == binder({}, "x") == ""
+GITHUB = {"url": "https://github.com/some/where/", "branch": "main"}
+
+
+def test_a_chapter_runs_from_the_repository_that_is_named_and_from_no_other() -> None:
+    assert hosts(GITHUB, "05_landscape") == {
+        "Binder": "https://mybinder.org/v2/gh/some/where/main"
+        "?urlpath=lab%2Ftree%2Fbook%2F05_landscape.md",
+        "Colab": "https://colab.research.google.com/github/some/where/blob/gh-pages"
+        "/_downloads/05_landscape.ipynb",
+    }
+    gitlab = hosts({"url": "https://gitlab.com/some/where"}, "x")
+    assert list(gitlab) == ["Binder"] and "/gl/some%2Fwhere/main?" in gitlab["Binder"]
+    assert hosts({"url": ""}, "x") == hosts({}, "x") == {}
     with pytest.raises(BuildError, match=r"repository\.url: expected GitHub or GitLab"):
-        binder({"url": "https://example.org/some/where"}, "x")
+        hosts({"url": "https://example.org/some/where"}, "x")
 
 
-def test_a_page_links_to_binder_only_if_a_repository_is_set(tiny: Path) -> None:
+def test_elsewhere_the_package_comes_from_the_repository_else_from_beside() -> None:
+    wheel = "gated_experts-0.1.0-py3-none-any.whl"
+    asked = package(GITHUB, wheel)
+    assert asked == "gated-experts[experiments] @ git+https://github.com/some/where@main"
+    assert Requirement(asked).name == "gated-experts"
+    assert package({"url": ""}, wheel) == f"./{wheel}[experiments]"
+    assert package(GITHUB, "") == ""
+
+
+def test_a_page_links_to_hosts_only_if_a_repository_is_set(tiny: Path) -> None:
+    """And none of the students' edition, since the hosts show solutions."""
     page = tiny / "_build" / "quick" / "html" / "book" / "one.html"
-    assert "mybinder" not in page.read_text(encoding="utf-8")
+    assert "Run on" not in page.read_text(encoding="utf-8")
     config = tiny / "_config.yml"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace('url: ""', "url: https://github.com/some/where"))
     assert build(tiny, "quick").executed == ()
-    address = "https://mybinder.org/v2/gh/some/where/main?urlpath=lab%2Ftree%2Fbook%2Fone.md"
-    assert address in page.read_text(encoding="utf-8")
+    shown = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    links = {str(a["href"]): a.get_text().strip() for a in shown.select("a.dropdown-item")}
+    for host, address in hosts(GITHUB, "one").items():
+        assert links[address] == f"Run on {host}"
+    students = build(tiny, "quick", students=True).index.parent / "book" / "one.html"
+    assert "Run on" not in students.read_text(encoding="utf-8")

@@ -31,6 +31,10 @@ BAD = {
         "<p>$$x$$</p>",
         r"<h1>Chapter \mu</h1>",
     ],
+    gate.no_warning: [
+        '<div class="output stderr highlight-myst-ansi"><div class="highlight"><pre>UserWarning: x'
+        "</pre></div></div>",
+    ],
     gate.no_raw_markup: [
         "<p>see {eq}`eq-01-x`</p>",
         "<p>see {prf:ref}`thm-01-x`</p>",

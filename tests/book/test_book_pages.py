@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydata_sphinx_theme
 import pytest
 from bs4 import BeautifulSoup, Tag
 from builder import BuildError
-from builder.pages import icons, reading
+from builder.pages import icons, pictures, reading
 from builder.pages.held import without_code
 from builder.pages.mathematics import Setter, set_page
+from PIL import Image
 
 MACROS: dict[str, Any] = {"macros": {"E": [r"\mathbb{E}\left[#1\right]", 1]}}
 PAGE = r"""<html><head><script>window.MathJax = {"tex": {"a": "</x>"}}</script>
@@ -61,6 +65,31 @@ def test_tex_that_mathjax_cannot_read_is_refused_and_shown(setter: Setter, tex: 
     with pytest.raises(BuildError, match="mathematics: ") as caught:
         setter((tex, False))
     assert tex in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r"\def\alpha{Q}\alpha", r"\alpha"),
+        (r"\renewcommand{\E}[1]{e}\E{x}", r"\E{x}"),
+        (r"\let\beta\gamma \beta", r"\beta"),
+        (r"x \label{same}", r"y \label{same}"),
+        (r"\definecolor{red}{rgb}{0,0,1} \color{red} x", r"\color{red} x"),
+    ],
+)
+def test_what_a_formula_defines_ends_with_it(
+    setter: Setter, tmp_path: Path, before: str, after: str
+) -> None:
+    alone = Setter(MACROS, tmp_path)((after, False))
+    setter((before, False))
+    assert setter((after, False)) == alone
+
+
+@pytest.mark.parametrize("define", [r"\def\own{q}", r"\newcommand{\own}{q}"])
+def test_a_command_of_another_formula_is_unknown(setter: Setter, define: str) -> None:
+    assert ">q<" in setter((rf"{define} \own", False))[1]
+    with pytest.raises(BuildError, match=r"Undefined control sequence \\own"):
+        setter((r"\own", True))
 
 
 def test_what_was_set_is_kept_for_the_next_build(tmp_path: Path) -> None:
@@ -125,6 +154,30 @@ def test_a_fold_says_what_its_code_makes() -> None:
         assert not summary.has_attr("aria-label")
 
 
+@pytest.mark.parametrize(
+    ("shown", "read"),
+    [
+        ("4.71e+03", "4.71 · 10<sup>3</sup>"),
+        (
+            "−2e-16 (3e-17 to 1e-15)",
+            "−2 · 10<sup>−16</sup> (3 · 10<sup>−17</sup> to 1 · 10<sup>−15</sup>)",
+        ),
+        ("0e+00", "0"),
+        ("a &lt; 1e-05", "a &lt; 1 · 10<sup>−5</sup>"),
+        ("-1.2 (-1.3 to -0.9)", "−1.2 (−1.3 to −0.9)"),
+        ("12.5, the1e and e-3, 8-16", "12.5, the1e and e-3, 8-16"),
+        ("<code>x[-1]</code>", "<code>x[-1]</code>"),
+        (r'<span class="math">\(10^{-5}\)</span>', r'<span class="math">\(10^{-5}\)</span>'),
+    ],
+)
+def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> None:
+    cell = (
+        '<div class="cell_output"><table><tbody><tr><td><p>{}</p></td></tr></tbody></table></div>'
+    )
+    thin = read.replace(" · ", "\u202f·\u202f")  # where no line ends
+    assert str(repaired(cell.format(shown))) == cell.format(thin)
+
+
 def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     page = repaired("""<script src="togglebutton.js"></script>
         <script>let toggleHintShow = ''</script><div
@@ -156,3 +209,36 @@ def test_icons_are_drawn_in_the_page(tmp_path: Path) -> None:
     wrong = BeautifulSoup('<i class="fa-solid fa-no-such-icon"></i>', "html.parser")
     with pytest.raises(BuildError, match="no-such-icon"):
         icons.draw(wrong, fonts)
+
+
+def drawn(folder: Path) -> bytes:
+    """A file of curves over a gradient, as RGBA, like those of matplotlib."""
+    x = np.linspace(0, 6, 400)
+    pixels = np.full((200, 400, 4), 255, np.uint8)
+    pixels[..., 0] = (x * 40).astype(np.uint8)
+    pixels[(100 + 90 * np.sin(x)).astype(int), np.arange(400), :3] = 0
+    folder.mkdir(parents=True)
+    Image.fromarray(pixels).save(folder / "a.png")
+    return (folder / "a.png").read_bytes()
+
+
+def test_pictures_get_fewer_bytes_and_keep_their_pixels(tmp_path: Path) -> None:
+    html, kept = tmp_path / "html", tmp_path / "kept"
+    before = [drawn(html / folder) for folder in (pictures.SHOWN, pictures.TAKEN)]
+    assert pictures.shrink(html, kept) == {"a.png": pictures.Picture("a.webp", 400, 200)}
+    made = [html / pictures.SHOWN / "a.webp", html / pictures.TAKEN / "a.png"]
+    for content, path in zip(before, made, strict=True):
+        assert path.stat().st_size < len(content)
+        pair = [Image.open(file).convert("RGBA") for file in (BytesIO(content), path)]
+        assert pair[0].tobytes() == pair[1].tobytes()
+    assert not (html / pictures.SHOWN / "a.png").exists()
+
+
+def test_pictures_that_were_made_before_cost_nothing(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        drawn(tmp_path / name / pictures.TAKEN)
+        pictures.shrink(tmp_path / name, tmp_path / "kept")
+        (stored,) = (tmp_path / "kept").glob("*.png")
+        if name == "one":
+            os.utime(stored, (1, 1))
+    assert stored.stat().st_mtime == 1

@@ -9,7 +9,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from browsing import DESK, TELEPHONE, open_page
 from bs4 import BeautifulSoup
 from builder.contents import Chapter, read_contents
-from builder.pages.previews import Place, collect, insert
+from builder.pages.previews import Place, insert, mark, shown
 from builder.pipeline import Book
 from playwright.sync_api import Page
 
@@ -36,18 +36,18 @@ LIMIT = 3_000_000
 OPEN = "#preview:popover-open"
 
 
-@pytest.fixture
-def known(tmp_path: Path) -> dict[Place, str]:
-    (tmp_path / "book").mkdir()
-    for name, text in {"one": ONE, "two": TWO, "words": WORDS}.items():
-        (tmp_path / "book" / f"{name}.html").write_text(text)
-    return collect(tmp_path, sorted((tmp_path / "book").iterdir()))
+@pytest.fixture(scope="module")
+def known() -> dict[Place, str]:
+    pages = {"book/one.html": ONE, "book/two.html": TWO, "book/words.html": WORDS}
+    parts = [shown(BeautifulSoup(text, "html.parser"), page) for page, text in pages.items()]
+    return {place: text for part in parts for place, text in part.items()}
 
 
 def marked(text: str, page: str, known: dict[Place, str]) -> BeautifulSoup:
     soup = BeautifulSoup(text, "html.parser")
-    insert(soup, page, known)
-    return soup
+    mark(soup, page, shown(soup, page))
+    templates = {place.template: text for place, text in known.items()}
+    return BeautifulSoup(insert(str(soup), templates), "html.parser")
 
 
 def test_equations_statements_and_terms_are_kept_without_ids_and_links(
@@ -56,8 +56,8 @@ def test_equations_statements_and_terms_are_kept_without_ids_and_links(
     assert {place.identity for place in known} == {
         *("equation-eq-one", "thm-one", "thm-two", "term-gate")
     }
-    for shown in known.values():
-        assert "id=" not in shown and "<a" not in shown
+    for text in known.values():
+        assert "id=" not in text and "<a" not in text
     assert "<pre>code</pre>" in known[Place("book/one.html", "thm-one")]
     assert "Answers" in known[Place("book/words.html", "term-gate")]
     assert "#" not in known[Place("book/one.html", "equation-eq-one")]
@@ -65,11 +65,11 @@ def test_equations_statements_and_terms_are_kept_without_ids_and_links(
 
 def test_a_page_holds_a_copy_of_what_lies_elsewhere_once(known: dict[Place, str]) -> None:
     soup = marked(ONE, "book/one.html", known)
-    shown = {a.get_text(): a.get("data-preview") for a in soup.select("article > p a")}
+    given = {a.get_text(): a.get("data-preview") for a in soup.select("article > p a")}
     two = "preview-two-thm-two"
     expected = {"Theorem 1": "thm-one", "Theorem 2": two, "again": two}
     expected["gate"] = "preview-words-term-gate"
-    assert {text: name for text, name in shown.items() if name} == expected
+    assert {text: name for text, name in given.items() if name} == expected
     templates = soup.select("template")
     assert [template["id"] for template in templates] == [two, "preview-words-term-gate"]
     assert "<pre>two</pre>" in str(templates[0])

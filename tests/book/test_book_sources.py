@@ -49,7 +49,9 @@ def test_a_figure_is_followed_by_links_to_its_function_and_its_data(chapter: Cha
         "<code>moe/figures.py</code>, line 4 (function <code>curve</code>)</a> · "
         'data: <a href="../_static/data/07_x-fig-07-curve.csv" download>CSV</a></p>'
     )
-    assert files.keys() == {"source/moe.figures.html", "data/07_x-fig-07-curve.csv"}
+    assert files.keys() == {
+        *("source/moe.figures.html", "source/source.css", "data/07_x-fig-07-curve.csv")
+    }
     assert files["data/07_x-fig-07-curve.csv"] == TOLD["csv"]
 
 

@@ -191,6 +191,10 @@ def test_the_figure_shows_every_method_of_a_small_run() -> None:
         [float(np.asarray(line.get_ydata(), float)[0]) for line in a.lines[4:]] for a in figure.axes
     ]
     assert levels == [[], [0.1]], "no line where the limit is the truth"
+    found.errors["quadrants", 0.5][L4][0] = torch.nan  # no mixture has an answer at that size
+    lines = figures.errors_figure(found, ends).axes[1].lines
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in lines[:2]]
+    assert drawn == [[2_000], [500, 2_000]]
     assert found.errors.keys() == run_curves(small).errors.keys()
     assert len(tables.against_softmax(found, 2_000).values) == 2
 

@@ -11,10 +11,20 @@ import pytest
 import torch
 from helpers import assert_shows
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from moe.estimator.regressor import MoERegressor
 from moe.experiments.real_data import claims as judge
-from moe.experiments.real_data import contest, contestants, figures, fits, ladder, tables
+from moe.experiments.real_data import (
+    contest,
+    contestants,
+    figures,
+    fits,
+    interactive,
+    ladder,
+    tables,
+)
+from moe.experiments.real_data.along import HEIGHTS, along
 from moe.experiments.real_data.contest import DENSITY, ERROR, FITTED, MEDIAN, SECONDS, Record
 from moe.experiments.real_data.contestants import BOOSTING, LINEAR, RESTARTS, SOFTMAX
 from moe.experiments.real_data.data import FOLDER, SOURCES, digest, load, split
@@ -70,6 +80,30 @@ def test_times_and_likelihoods_that_differ_are_noticed() -> None:
     assert judge.ahead_and_behind(record(), BOTH) == "ahead in 2, behind in 2 of 10 splits"
     assert judge.ahead_and_behind(record(), ("nile",)) == "not run"
     assert judge.no_gain_shown(record(), ("nile",)).holds is None
+
+
+def test_the_law_along_a_column_is_that_of_the_mixture() -> None:
+    """Weights and lines of the fitted parameters; peaks by hand."""
+    data = load("tones")
+    model = MoERegressor(2, noise="each", gate="constant", n_init=2).fit(data.x, data.y)
+    view = along("tones", "stretch", model)
+    lines = model.intercepts_ + view.values[:, None] * model.experts_[:, 0]
+    odds = np.exp(np.append(model.gate_intercepts_, 0.0)[:2])
+    assert np.allclose(view.answers, lines) and np.allclose(view.gate, odds / odds.sum())
+    y = data.y.mean() + data.y.std() * HEIGHTS
+    parts = norm.pdf(y, lines[:, :, None], np.asarray(model.sigma_)[:, None])
+    density = (view.gate[:, :, None] * parts).sum(1)
+    assert np.allclose(view.density, density)
+    assert np.allclose(view.mean, (view.gate * lines).sum(1))
+    assert {view.peaks[0], view.peaks[-1]} == {2}
+    assert min(view.peaks) == 1, "where the lines cross"
+    shown = interactive.along_columns([view, along("tones", "stretch", model)])
+    law = next(m for m in shown.data["panels"][1]["marks"] if m.get("label") == "density")
+    assert np.allclose(law["x"][1][4], density[4] / view.density[4].max(), atol=0.006)
+    said = shown.data["say"]["words"][0][0][0]
+    assert said.startswith("Stretch 1.35: experts 0 with ") and "2 peaks" in said
+    names = ("expert 0", "expert 1", "mean", "stretch 1.531", "stretch 2.06")
+    assert_shows(figures.along([view]), *names)
 
 
 def test_starts_and_rungs_are_counted() -> None:

@@ -10,7 +10,9 @@ import torch
 from helpers import assert_shows, normal
 
 from moe.experiments.what_came_after import (
+    contact,
     figures,
+    interactive,
     least_squares,
     mirror,
     random_starts,
@@ -91,8 +93,50 @@ def test_without_offsets_only_multiples_hold_the_truth() -> None:
 
 @pytest.mark.parametrize("kind", rates.KINDS)
 def test_orders_of_contact(kind: str) -> None:
-    far, near = (rates.contact(rates.Spec(kind, 0), kind, step) for step in (0.06, 0.03))
+    far, near = (contact.contact(kind, step) for step in (0.06, 0.03))
     assert abs(math.log2(far / near) - rates.ORDERS[kind]) < 0.15
+
+
+@pytest.mark.parametrize("kind", rates.KINDS)
+def test_the_distance_to_a_neighbour_is_that_of_samples(kind: str) -> None:
+    """H^2 = 1 - E[(f_near / f)^(1/2)] over samples of f."""
+    spec, step = rates.Spec(kind, 0), 0.4
+    x, y = rates.sample(spec, 3, 40_000, stream("data", 3))
+    form, theta = contact.neighbour(kind, step, 3)
+    base = rates.exact(spec, *rates.truth(spec, 3))
+    ratio = log_density(form, theta, x, y) - log_density(spec.form(2), base, x, y)
+    lost = 1 - (ratio / 2).exp()
+    error = float(lost.std()) / len(y) ** 0.5
+    assert abs(float(lost.mean()) - contact.contact(kind, step, 3) ** 2) < 4 * error
+
+
+def test_neighbours_are_densities_and_made_up_variances_keep_two_moments() -> None:
+    record = contact.run(1, (0.1, 0.4))
+    width = record.y[1] - record.y[0]
+    for kind in rates.KINDS:
+        assert np.allclose(record.near[kind].sum(1) * width, 1, atol=1e-6)
+    for power in (1, 2, 3, 4):
+        moments = [width * (f @ record.y**power) for f in (record.truth, *record.near[rates.FREE])]
+        assert np.allclose(moments, moments[0], atol=1e-6) == (power < 4)
+
+
+@pytest.mark.parametrize("shift", [0.02, 0.3, 1.0])
+def test_two_normal_laws_are_not_told_apart_before_that_many_samples(shift: float) -> None:
+    """Total variation of n samples of N(0, 1) and N(shift, 1) is erf(n^(1/2) shift / 8^(1/2))."""
+    n = contact.blind_until(math.sqrt(1 - math.exp(-(shift**2) / 8)))
+    assert 0.3 < math.erf(math.sqrt(n / 8) * shift) <= 0.5
+
+
+def test_the_figure_to_move_shows_and_says_what_was_computed() -> None:
+    record = contact.run(0, (0.05, 0.1, 0.2, 0.3))
+    data = interactive.neighbours(record).data
+    shown = [mark for panel in data["panels"] for mark in panel["marks"]]
+    near = next(mark for mark in shown if mark.get("label") == "its neighbour")
+    assert np.allclose(near["y"][2][1], record.near[rates.FREE][1], atol=1e-4)
+    said = data["say"]["words"][1][3][0]
+    assert said.startswith("Its halves moved apart by 0.3: Hellinger distance ")
+    assert f"{record.distances[rates.SPLIT][3]:.2g}" in said
+    assert_shows(figures.contact_figure(record), "the truth", *contact.MOVES.values())
 
 
 @pytest.mark.parametrize(("k", "g"), [(2, "linear"), (3, "tanh")])

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jupytext
 import nbformat
@@ -21,30 +21,47 @@ from pybtex.database import parse_file
 from builder import BuildError
 from builder.contents import Chapter
 from builder.edition import Edition
-from builder.pages.held import without_code
+from builder.pages.hosts import hosts
 from builder.pages.portable import Places, citations, portable
 
-FOLDER = "_downloads"
 _BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
 
 
-def places(html: Path, chapters: Sequence[Chapter], macros: dict[str, Any]) -> Places:
-    """What the pages show for each label."""
+@dataclass(frozen=True)
+class Labels:
+    """What a page tells of labels: links, what it calls those it leads to; own, the numbers that
+    its figures and equations bear; and the number of its chapter, if it has one."""
+
+    links: dict[str, str]
+    own: dict[str, str]
+    number: str
+
+
+def labels(soup: BeautifulSoup) -> Labels:
+    """Of a page as Jupyter Book made it."""
+    links, own = dict[str, str](), dict[str, str]()
+    for link in soup.select("a.reference.internal[href*='#']"):
+        links.setdefault(str(link["href"]).partition("#")[2], _text(link))
+    for caption in soup.select(".caption-number"):
+        owner = caption.find_parent(id=True)
+        if isinstance(owner, Tag):
+            own[str(owner["id"])] = _text(caption).rstrip(".")
+    for equation in soup.select("div.math[id]"):
+        if number := equation.select_one(".eqno"):
+            own[str(equation["id"])] = _text(number).rstrip("#")
+    heading = soup.select_one("h1 .section-number")
+    return Labels(links, own, _text(heading).rstrip(".") if heading else "")
+
+
+def places(
+    html: Path, chapters: Sequence[Chapter], told: Mapping[str, Labels], macros: dict[str, Any]
+) -> Places:
+    """What the pages show for each label; `told` maps a chapter's document to its page's labels."""
     texts, names = dict[str, str](), dict[str, str]()
     for chapter in chapters:
-        page, _ = without_code((html / f"{chapter.document}.html").read_text(encoding="utf-8"))
-        soup = BeautifulSoup(page, "html.parser")
-        for link in soup.select("a.reference.internal[href*='#']"):
-            texts.setdefault(str(link["href"]).partition("#")[2], _text(link))
-        for caption in soup.select(".caption-number"):
-            owner = caption.find_parent(id=True)
-            if isinstance(owner, Tag):
-                texts[str(owner["id"])] = _text(caption).rstrip(".")
-        for equation in soup.select("div.math[id]"):
-            if number := equation.select_one(".eqno"):
-                texts[str(equation["id"])] = _text(number).rstrip("#")
-        heading = soup.select_one("h1 .section-number")
-        count = f"chapter {_text(heading).rstrip('.')}, " if heading else ""
+        page = told[chapter.document]
+        texts = {**page.links, **texts, **page.own}
+        count = f"chapter {page.number}, " if page.number else ""
         names[chapter.name] = f"{count}{chapter.title}"
     works = dict[str, str]()
     for file in (chapters[0].root / "book").glob("*.bib"):
@@ -59,24 +76,14 @@ def _text(tag: Tag) -> str:
 
 
 def write(
-    html: Path,
-    root: Path,
-    chapters: Sequence[Chapter],
-    macros: dict[str, Any],
-    edition: Edition,
-) -> str:
-    """Fill the folder of downloads; returns the name of the package's wheel, or nothing."""
-    folder = html / FOLDER
-    folder.mkdir()
-    wheel = build_wheel(root, folder)
-    known = places(html, chapters, macros)
+    folder: Path, chapters: Sequence[Chapter], known: Places, package: str, edition: Edition
+) -> None:
+    """Each chapter as a notebook and as text; package is what pip installs in them, or nothing."""
     for chapter in chapters:
         if chapter.is_notebook:
-            notebook = portable(edition.shown(chapter.notebook()), known, wheel)
+            notebook = portable(edition.shown(chapter.notebook()), known, package)
             nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
             jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
-    shutil.rmtree(html / "_sources", ignore_errors=True)
-    return wheel
 
 
 def build_wheel(root: Path, folder: Path) -> str:
@@ -114,8 +121,8 @@ PACKAGE = """<li><a class="dropdown-item" download href="{up}_downloads/{wheel}"
 """
 RULE = """<li><hr class="dropdown-divider"></li>
 """
-BINDER = """<li><a class="dropdown-item" href="{address}">
- Run on Binder</a></li>
+RUN = """<li><a class="dropdown-item" href="{address}">
+ Run on {host}</a></li>
 """
 SOLUTIONS = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="solutions" checked>
@@ -125,21 +132,6 @@ PRINT = """
 <li><label class="dropdown-item"><input type="checkbox" data-print="code"> Print code</label></li>
 <li><button class="dropdown-item" onclick="window.print()">Print, or save as PDF</button></li>
 """
-
-
-def binder(repository: dict[str, str], name: str) -> str:
-    """The address at which Binder runs a chapter, from `repository` in `_config.yml`: url of a
-    repository on GitHub or GitLab, branch. Empty where url is empty; BuildError for other hosts."""
-    url, branch = repository.get("url", "").rstrip("/"), repository.get("branch", "main")
-    if not url:
-        return ""
-    host, _, path = url.partition("://")[2].partition("/")
-    known = {"github.com": "gh", "gitlab.com": "gl"}
-    if host not in known or not path:
-        raise BuildError(f"_config.yml: repository.url: expected GitHub or GitLab, got {url!r}")
-    path = path if known[host] == "gh" else quote(path, safe="")
-    place = quote(f"lab/tree/book/{name}.md", safe="")
-    return f"https://mybinder.org/v2/{known[host]}/{path}/{branch}?urlpath={place}"
 
 
 def menu(
@@ -154,10 +146,10 @@ def menu(
     for shown in soup.select(".dropdown-download-buttons"):
         text = RULE + (SOLUTIONS if edition.solutions else "") + PRINT
         if chapter is not None and chapter.is_notebook:
-            address = binder(repository, chapter.name)
-            taken = MENU + (PACKAGE if wheel else "") + (BINDER if address else "")
-            known = {"up": up, "name": chapter.name, "wheel": wheel, "address": address}
-            text = taken.format(**known) + text
+            taken = MENU + (PACKAGE if wheel else "")
+            runs = hosts(repository, chapter.name) if edition.solutions else {}  # they show them
+            links = "".join(RUN.format(host=host, address=place) for host, place in runs.items())
+            text = taken.format(up=up, name=chapter.name, wheel=wheel) + links + text
         if entries := shown.select_one("ul"):
             entries.clear()
             entries.append(BeautifulSoup(text, "html.parser"))

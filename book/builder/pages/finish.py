@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages import decks, downloads, icons, pictures, previews, reading
 from builder.pages.held import without_code
+from builder.pages.hosts import FOLDER, package
 from builder.pages.mathematics import Made, Setter, set_page
 from builder.parallel import each
 from builder.teaching import slides
@@ -24,10 +26,18 @@ _IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "local
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a page tells the others: its path with slashes, its labels, what links can show."""
+
+    page: str
+    labels: downloads.Labels
+    shown: dict[previews.Place, str]
+
+
+@dataclass(frozen=True)
 class Finisher:
     """What the pages below `html` are finished with: configuration of TeX, folder of the formulas
-    made before, chapters by page, name of the wheel, edition, repository, new names of pictures,
-    what links can show."""
+    made before, chapters by page, name of the wheel, edition, repository, new names of pictures."""
 
     html: Path
     tex: dict[str, Any]
@@ -37,33 +47,47 @@ class Finisher:
     edition: Edition
     repository: dict[str, str]
     smaller: Mapping[str, pictures.Picture]
-    shown: Mapping[previews.Place, str]
 
     @cached_property
     def setter(self) -> Setter:
         return Setter(self.tex, self.kept)
 
-    def __call__(self, pages: Sequence[Path]) -> Made:
-        """Finish these pages in place and write their decks; returns the formulas they needed."""
-        for path in pages:
-            self._finish(path)
+    def repair(self, paths: Sequence[Path]) -> list[Told]:
+        """All that is done to a page by itself, in place, and its deck; the mathematics of both
+        stays TeX. Each page is read once, here."""
+        return [self._repair(path) for path in paths]
+
+    def complete(self, templates: Mapping[str, str], paths: Sequence[Path]) -> Made:
+        """Previews and mathematics, in place; returns the formulas that were needed."""
+        for path in paths:
+            self._complete(path, templates)
         return self.setter.made
 
-    def _finish(self, path: Path) -> None:
+    def _repair(self, path: Path) -> Told:
         place = path.relative_to(self.html)
-        chapter = self.named.get(place.as_posix())
+        page, up = place.as_posix(), "../" * (len(place.parts) - 1)
+        chapter = self.named.get(page)
         text, put_back = without_code(path.read_text(encoding="utf-8"))
         soup = BeautifulSoup(text, "html.parser")
-        up = "../" * (len(place.parts) - 1)
+        labels = downloads.labels(soup)
         downloads.menu(soup, up, chapter, self.wheel, self.edition, self.repository)
         icons.draw(soup, self.html / icons.FONTS)
-        reading.repair(soup)
-        previews.insert(soup, place.as_posix(), self.shown)
         pictures.point(soup, self.smaller)
-        path.write_text(put_back(set_page(str(soup), self.setter)), encoding="utf-8")
+        shown = previews.shown(soup, page)
+        reading.repair(soup)
+        previews.mark(soup, page, shown)
+        path.write_text(put_back(str(soup)), encoding="utf-8")
         if chapter is not None and chapter.is_notebook:
-            deck = set_page(slides.deck(soup, path.name, self.edition.banner), self.setter)
-            decks.write(self.html, chapter.name, put_back(slides.spoken(deck)))
+            deck = put_back(slides.deck(soup, path.name, self.edition.banner))
+            decks.write(self.html, chapter.name, deck)
+        return Told(page, labels, {place: put_back(text) for place, text in shown.items()})
+
+    def _complete(self, path: Path, templates: Mapping[str, str]) -> None:
+        text, put_back = without_code(path.read_text(encoding="utf-8"))
+        text = set_page(previews.insert(text, templates), self.setter)
+        if path.parent.name == decks.FOLDER:
+            text = slides.spoken(text)
+        path.write_text(put_back(text), encoding="utf-8")
 
 
 def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition) -> None:
@@ -74,36 +98,43 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     """
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     tex: dict[str, Any] = config["sphinx"]["config"]["mathjax3_config"]["tex"]
+    repository: dict[str, str] = config.get("repository") or {}
     kept = root / "_build" / "finished"
-    paths = pages(html)
-    finisher = Finisher(
-        html,
-        tex,
-        kept,
-        {f"{chapter.document}.html": chapter for chapter in chapters},
-        downloads.write(html, root, chapters, tex.get("macros", {}), edition),
-        edition,
-        config.get("repository") or {},
-        pictures.shrink(html, kept),
-        previews.collect(html, paths),
-    )
+    taken = html / FOLDER
+    taken.mkdir()
+    wheel = downloads.build_wheel(root, taken)
+    smaller = pictures.shrink(html, kept)
+    named = {f"{chapter.document}.html": chapter for chapter in chapters}
+    finisher = Finisher(html, tex, kept, named, wheel, edition, repository, smaller)
+    told = [one for share in each(finisher.repair, _shares(pages(html))) for one in share]
+    templates = {p.template: text for page in told for p, text in page.shown.items()}
+    made = each(partial(finisher.complete, templates), _shares(pages(html)))  # decks among them
+    Setter(tex, kept).keep(made)
+    seen = {page.page.removesuffix(".html"): page.labels for page in told}
+    known = downloads.places(html, chapters, seen, tex.get("macros", {}))
+    downloads.write(taken, chapters, known, package(repository, wheel), edition)
     decks.add_reveal(html)
-    finisher.setter.keep(each(finisher, _shares(paths, cpu_count())))
+    _take_away(html)
+
+
+def _take_away(html: Path) -> None:
+    """What no page needs any more."""
     icons.trim(html)
+    shutil.rmtree(html / "_sources", ignore_errors=True)
     for pattern in _IDLE:
         for path in html.rglob(pattern):
             path.unlink()
 
 
 def pages(html: Path) -> list[Path]:
-    """The book's own pages: not those below `_static`."""
+    """The book's own pages and decks: not those below `_static`."""
     every = sorted(html.rglob("*.html"))
     return [path for path in every if "_static" not in path.relative_to(html).parts]
 
 
-def _shares(paths: list[Path], count: int) -> list[list[Path]]:
-    """The pages in at most `count` shares, of about the same size: each to the lightest so far."""
-    shares: list[list[Path]] = [[] for _ in range(min(count, len(paths)))]
+def _shares(paths: list[Path]) -> list[list[Path]]:
+    """The pages in a share a core, of about the same size: each to the lightest so far."""
+    shares: list[list[Path]] = [[] for _ in range(min(cpu_count(), len(paths)))]
     weights = [0] * len(shares)
     for path in sorted(paths, key=lambda one: one.stat().st_size, reverse=True):
         lightest = weights.index(min(weights))

@@ -81,7 +81,7 @@ def trim(html: Path) -> None:
             sheet.write_text(text, encoding="utf-8")
         named |= {int(m[1], 16) if m[1] else ord(m[0]) for m in _NAMED.finditer(text)}
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    font = TTFont(folder / f"{_SOLID}.ttf")
+    font = TTFont(folder / f"{_SOLID}.ttf", recalcTimestamp=False)  # equal builds, equal bytes
     subsetter = Subsetter(Options(flavor="woff", notdef_outline=True, layout_features=[]))
     subsetter.populate(unicodes=named)
     subsetter.subset(font)

@@ -62,9 +62,20 @@ function collect(node) {
   node.children.forEach(collect);
 }
 
+// A reader of TeX that knows the configuration and nothing of the formulas before: what they define,
+// and their labels, MathJax would keep.
+function forget() {
+  const {adaptor, document} = MathJax.startup;
+  const [input] = MathJax.startup.getInputJax();
+  input.setAdaptor(adaptor);
+  input.setMmlFactory(document.mmlFactory);
+  document.inputJax[0] = input;
+}
+
 // The drawing, the same formula as MathML, and what MathJax did not understand; as JSON.
 function set(tex, display) {
   const adaptor = MathJax.startup.adaptor;
+  forget();
   const node = MathJax.tex2svg(tex, {display});
   const error = (adaptor.outerHTML(node).match(/data-mjx-error="([^"]*)"/) || ["", ""])[1];
   lighten(node);

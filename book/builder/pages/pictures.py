@@ -1,4 +1,5 @@
-"""Figures as WebP without loss: the same pixels in a third of the bytes, loaded when needed."""
+"""Figures in fewer bytes, the same pixels: shown as WebP, a third, and loaded when needed; to take
+away as PNG, three quarters."""
 
 from __future__ import annotations
 
@@ -8,12 +9,16 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
+import oxipng
 from bs4 import BeautifulSoup
 from PIL import Image
 
 from builder.parallel import each
+
+SHOWN, TAKEN = "_images", "_static/figures"
 
 
 @dataclass(frozen=True)
@@ -26,25 +31,34 @@ class Picture:
 
 
 def shrink(html: Path, kept: Path) -> dict[str, Picture]:
-    """Replace the PNGs that pages show; returns old name -> new. `kept` holds those made."""
+    """Replace the PNGs that pages show by WebP, and those to download by PNGs of fewer bytes;
+    returns old name -> new of the former. `kept` holds those made before."""
     kept.mkdir(parents=True, exist_ok=True)
-    paths = sorted((html / "_images").glob("*.png"))
-    made = each(partial(_shrunk, kept=kept), paths)
-    return {path.name: picture for path, picture in zip(paths, made, strict=True)}
+    shown, taken = (sorted((html / folder).glob("*.png")) for folder in (SHOWN, TAKEN))
+    made = each(partial(_shrunk, kept=kept), [*shown, *taken])
+    return {path.name: picture for path, picture in zip(shown, made, strict=False)}
 
 
 def _shrunk(path: Path, kept: Path) -> Picture:
-    store = kept / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}.webp"
+    content, taken = path.read_bytes(), path.parent.name == Path(TAKEN).name
+    suffix = ".png" if taken else ".webp"
+    store = kept / f"{hashlib.sha256(content).hexdigest()[:24]}{suffix}"
     if not store.is_file():
         part = store.with_suffix(f".{os.getpid()}")
-        with Image.open(path) as picture:
-            picture.save(part, "WEBP", lossless=True, method=4)
+        part.write_bytes(oxipng.optimize_from_memory(content, level=1) if taken else _webp(content))
         os.replace(part, store)
     with Image.open(store) as picture:
         size = picture.size
-    shutil.copy(store, path.with_suffix(".webp"))
     path.unlink()
-    return Picture(f"{path.stem}.webp", *size)
+    shutil.copy(store, path.with_suffix(suffix))
+    return Picture(f"{path.stem}{suffix}", *size)
+
+
+def _webp(content: bytes) -> bytes:
+    made = BytesIO()
+    with Image.open(BytesIO(content)) as picture:
+        picture.save(made, "WEBP", lossless=True, method=4)
+    return made.getvalue()
 
 
 def point(soup: BeautifulSoup, made: Mapping[str, Picture]) -> None:

@@ -12,11 +12,11 @@ from nbformat import NotebookNode
 from pybtex.database import BibliographyData
 
 INSTALL = """\
-# Once: the package is a file beside this notebook (from the same menu of the book's page).
+# Once: the package{where}.
 try:
     import moe.experiments
 except ModuleNotFoundError:
-    %pip install "./{wheel}[experiments]"
+    %pip install "{package}"
 """
 _OPEN = re.compile(r"^(:{3,}|`{3,})\{(?:prf:)?([a-z-]+)\}[ ]*(.*)$")
 _ENDS = {"proof": "∎", "hint": "\n</details>"}
@@ -59,8 +59,12 @@ def citations(works: BibliographyData) -> dict[str, str]:
     return found
 
 
-def portable(notebook: NotebookNode, places: Places, wheel: str) -> NotebookNode:
-    """The cells of a chapter's source for any Jupyter: no output, no directive, no role."""
+_BESIDE = ", a file beside this notebook (from the same menu of the book's page)"
+
+
+def portable(notebook: NotebookNode, places: Places, package: str) -> NotebookNode:
+    """The cells of a chapter's source for any Jupyter: no output, no directive, no role; `package`
+    is what pip is to install, a file or an address, or nothing."""
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -75,8 +79,10 @@ def portable(notebook: NotebookNode, places: Places, wheel: str) -> NotebookNode
             number = places.texts.get(figure.get("name", ""), "Figure")
             caption = f"*{number}:* {plain(caption, places)}"
             cells.append(nbformat.v4.new_markdown_cell(caption))
-    if wheel:
-        cells.insert(1, nbformat.v4.new_code_cell(INSTALL.format(wheel=wheel)))
+    if package:
+        where = _BESIDE if package.startswith("./") else ""
+        line = INSTALL.format(where=where, package=package)
+        cells.insert(1, nbformat.v4.new_code_cell(line))
     cells.insert(1, nbformat.v4.new_markdown_cell(_commands(places.macros)))
     for count, cell in enumerate(cells):
         cell["id"] = f"cell-{count}"

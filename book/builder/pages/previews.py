@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import copy
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-from builder.pages.held import without_code
-
 _LINKS = "article a.internal[href*='#']"
 _TARGETS = "div.math[id], div.proof[id]"
 _TERMS = "dl.glossary > dt[id]"
+_MARK = re.compile(r' data-preview="(preview-[^"]+)"')
 _NO_PREVIEW = {"proof"}
 """The class of the box alone says that it is a proof: theorems have a second one."""
 
@@ -38,15 +37,9 @@ class Place:
         return f"preview-{self.page.rpartition('/')[2].removesuffix('.html')}-{self.identity}"
 
 
-def collect(html: Path, paths: Iterable[Path]) -> dict[Place, str]:
-    """Everything on these pages, whose mathematics is still TeX, that a link can show."""
-    found = dict[Place, str]()
-    for path in paths:
-        text, put_back = without_code(path.read_text(encoding="utf-8"))
-        page = path.relative_to(html).as_posix()
-        for identity, shown in _shown(BeautifulSoup(text, "html.parser")):
-            found[Place(page, identity)] = put_back(shown)
-    return found
+def shown(soup: BeautifulSoup, page: str) -> dict[Place, str]:
+    """Everything on a page, whose mathematics is still TeX, that a link can show."""
+    return {Place(page, identity): text for identity, text in _shown(soup)}
 
 
 def _shown(soup: BeautifulSoup) -> Iterator[tuple[str, str]]:
@@ -77,26 +70,26 @@ def _plain(tag: Tag) -> Tag:
     return copied
 
 
-def insert(soup: BeautifulSoup, page: str, known: Mapping[Place, str]) -> None:
-    """Mark the links of a page that have something to show, and add what it lacks.
-
-    ``data-preview`` is the id of what a link shows: an element of the page or a template.
-    """
-    added = set[str]()
+def mark(soup: BeautifulSoup, page: str, here: Iterable[Place]) -> None:
+    """``data-preview`` of a link is the id of what it shows: an element of the page, one of `here`,
+    or a template of what may lie elsewhere."""
+    own = {place.identity for place in here}
+    terms = {str(term["id"]) for term in soup.select(_TERMS)}
     for link in soup.select(_LINKS):
         place = _leads_to(str(link["href"]), page)
-        if place not in known:
-            continue
-        here = soup.find(id=place.identity) if place.page == page else None
-        if isinstance(here, Tag) and here.name != "dt":
+        if place.page != page or place.identity in terms:
+            link["data-preview"] = place.template
+        elif place.identity in own:
             link["data-preview"] = place.identity
-            continue
-        link["data-preview"] = place.template
-        if place.template not in added and soup.body is not None:
-            template = soup.new_tag("template", attrs={"id": place.template})
-            template.append(BeautifulSoup(known[place], "html.parser"))
-            soup.body.append(template)
-            added.add(place.template)
+
+
+def insert(text: str, templates: Mapping[str, str]) -> str:
+    """A marked page with those templates that it needs; links for which there is none, unmarked."""
+    wanted = [name for name in dict.fromkeys(_MARK.findall(text)) if name in templates]
+    text = _MARK.sub(lambda m: m[0] if m[1] in templates else "", text)
+    made = "".join(f'<template id="{name}">{templates[name]}</template>' for name in wanted)
+    before, end, after = text.rpartition("</body>")
+    return f"{before}{made}{end}{after}"
 
 
 def _leads_to(href: str, page: str) -> Place:

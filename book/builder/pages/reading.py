@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape
 
 from bs4 import BeautifulSoup, Tag
 
+_POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
+_MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
+_NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    for step in (_folds, _solutions, _names, _landmarks, _tables, _references, _head):
+    for step in (_folds, _solutions, _names, _landmarks, _tables, _numbers, _references, _head):
         step(soup)
 
 
@@ -101,6 +105,23 @@ def _tables(soup: BeautifulSoup) -> None:
     for head in tags(soup, "th"):
         if not head.get_text().strip():
             head.name = "td"
+
+
+def _numbers(soup: BeautifulSoup) -> None:
+    """Numbers in tables as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX stay."""
+    for cell in tags(soup, ".cell_output td"):
+        for text in cell.find_all(string=_NUMBER):
+            if text.find_parent(["code", "script"]) or text.find_parent(class_="math"):
+                continue
+            told = _MINUS.sub("−", _POWER.sub(_power, escape(text, quote=False)))
+            text.replace_with(BeautifulSoup(told, "html.parser"))
+
+
+def _power(match: re.Match[str]) -> str:
+    exponent = int(match[2])
+    if exponent == 0:
+        return match[1]
+    return f"{match[1]}\u202f·\u202f10<sup>{str(exponent).replace('-', '−')}</sup>"
 
 
 def _references(soup: BeautifulSoup) -> None:

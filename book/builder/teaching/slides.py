@@ -178,7 +178,7 @@ def _clean(tag: Tag) -> Tag:
         idle.decompose()
     for one in (copied, *copied.find_all(True)):
         one.name = "div" if one.name == "section" else one.name  # which would be a slide
-        for attribute in ("id", "style", "loading", "decoding", "tabindex"):
+        for attribute in ("id", "style", "loading", "decoding", "tabindex", "data-preview"):
             del one[attribute]
     return copied
 
@@ -200,6 +200,7 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
+<link rel="stylesheet" href="../_static/mathematics.css">
 <link rel="stylesheet" href="../_static/slides.css"></head>
 <body><main class="reveal"><div class="slides">
 <section class="title">

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
 from moe.experiments.any_gate.limits import Limits
@@ -35,6 +36,7 @@ def errors_figure(record: Record, limits: Limits) -> Figure:
                 values = record.errors[kind, sigma][method].numpy()
                 _line(panel, np.array(record.sizes(method, sigma)), values, method)
             panel.set(xscale="log", yscale="log")
+            panel.xaxis.set_minor_formatter(NullFormatter())
             if sigma == limits.spec.sigma and kind in limits.errors and kind != "softmax":
                 panel.axhline(float(limits.errors[kind].median()), **_LIMIT)
         row[0].set_ylabel(f"{kind}\n" + r"$E_{\mathrm{reg}}$")
@@ -50,6 +52,8 @@ def errors_figure(record: Record, limits: Limits) -> Figure:
 
 def _line(panel: Any, sizes: Any, values: Any, method: str) -> None:
     colour, dashes, marker, _ = STYLES[method]
+    answered = np.isfinite(values).any(1)
+    sizes, values = sizes[answered], values[answered]
     low, middle, high = (np.nanquantile(values, q, axis=1) for q in (0.0, 0.5, 1.0))
     bars(panel, sizes, low, high, colour=COLOURS[colour])
     size = 8 if method == RECOVER else 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from moe.estimator.regressor import MoERegressor
 from moe.experiments.common.style import COLOURS, CYCLE, drawing, subplots
+from moe.experiments.real_data.along import HEIGHTS, LEAST, Along
 from moe.experiments.real_data.contest import DENSITY, Record
 from moe.experiments.real_data.contestants import (
     BOOSTING,
@@ -125,6 +127,33 @@ def slopes(fits: dict[str, MoERegressor]) -> Figure:
         panel.set_yticks(place, data.columns)
         panel.set(title=SOURCES[name].title, xlabel=f"{data.output} ({SOURCES[name].unit})")
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return figure
+
+
+@drawing
+def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
+    """A row for each view. Left: samples, the experts where the gate gives them weight, the mean.
+    Right: the density of the output at two places along the column."""
+    figure, axes = subplots(len(views), 2, height=2.8)
+    for (lines, laws), view in zip(axes, views, strict=True):
+        data, source = load(view.table), SOURCES[view.table]
+        across = data.x[:, data.columns.index(view.column)]
+        lines.scatter(across, data.y, s=5, color=COLOURS["grey"], alpha=0.3, linewidths=0)
+        for i in range(view.gate.shape[1]):
+            drawn = np.where(view.gate[:, i] > LEAST, view.answers[:, i], np.nan)
+            lines.plot(view.values, drawn, marker=MARKERS[i], markersize=4, label=f"expert {i}")
+        lines.plot(
+            view.values, view.mean, color="black", linewidth=1.2, linestyle="-", label="mean"
+        )
+        heights = data.y.mean() + data.y.std() * HEIGHTS
+        for place, dashes in zip(places, ("-", "--"), strict=True):
+            told = f"{view.column} {view.values[place]:,.4g}"
+            laws.plot(heights, view.density[place], color=COLOURS["purple"], ls=dashes, label=told)
+        unit = f" ({source.unit})" if source.unit else ""
+        lines.set(xlabel=view.column, ylabel=f"{data.output}{unit}", title=source.title)
+        laws.set(xlabel=f"{data.output}{unit}", ylabel="density")
+        for panel in (lines, laws):
+            panel.legend(fontsize=9)
     return figure
 
 

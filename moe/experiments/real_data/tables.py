@@ -96,7 +96,7 @@ def profile(name: str, model: MoERegressor) -> Table:
     ]
     shares: Array = gate.mean(0)
     rows.insert(0, ["share of the samples", *shares, *[None] * k])
-    return table(head, rows, [None, *[".3g"] * (2 * k)])
+    return table(head, rows)
 
 
 def assumptions(found: Sequence[Assumptions]) -> Table:

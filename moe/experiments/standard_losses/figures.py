@@ -72,7 +72,7 @@ def squared_paths(to_truth: Path, between: Path) -> Figure:
     ):
         axes.plot(path.steps, path.values, color=COLOURS[colour], linestyle=dashes, label=label)
     axes.set(xlabel="share of the way (1)", ylabel="excess squared loss ($y^2$)", ylim=(0, None))
-    axes.legend()
+    figure.legend(loc="outside upper center")
     return figure
 
 

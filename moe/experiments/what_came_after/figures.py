@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from moe.experiments.common.style import COLOURS, bars, drawing, subplots
-from moe.experiments.what_came_after import least_squares, rates
+from moe.experiments.what_came_after import contact, least_squares, rates
 from moe.experiments.what_came_after.least_squares import SIGMOID, SOFTMAX, Case
 
 Style = tuple[str, Any, str]
@@ -42,6 +42,30 @@ def rates_figure(record: rates.Record) -> Figure:
             axes[0][0].plot(n, first * (n / n[0]) ** power, color=COLOURS[colour], lw=0.7, ls="-")
     shown = [kind for kind in LIKELIHOOD if kind in record.values["distance"]]
     _legend(figure, [(rates.NAMES[kind], LIKELIHOOD[kind]) for kind in shown])
+    return figure
+
+
+@drawing
+def contact_figure(record: contact.Record, at: float = 0.3) -> Figure:
+    """Left: densities of the output at one input, of the truth and of its neighbours at the step
+    nearest to ``at``; right: Hellinger distances of the laws against the step."""
+    figure, axes = subplots(1, 2, height=3.4)
+    densities, distances = axes[0]
+    place = int(np.abs(np.array(record.steps) - at).argmin())
+    densities.plot(record.y, record.truth, color="black", linestyle="-", linewidth=3, alpha=0.4)
+    for kind, (colour, dashes, marker) in LIKELIHOOD.items():
+        looks: Any = {"color": COLOURS[colour], "linestyle": dashes}
+        densities.plot(record.y, record.near[kind][place], **looks)
+        distances.plot(record.steps, record.distances[kind], marker=marker, markersize=4, **looks)
+    densities.set(xlabel="output $y$", ylabel="density at one input")
+    distances.set(
+        xscale="log", yscale="log", xlabel=r"moved by $\delta$", ylabel="Hellinger distance"
+    )
+    distances.set_xticks(ticks := [0.02, 0.05, 0.1, 0.2, 0.4], map(str, ticks))
+    distances.xaxis.set_minor_locator(NullLocator())
+    truth: Style = ("grey", "-", "")
+    moves = [(contact.MOVES[kind], style) for kind, style in LIKELIHOOD.items()]
+    _legend(figure, [("the truth", truth), *moves], columns=2)
     return figure
 
 
@@ -80,9 +104,9 @@ def _curve(panel: Any, sizes: Any, values: Any, style: Style) -> None:
     panel.plot(sizes, middle, color=COLOURS[colour], **looks)
 
 
-def _legend(figure: Figure, styles: list[tuple[str, Style]]) -> None:
+def _legend(figure: Figure, styles: list[tuple[str, Style]], columns: int = 3) -> None:
     handles = []
     for text, (colour, dashes, marker) in styles:
         looks: Any = {"linestyle": dashes, "marker": marker, "markersize": 5}
         handles.append(Line2D([], [], color=COLOURS[colour], label=text, **looks))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)

@@ -1,4 +1,4 @@
-"""One expert too many: how close the neighbours of the truth are, and how errors fall with n."""
+"""One expert too many: what more experts can hold, and how errors fall with n."""
 
 from __future__ import annotations
 
@@ -167,38 +167,6 @@ def run(kinds: tuple[str, ...], sizes: tuple[int, ...], runs: int, seed: int = 0
         parts = found.view(len(kinds), len(sizes), runs)
         values[name] = dict(zip(kinds, parts, strict=True))
     return Record(sizes, values)
-
-
-def contact(spec: Spec, kind: str, step: float, seed: int = 0) -> float:
-    """Hellinger distance of the mixture to a neighbour at ``step``, by quadrature (d = 2).
-
-    KNOWN: an expert moved by step; SPLIT: its halves moved apart by +- step; FREE: their intercepts
-    +- step, and their variances less by step^2, which keeps mean and variance at every x.
-    """
-    spec = Spec(kind, 0, spec.d, spec.sigma)
-    rows, gating = truth(spec, seed)
-    base, form = exact(spec, rows, gating), spec.form(2 if kind == KNOWN else 3)
-    own = torch.zeros(form.width, dtype=torch.float64)
-    if kind == KNOWN:
-        near = base.clone()
-        near[0] += step
-    else:
-        own[-1 if kind == FREE else 0] = step
-        near = halved(spec, rows, gating, 0, own, torch.zeros(spec.d + 1, dtype=torch.float64))
-    if kind == FREE:
-        near[-2:] = 0.5 * np.log(spec.sigma**2 - step**2)
-    node, weight = (torch.from_numpy(v) for v in gauss_hermite(14))
-    x = torch.cartesian_prod(node, node)
-    mass = torch.outer(weight, weight).flatten()
-    y = torch.linspace(-12, 12, 601, dtype=torch.float64)
-    total = 0.0
-    for point, share in zip(x, mass.tolist(), strict=True):
-        here = point.expand(len(y), 2)
-        first = log_density(spec.form(2), base, here, y)
-        other = log_density(form, near, here, y)
-        gap = (first / 2).exp() - (other / 2).exp()
-        total += share * float(gap.square().sum()) * 0.04 / np.sqrt(2 * np.pi) / 2
-    return float(np.sqrt(total))
 
 
 def nested_gap(copies: tuple[int, int], offsets: bool, slope: float = 1.5) -> float:

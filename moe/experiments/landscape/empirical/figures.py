@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from moe.experiments.common.shares import Share
 from moe.experiments.common.style import COLOURS, CYCLE, DASHES, bars, drawing, subplots
@@ -84,6 +85,8 @@ def shares_figure(records: Sequence[Record]) -> Figure:
                 label=label,
             )
         panel.set(xscale="log", xlabel="samples $n$", title=f"{record.spec.problem.k} experts")
+        panel.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        panel.xaxis.set_minor_locator(NullLocator())
     panels[0].set(ylabel="data sets (%)", ylim=(-3, 103))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
