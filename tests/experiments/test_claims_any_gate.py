@@ -114,17 +114,17 @@ def test_ratios_and_who_wins() -> None:
 
 
 def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     rows = [row, replace(row, constant=1.1e-3)]
     assert judge.classifier_gains(rows).holds
     assert not judge.classifier_gains([row, replace(row, classified=2e-3)]).holds
     assert judge.never_far_above(rows).holds
-    assert not judge.never_far_above([row, replace(row, classified=3e-2)]).holds
+    assert not judge.never_far_above([row, replace(row, competing=3e-2)]).holds
     assert len(tables.classified(rows).values) == 2
 
 
 def test_a_step_or_a_maximum_that_gains_nothing_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     refused = replace(row, average=math.nan, l4=math.nan, one_step=math.nan)
     assert judge.steps_gain([row, row, refused]).holds
     assert not judge.steps_gain([row, row, replace(row, one_step=1.2e-2)]).holds

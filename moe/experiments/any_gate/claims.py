@@ -193,8 +193,8 @@ def falls_everywhere(record: Record, sigma: float, method: str, first: int, last
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
-    """The classified gate's E_reg is nowhere above twice that of L_4."""
-    worst = max((row.classified / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
+    """E_reg of what ``recover`` chooses is nowhere above twice that of L_4."""
+    worst = max((row.competing / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
     return Finding(worst < 2, worst)
 
 

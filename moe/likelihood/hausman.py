@@ -1,0 +1,77 @@
+"""Do an estimate that is right for every gate and the efficient one of the softmax gate agree?
+
+Hausman (1978): where the softmax model is true both estimate the same experts, and their difference
+is noise. Its covariance is that of the difference of the two influence functions, sample by sample:
+positive semidefinite as it stands, which the difference of two covariances is in the limit only,
+and right whatever the gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.special import gammaincc
+from torch import Tensor
+
+from moe.likelihood.cells import ROWS, Profile
+from moe.likelihood.information import information, scores
+from moe.likelihood.sandwich import inverted
+from moe.model.mixture import MoE
+
+_SLIGHT = 1e-4
+
+
+@dataclass(frozen=True)
+class Hausman:
+    """statistic: the squared difference in units of its covariance; degrees of freedom, k d;
+    p_value: the chance of more where the softmax model is true (chi-squared, for large n)."""
+
+    statistic: float
+    degrees: int
+    p_value: float
+
+
+def hausman(
+    profile: Profile, cells: Tensor, model: MoE, x: Tensor, y: Tensor, *, sigma_known: bool = False
+) -> tuple[Hausman, Tensor]:
+    """The test, and the sandwich covariance (k d, k d) of the regressors of ``model``.
+
+    Both fits are maxima, up to what a Newton step from each mends, their experts in one order: with
+    psi_n = H^-1 s_n the influence of sample n on the regressors,
+
+        b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,  V = sum_n (psi_n - psi'_n)(...)',
+
+    and b' V^-1 b is asymptotically chi-squared. Directions in which V is less than 1e-4 of the
+    cells' own variance count as if it were that: the two are then one estimate, and differences of
+    a hundredth of its standard error are of no matter (the test errs to the side of agreement).
+
+    x (n, d), y (n,), cells (n,); sigma_known: the model's sigma was held. Raises ValueError where
+    the information of ``model`` is not positive definite.
+    """
+    size = profile.regressors.numel()
+    kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
+    matrix = information(model, x, y)[2][:kept, :kept]
+    inverse = inverted(matrix, "model")[:, :size]
+    b = (profile.regressors - model.regressors).flatten()
+    spread, own, other = (x.new_zeros(size, size) for _ in range(3))
+    for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
+        first = profile.scores(*part) @ profile.inverse[:, :size]
+        second = scores(model, *part[:2])[:, :kept] @ inverse
+        apart = first - second
+        b = b + apart.sum(0)
+        spread += apart.T @ apart
+        own += first.T @ first
+        other += second.T @ second
+    return _tested(b, spread, own), other
+
+
+def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:
+    """b' V^-1 b, V = spread (P, P), in the axes that make both V and the cells' own covariance
+    diagonal."""
+    root = torch.linalg.cholesky(own)
+    half = torch.linalg.solve_triangular(root, spread, upper=False)
+    ratios, axes = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.T, upper=False))
+    along = axes.T @ torch.linalg.solve_triangular(root, b[:, None], upper=False)[:, 0]
+    statistic = float((along.square() / ratios.clamp_min(_SLIGHT)).sum())
+    return Hausman(statistic, len(b), float(gammaincc(len(b) / 2, statistic / 2)))
