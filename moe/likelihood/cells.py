@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,18 +45,24 @@ def cell_covariance(
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The likelihood at experts, sigma and proportions (C, k), the latter maximised out.
-
-    inverse (k d + 1, k d + 1): H^-1, in (A, log sigma). So the influence of a sample on the maximum
-    is H^-1 times its score, to first order.
-    """
+    """The likelihood at experts, sigma and proportions (C, k), the latter maximised out: curvature
+    (k d + 1, k d + 1), minus its Hessian in (A, log sigma)."""
 
     regressors: Tensor
     sigma: float
     proportions: Tensor
     nonlinearity: Nonlinearity
-    inverse: Tensor
+    curvature: Tensor
     _projection: Tensor
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """H^-1: times the score of a sample its influence on the maximum, to first order. Raises
+        ValueError where H is not positive definite."""
+        factor, failed = torch.linalg.cholesky_ex(self.curvature)
+        if int(failed):
+            raise ValueError("model: expected a maximum of the likelihood with a definite Hessian")
+        return torch.cholesky_inverse(factor)
 
     def scores(self, x: Tensor, y: Tensor, cells: Tensor) -> Tensor:
         """Of every sample, in (A, log sigma), less their regression on those in the proportions of
@@ -74,8 +81,7 @@ def profiled(
     cells: Tensor,
     g: Nonlinearity,
 ) -> Profile:
-    """The curvature of the profile likelihood; arguments and what is raised as for
-    ``cell_covariance``."""
+    """The profile likelihood there; arguments as for ``cell_covariance``."""
     k, d = regressors.shape
     groups, free = len(proportions), k - 1
     hessian = x.new_zeros(k * d + 1, k * d + 1)
@@ -90,11 +96,7 @@ def profiled(
     inverse = torch.linalg.pinv(inner.view(groups, free, free), hermitian=True, rtol=_RANK)
     projection = mixed @ inverse
     profile = hessian - torch.einsum("cpf,cqf->pq", projection, mixed)
-    factor, failed = torch.linalg.cholesky_ex((profile + profile.T) / 2)
-    if int(failed):
-        raise ValueError("model: expected a maximum of the likelihood with a definite Hessian")
-    plain = torch.cholesky_inverse(factor)
-    return Profile(regressors, sigma, proportions, g, plain, projection)
+    return Profile(regressors, sigma, proportions, g, (profile + profile.T) / 2, projection)
 
 
 class _Terms:

@@ -2,8 +2,7 @@
 
 Hausman (1978): where the softmax model is true both estimate the same experts, and their difference
 is noise. Its covariance is that of the difference of the two influence functions, sample by sample:
-positive semidefinite as it stands, which the difference of two covariances is in the limit only,
-and right whatever the gate.
+positive semidefinite as it stands, which the difference of two covariances is in the limit only.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import torch
 from scipy.special import gammaincc
 from torch import Tensor
 
-from moe.likelihood.cells import ROWS, Profile
+from moe.likelihood.cells import ROWS, Profile, profiled
 from moe.likelihood.information import information, scores
 from moe.likelihood.sandwich import inverted
 from moe.model.mixture import MoE
 
-_SLIGHT = 1e-4
+_SLIGHT, _LEAST = 1e-4, 1e-8
 
 
 @dataclass(frozen=True)
@@ -40,30 +39,45 @@ def hausman(
     Both fits are maxima, up to what a Newton step from each mends, their experts in one order: with
     psi_n = H^-1 s_n the influence of sample n on the regressors,
 
-        b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,  V = sum_n (psi_n - psi'_n)(...)',
+        b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,
 
-    and b' V^-1 b is asymptotically chi-squared. Directions in which V is less than 1e-4 of the
-    cells' own variance count as if it were that: the two are then one estimate, and differences of
-    a hundredth of its standard error are of no matter (the test errs to the side of agreement).
+    and b' V^-1 b is asymptotically chi-squared, V = sum_n (psi_n - psi'_n)(...)' about the mean. In
+    V the scores of the cells are those of the softmax model, whose gate has its mean in a cell as
+    proportions. Those that are fitted follow the noise: V would be too large, and the test reject
+    too seldom (measured: book, chapter 10).
+
+    Directions in which V is less than 1e-4 of the cells' own variance count as if it were that: the
+    two are then one estimate, and differences of a hundredth of its standard error are of no
+    matter (the test errs to the side of agreement).
 
     x (n, d), y (n,), cells (n,); sigma_known: the model's sigma was held. Raises ValueError where
-    the information of ``model`` is not positive definite.
+    one of the fits is no definite maximum.
     """
     size = profile.regressors.numel()
     kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
     matrix = information(model, x, y)[2][:kept, :kept]
-    inverse = inverted(matrix, "model")[:, :size]
+    bread, inverse = profile.inverse[:, :size], inverted(matrix, "model")[:, :size]
+    shares = _cell_means(model.gate(x), cells, len(profile.proportions))
+    null = profiled(x, y, model.regressors, model.sigma, shares, cells, model.nonlinearity)
     b = (profile.regressors - model.regressors).flatten()
-    spread, own, other = (x.new_zeros(size, size) for _ in range(3))
+    mean, (spread, own, other) = torch.zeros_like(b), x.new_zeros(3, size, size)
     for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
-        first = profile.scores(*part) @ profile.inverse[:, :size]
-        second = scores(model, *part[:2])[:, :kept] @ inverse
-        apart = first - second
-        b = b + apart.sum(0)
-        spread += apart.T @ apart
+        first, second = null.scores(*part) @ bread, scores(model, *part[:2])[:, :kept] @ inverse
+        b = b + (profile.scores(*part) @ bread - second).sum(0)
+        mean = mean + (first - second).sum(0) / len(x)
+        spread += (first - second).T @ (first - second)
         own += first.T @ first
         other += second.T @ second
-    return _tested(b, spread, own), other
+    return _tested(b, spread - len(x) * torch.outer(mean, mean), own), other
+
+
+def _cell_means(weights: Tensor, cells: Tensor, count: int) -> Tensor:
+    """The mean of the rows (n, k) in each of the cells, (count, k), no entry below 1e-8; 1 / k in
+    an empty one."""
+    sums = weights.new_zeros(count, weights.shape[1]).index_add_(0, cells, weights)
+    shares = (sums + _LEAST) / (sums + _LEAST).sum(1, keepdim=True)
+    shares = shares.clamp_min(_LEAST)
+    return shares / shares.sum(1, keepdim=True)
 
 
 def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:
