@@ -16,11 +16,12 @@ from moe.recovery.any_gate.fitting import SOFTMAX
 
 @dataclass(frozen=True)
 class Spec:
-    """``mixtures`` with a gate of each kind, n samples."""
+    """``mixtures`` with a gate of each kind, n samples; ``more`` of softmax."""
 
     kinds: tuple[str, ...] = (SOFTMAX, "bent", "bump", "offsets", "warm")
-    n: int = 30_000
-    mixtures: int = 4
+    n: int = 10_000
+    mixtures: int = 2
+    more: int = 3
     sigma: float = 1.0
     k: int = 3
     d: int = 7
@@ -46,7 +47,7 @@ def run(spec: Spec) -> list[Trial]:
     return [
         _trial(spec, kind, child_seed(spec.seed, "agreement", kind, index))
         for kind in spec.kinds
-        for index in range(spec.mixtures)
+        for index in range(spec.mixtures + spec.more * (kind == SOFTMAX))
     ]
 
 

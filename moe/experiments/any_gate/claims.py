@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moe.experiments.any_gate.agreement import Trial
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
@@ -219,3 +220,21 @@ def leaves(found: Sequence[Left]) -> Finding:
     free = sum(each.free > 0.1 for each in found)
     inside = max(each.in_span for each in found)
     return Finding(free > 0 and inside < 0.02, f"{free} of {len(found)}")
+
+
+def efficient(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of softmax ``recover`` where the gate is softmax: geometric mean over
+    mixtures; holds for an interval below 1.1, and not for one above it."""
+    mine = [trial for trial in found if trial.kind == "softmax"]
+    middle, (low, high) = over_clusters([[math.log(t.competing / t.softmax)] for t in mine])
+    bound = math.log(1.1)
+    holds = None if low < bound <= high else high < bound
+    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def hardly_fooled(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of cells alone where the gate is nearly softmax: geometric mean over
+    mixtures, and the worst; holds where the mean is below 4/3."""
+    ratios = [trial.competing / trial.cells for trial in found if trial.kind != "softmax"]
+    middle, _ = over_clusters([[math.log(ratio)] for ratio in ratios])
+    return Finding(math.exp(middle) < 4 / 3, f"{math.exp(middle):.2f}, at worst {max(ratios):.2f}")
