@@ -133,9 +133,10 @@ def test_a_softmax_that_is_refused_too_often_or_taken_wrongly_is_noticed() -> No
     assert judge.efficient([*[right] * 9, refused, near]).holds
     assert judge.efficient([*[right] * 3, *[refused] * 3]).holds is None
     assert judge.efficient([refused] * 3).holds is False
-    found = judge.hardly_fooled([right, near, near, fooled])
-    assert found.holds and found.value == "1.26, at worst 2.00"
-    assert not judge.hardly_fooled([near, fooled]).holds
+    found = judge.hardly_fooled([right, *[near] * 8, fooled])
+    assert found.holds and found.value == "1.08, at worst 2.00"
+    assert judge.hardly_fooled([near, fooled]).holds is None
+    assert judge.hardly_fooled([right, fooled, fooled]).holds is False
     table = tables.agreement([right, refused, near, fooled])
     assert [row[1] for row in table.values] == ["1 of 2", "1 of 2"]
 

@@ -225,16 +225,19 @@ def leaves(found: Sequence[Left]) -> Finding:
 def efficient(found: Sequence[Trial]) -> Finding:
     """E_reg over that of softmax ``recover`` where the gate is softmax: geometric mean over
     mixtures; holds for an interval below 1.1, and not for one above it."""
-    mine = [trial for trial in found if trial.kind == "softmax"]
-    middle, (low, high) = over_clusters([[math.log(t.competing / t.softmax)] for t in mine])
-    bound = math.log(1.1)
-    holds = None if low < bound <= high else high < bound
-    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
+    softmax = [trial for trial in found if trial.kind == "softmax"]
+    return _below([trial.competing / trial.softmax for trial in softmax], 1.1)
 
 
 def hardly_fooled(found: Sequence[Trial]) -> Finding:
     """E_reg over that of cells alone where the gate is nearly softmax: geometric mean over
-    mixtures, and the worst; holds where the mean is below 4/3."""
+    mixtures, and the worst; holds for an interval of the mean below 4/3, not for one above it."""
     ratios = [trial.competing / trial.cells for trial in found if trial.kind != "softmax"]
-    middle, _ = over_clusters([[math.log(ratio)] for ratio in ratios])
-    return Finding(math.exp(middle) < 4 / 3, f"{math.exp(middle):.2f}, at worst {max(ratios):.2f}")
+    mean = _below(ratios, 4 / 3)
+    return Finding(mean.holds, f"{mean.value:.2f}, at worst {max(ratios):.2f}", mean.interval)
+
+
+def _below(ratios: Sequence[float], bound: float) -> Finding:
+    middle, (low, high) = over_clusters([[math.log(ratio)] for ratio in ratios])
+    holds = None if low < math.log(bound) <= high else high < math.log(bound)
+    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
