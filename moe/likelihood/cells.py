@@ -1,14 +1,16 @@
-"""The sandwich covariance of experts whose gate is constant on cells (``moe.solvers.cells``).
+"""Scores and covariance of experts whose gate is constant on cells (``moe.solvers.cells``).
 
-H^-1 J H^-1 (Huber 1967; White 1982), H minus the Hessian of the log-likelihood in (A, log sigma)
-once the proportions of every cell are maximised out, J the sum of the outer products of the scores
-that remain. A gate with cells is as a rule too coarse to be the true one, so H^-1 alone would not
-do (derived: book, chapter 10).
+The sandwich is H^-1 J H^-1 (Huber 1967; White 1982), H minus the Hessian of the log-likelihood in
+(A, log sigma) once the proportions of every cell are maximised out, J the sum of the outer products
+of the scores that remain. A gate with cells is as a rule too coarse to be the true one, so H^-1
+alone would not do (derived: book, chapter 10).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from torch import Tensor
 from moe.likelihood.grams import Grams
 from moe.model.nonlinearity import Nonlinearity
 
-_ROWS, _RANK = 1 << 14, 1e-9
+ROWS, _RANK = 1 << 14, 1e-9
 
 
 def cell_covariance(
@@ -33,12 +35,59 @@ def cell_covariance(
     x (n, d), y (n,), regressors (k, d), proportions (C, k), cells (n,).
     Raises ValueError where H is not positive definite.
     """
+    profile = profiled(x, y, regressors, sigma, proportions, cells, g)
+    outer = torch.zeros_like(profile.inverse)
+    for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
+        scores = profile.scores(*part)
+        outer += scores.T @ scores
+    return profile.inverse @ outer @ profile.inverse, profile.inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The likelihood at experts, sigma and proportions (C, k), the latter maximised out: curvature
+    (k d + 1, k d + 1), minus its Hessian in (A, log sigma)."""
+
+    regressors: Tensor
+    sigma: float
+    proportions: Tensor
+    nonlinearity: Nonlinearity
+    curvature: Tensor
+    _projection: Tensor
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """H^-1: times the score of a sample its influence on the maximum, to first order. Raises
+        ValueError where H is not positive definite."""
+        factor, failed = torch.linalg.cholesky_ex(self.curvature)
+        if int(failed):
+            raise ValueError("model: expected a maximum of the likelihood with a definite Hessian")
+        return torch.cholesky_inverse(factor)
+
+    def scores(self, x: Tensor, y: Tensor, cells: Tensor) -> Tensor:
+        """Of every sample, in (A, log sigma), less their regression on those in the proportions of
+        its cell: x (n, d), y (n,), cells (n,) -> (n, k d + 1)."""
+        at = self.regressors, self.sigma, self.proportions, self.nonlinearity
+        own, shares = _Terms(x, y, cells, *at).scores()
+        return own - (self._projection[cells] @ shares[..., None])[..., 0]
+
+
+def profiled(
+    x: Tensor,
+    y: Tensor,
+    regressors: Tensor,
+    sigma: float,
+    proportions: Tensor,
+    cells: Tensor,
+    g: Nonlinearity,
+) -> Profile:
+    """The profile likelihood there; arguments as for ``cell_covariance``."""
     k, d = regressors.shape
     groups, free = len(proportions), k - 1
     hessian = x.new_zeros(k * d + 1, k * d + 1)
     cross = x.new_zeros(groups, (k * d + 1) * free)
     inner = x.new_zeros(groups, free * free)
-    for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
+    for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
         terms = _Terms(*part, regressors, sigma, proportions, g)
         hessian += terms.hessian()
         cross.index_add_(0, part[2], terms.cross())
@@ -47,17 +96,7 @@ def cell_covariance(
     inverse = torch.linalg.pinv(inner.view(groups, free, free), hermitian=True, rtol=_RANK)
     projection = mixed @ inverse
     profile = hessian - torch.einsum("cpf,cqf->pq", projection, mixed)
-    factor, failed = torch.linalg.cholesky_ex((profile + profile.T) / 2)
-    if int(failed):
-        raise ValueError("model: expected a maximum of the likelihood with a definite Hessian")
-    plain = torch.cholesky_inverse(factor)
-    outer = torch.zeros_like(plain)
-    for part in zip(x.split(_ROWS), y.split(_ROWS), cells.split(_ROWS), strict=True):
-        terms = _Terms(*part, regressors, sigma, proportions, g)
-        own, shares = terms.scores()
-        left = own - (projection[part[2]] @ shares[..., None])[..., 0]
-        outer += left.T @ left
-    return plain @ outer @ plain, plain
+    return Profile(regressors, sigma, proportions, g, (profile + profile.T) / 2, projection)
 
 
 class _Terms:

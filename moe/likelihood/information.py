@@ -122,6 +122,14 @@ def information(
     return log_likelihood, gradient, matrix
 
 
+def scores(model: MoE, x: Tensor, y: Tensor) -> Tensor:
+    """Gradients of every sample's log-density in theta, x (n, d), y (n,) -> (n, P). All of them are
+    in memory at once: call it with a part of the samples."""
+    score = _predictor_terms(model, x, y)[0].T
+    weights = (score[:, :-1, None] * x[:, None]).flatten(1)
+    return torch.cat([weights, score[:, -1:]], 1)
+
+
 def em_rate(complete: Tensor, missing: Tensor) -> float:
     """EM's local linear rate: the largest eigenvalue of I - I_complete^-1 I_observed.
 

@@ -115,10 +115,12 @@ def recover(
     gate: "softmax"; "constant" where the weights are known to be equal and constant, W = 0, which
     is then held (``gated=False`` says the same); "any" where nothing is known of the gate but that
     it does not look into the experts' span. Then experts, sigma and proportions come back, an
-    ``Experts`` with gating None: from L_4, a likelihood with constant proportions, and the best of
-    the ``classifiers`` as the gate, cross-fitted (``moe.recovery.any_gate``; book, chapter 10).
-    They have ``fit(X, y, sample_weight)`` and ``predict_proba(X)``; None tries a linear one and
-    gradient-boosted trees, an empty sequence none.
+    ``Experts``: from L_4, a likelihood with constant proportions, and the best of the
+    ``classifiers`` as the gate, cross-fitted (``moe.recovery.any_gate``; book, chapter 10). They
+    have ``fit(X, y, sample_weight)`` and ``predict_proba(X)``. "softmax" among them stands for the
+    softmax likelihood, which is not right for any gate, but efficient for its own: it is taken
+    where it gains most and a test finds no difference from the others' experts (linear g). None
+    tries it, a linear classifier and gradient-boosted trees; an empty sequence tries none.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import assert_shows
+from helpers import assert_shows, normal
+from scipy.stats import chi2
 from torch import Tensor
 
 from moe.experiments.any_gate import claims as judge
-from moe.experiments.any_gate import figures, interactive, tables
+from moe.experiments.any_gate import figures, interactive, pretest, tables
+from moe.experiments.any_gate.agreement import Trial
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
@@ -33,7 +35,7 @@ from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import CELLS, SHARPENED, Score
 from moe.experiments.common.interactive.marks import LEVELS
-from moe.randomness import child_seed
+from moe.randomness import child_seed, stream
 
 SPEC = Spec(
     kinds=("softmax", "quadrants"), sigmas=(0.2, 1.0), sizes=(1_000, 10_000), recovered=(10_000,)
@@ -114,17 +116,62 @@ def test_ratios_and_who_wins() -> None:
 
 
 def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     rows = [row, replace(row, constant=1.1e-3)]
     assert judge.classifier_gains(rows).holds
     assert not judge.classifier_gains([row, replace(row, classified=2e-3)]).holds
     assert judge.never_far_above(rows).holds
-    assert not judge.never_far_above([row, replace(row, classified=3e-2)]).holds
+    assert not judge.never_far_above([row, replace(row, competing=3e-2)]).holds
     assert len(tables.classified(rows).values) == 2
 
 
+def test_a_softmax_that_is_refused_too_often_or_taken_wrongly_is_noticed() -> None:
+    right = Trial("softmax", 1.2e-3, 1e-3, 1e-3, True, 0.5)
+    refused = replace(right, competing=1.2e-3, taken=False, p_value=0.01)
+    near = Trial("bent", 1e-3, 1e-1, 1e-3, False, 1e-9)
+    fooled = replace(near, softmax=2e-3, competing=2e-3, taken=True, p_value=0.3)
+    assert judge.efficient([*[right] * 9, refused, near]).holds
+    assert judge.efficient([*[right] * 3, *[refused] * 3]).holds is None
+    assert judge.efficient([refused] * 3).holds is False
+    found = judge.hardly_fooled([right, *[near] * 8, fooled])
+    assert found.holds and found.value == "1.08, at worst 2.00"
+    assert judge.hardly_fooled([near, fooled]).holds is None
+    assert judge.hardly_fooled([right, fooled, fooled]).holds is False
+    table = tables.agreement([right, refused, near, fooled])
+    assert [row[1] for row in table.values] == ["1 of 2", "1 of 2"]
+
+
+def test_what_a_pretest_costs_is_what_drawing_shows() -> None:
+    """The proposition, with any noise v of the efficient estimate; and no other place of the bias,
+    nor more directions, is worse."""
+    degrees, level, n = 10, 0.05, 100_000
+    v, z = normal(n, degrees, purpose="v"), normal(n, degrees, purpose="z")
+    bound = float(chi2.isf(level, degrees))
+
+    def drawn(scale: Tensor, bias: Tensor) -> tuple[float, float]:
+        noise, beta = scale.sqrt() * z, scale.sqrt() * bias
+        taken = (z - bias).square().sum(1) <= bound
+        right, softmax = v + noise, v + beta
+        more = taken * (softmax.square() - right.square()).sum(1)
+        return float(more.mean()), float(more.std()) / n**0.5
+
+    first = torch.eye(degrees, dtype=torch.float64)[0]
+    for bias in (0.0, 1.0, 3.0, 5.0):
+        mean, error = drawn(first, bias * first)
+        assert abs(mean - pretest.excess(bias, degrees, level)) < 4 * error
+    worst = degrees * pretest.worst_excess(degrees, level)
+    assert worst == pytest.approx(
+        max(pretest.excess(b / 20, degrees, level) for b in range(200)), rel=1e-3
+    )
+    for number in range(20):
+        scale = torch.rand(degrees, generator=stream("scale", number), dtype=torch.float64)
+        way = normal(degrees, purpose="way", seed=number)
+        mean, error = drawn(scale, way * 3.0 / way.norm())
+        assert mean < worst + 3 * error
+
+
 def test_a_step_or_a_maximum_that_gains_nothing_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     refused = replace(row, average=math.nan, l4=math.nan, one_step=math.nan)
     assert judge.steps_gain([row, row, refused]).holds
     assert not judge.steps_gain([row, row, replace(row, one_step=1.2e-2)]).holds

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from helpers import normal
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
@@ -232,6 +234,57 @@ def test_a_classifier_that_sees_nothing_is_not_kept() -> None:
     assert fit.gate is None and fit.gains["DecisionTreeClassifier"] < 0
 
 
+def test_where_the_gate_is_softmax_the_fit_is_that_of_softmax_recover() -> None:
+    _, x, y = data("softmax", 10_000, k=3, d=6)
+    fit = moe.recover(x, y, 3, gate="any", classifiers=("softmax", LogisticRegression()))
+    own = moe.recover(x, y, 3)
+    assert fit.chosen == "softmax" == max(fit.gains, key=lambda name: fit.gains[name])
+    assert fit.hausman is not None and fit.hausman.p_value > 0.05 and fit.hausman.degrees == 18
+    assert fit.gating is not None and fit.gate is not None
+    near = partial(torch.testing.assert_close, rtol=0, atol=1e-3)  # EM's tolerance; errors are 0.02
+    near(fit.regressors, own.model.regressors)
+    near(fit.gating, own.model.gating)
+    near(fit.weights(x), own.model.gate(x))
+    assert fit.sigma == pytest.approx(own.model.sigma, rel=1e-4)
+    assert fit.log_likelihood == pytest.approx(own.log_likelihood, abs=1e-3)
+    share = own.model.responsibilities(x, y).mean(0)
+    near(fit.proportions, share)
+    robust = standard_errors(own.model, x, y, robust=True).regressors
+    torch.testing.assert_close(fit.standard_errors, robust, rtol=0.02, atol=0)
+    constant = moe.recover(x, y, 3, gate="any", classifiers=())
+    gain = fit.log_likelihood - constant.log_likelihood - 2 * 5
+    assert fit.gains["softmax"] == pytest.approx(gain, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["quadrants", "shells"])
+def test_where_softmax_is_not_taken_nothing_changes(kind: str) -> None:
+    _, x, y = data(kind, 10_000, sigma=1.0, k=3)
+    tree = DecisionTreeClassifier(max_leaf_nodes=16, random_state=0)
+    fits = [moe.recover(x, y, 3, gate="any", classifiers=c) for c in ((tree,), ("softmax", tree))]
+    assert fits[0].hausman is None and fits[1].hausman is not None
+    assert fits[1].chosen == fits[0].chosen != "softmax"
+    assert fits[0].gains == {name: v for name, v in fits[1].gains.items() if name != "softmax"}
+    for name in ("regressors", "proportions", "covariance", "moments"):
+        assert torch.equal(*(getattr(fit, name) for fit in fits))
+    assert fits[0].sigma == fits[1].sigma and torch.equal(*(fit.weights(x) for fit in fits))
+
+
+def test_a_softmax_that_gains_most_is_not_taken_where_it_finds_other_experts() -> None:
+    _, x, y = data("offsets", 60_000, sigma=1.0)
+    fit = moe.recover(x, y, 2, gate="any", classifiers=("softmax",))
+    assert fit.gains["softmax"] > 0 and fit.chosen is None and fit.gate is None
+    assert fit.hausman is not None and fit.hausman.p_value < 1e-3
+
+
+def test_softmax_is_not_tried_for_nonlinear_experts_nor_where_a_gate_has_nothing_to_see() -> None:
+    _, x, y = data("softmax", 6_000, g="tanh")
+    assert "softmax" not in moe.recover(x, y, 2, "tanh", gate="any", classifiers=("softmax",)).gains
+    x, second = x[:, :2], normal(6_000, purpose="experts") > 0
+    y = torch.where(second, x[:, 0], x[:, 1]) + 0.3 * normal(6_000, purpose="noise")
+    fit = moe.recover(x, y, 2, gate="any", classifiers=("softmax",))
+    assert fit.gains == {} and fit.hausman is None
+
+
 def test_units_of_the_outputs_and_linear_maps_of_the_inputs_do_not_matter() -> None:
     _, x, y = data("quadrants", 5_000)
     turn = normal(5, 5, purpose="turn") + 3 * torch.eye(5)
@@ -241,6 +294,22 @@ def test_units_of_the_outputs_and_linear_maps_of_the_inputs_do_not_matter() -> N
         other.regressors, 7 * torch.linalg.solve(turn, plain.regressors.T).T, rtol=1e-3, atol=1e-4
     )
     assert math.isclose(other.sigma, 7 * plain.sigma, rel_tol=1e-3)
+
+
+def test_nor_do_they_for_a_softmax_gate() -> None:
+    _, x, y = data("softmax", 5_000)
+    turn = normal(5, 5, purpose="turn") + 3 * torch.eye(5)
+    plain, other = (
+        moe.recover(inputs, outputs, 2, gate="any", classifiers=("softmax",))
+        for inputs, outputs in ((x, y), (x @ turn, 7 * y))
+    )
+    assert plain.chosen == other.chosen == "softmax"
+    assert plain.gating is not None and other.gating is not None
+    back = torch.linalg.solve(turn, plain.gating.T).T
+    torch.testing.assert_close(other.gating, back, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(other.weights(x @ turn), plain.weights(x), rtol=1e-3, atol=1e-4)
+    assert plain.hausman is not None and other.hausman is not None
+    assert other.hausman.statistic == pytest.approx(plain.hausman.statistic, rel=1e-2)
 
 
 def test_a_gate_that_looks_into_the_span_is_doubted() -> None:

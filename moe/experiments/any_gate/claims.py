@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moe.experiments.any_gate.agreement import Trial
 from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
@@ -193,8 +194,8 @@ def falls_everywhere(record: Record, sigma: float, method: str, first: int, last
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
-    """The classified gate's E_reg is nowhere above twice that of L_4."""
-    worst = max((row.classified / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
+    """E_reg of what ``recover`` chooses is nowhere above twice that of L_4."""
+    worst = max((row.competing / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
     return Finding(worst < 2, worst)
 
 
@@ -219,3 +220,24 @@ def leaves(found: Sequence[Left]) -> Finding:
     free = sum(each.free > 0.1 for each in found)
     inside = max(each.in_span for each in found)
     return Finding(free > 0 and inside < 0.02, f"{free} of {len(found)}")
+
+
+def efficient(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of softmax ``recover`` where the gate is softmax: geometric mean over
+    mixtures; holds for an interval below 1.1, and not for one above it."""
+    softmax = [trial for trial in found if trial.kind == "softmax"]
+    return _below([trial.competing / trial.softmax for trial in softmax], 1.1)
+
+
+def hardly_fooled(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of cells alone where the gate is nearly softmax: geometric mean over
+    mixtures, and the worst; holds for an interval of the mean below 4/3, not for one above it."""
+    ratios = [trial.competing / trial.cells for trial in found if trial.kind != "softmax"]
+    mean = _below(ratios, 4 / 3)
+    return Finding(mean.holds, f"{mean.value:.2f}, at worst {max(ratios):.2f}", mean.interval)
+
+
+def _below(ratios: Sequence[float], bound: float) -> Finding:
+    middle, (low, high) = over_clusters([[math.log(ratio)] for ratio in ratios])
+    holds = None if low < math.log(bound) <= high else high < math.log(bound)
+    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))

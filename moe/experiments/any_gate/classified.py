@@ -18,6 +18,7 @@ from moe.moments.transforms import output_transform
 from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
+from moe.recovery.any_gate.fitting import SOFTMAX, cell_classifiers
 from moe.solvers.cells import cell_em
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 
@@ -39,9 +40,9 @@ class Spec:
 class Row:
     """E_reg of one mixture: L_4 alone, of plain averages and of the moments that `recover` takes;
     from there one step of scoring on the likelihood with constant proportions, and its maximum; the
-    classified gate, softmax EM from the truth, and EM told the gate (in cells of nearly equal true
-    weights); which classifier won ("" where none gained) and by how many nats over constant
-    proportions, in all. NaN where L_4 refuses."""
+    classified gate, and that beside which softmax competes; softmax EM from the truth, and EM told
+    the gate (in cells of nearly equal true weights); which gate won ("" where none gained) and by
+    how many nats over constant proportions, in all. NaN where L_4 refuses."""
 
     kind: str
     average: float
@@ -49,6 +50,7 @@ class Row:
     one_step: float
     constant: float
     classified: float
+    competing: float
     softmax: float
     told: float
     winner: str
@@ -69,15 +71,19 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
     x, y = truth.sample(spec.n, stream("data", seed))
     plain = recover(x, y, spec.k, seed=seed, gate="any", classifiers=())
     fit = recover(x, y, spec.k, seed=seed, gate="any")
+    by_cells = fit
+    if fit.chosen == SOFTMAX:
+        by_cells = recover(x, y, spec.k, seed=seed, gate="any", classifiers=cell_classifiers())
     weights = truth.weights(x)
     cells = (weights * 7.999).floor().long() @ 8 ** torch.arange(spec.k)
     cells = cells.unique(return_inverse=True)[1]
     means = torch.zeros(int(cells.max()) + 1, spec.k, dtype=x.dtype).index_add_(0, cells, weights)
     start = (truth.regressors, truth.sigma, means / means.sum(1, keepdim=True))
     told = cell_em(x, y, *start, truth.nonlinearity, cells)
-    winner = max(fit.gains, key=lambda name: fit.gains[name]) if fit.gate is not None else ""
     refused = any(why.startswith("L_4") for why in plain.refusals)
-    constant, best = (error_of(rows, truth) for rows in (plain.regressors, fit.regressors))
+    constant, classified, best = (
+        error_of(rows, truth) for rows in (plain.regressors, by_cells.regressors, fit.regressors)
+    )
     from_average, stepped = _steps(truth, x, y, seed)
     return Row(
         kind,
@@ -85,11 +91,12 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
         math.nan if refused else error_of(plain.moments, truth),
         stepped,
         constant,
+        classified,
         best,
         softmax_from_the_truth(truth, x, y),
         error_of(told.regressors, truth),
-        winner,
-        max(fit.gains.values()),
+        fit.chosen or "",
+        fit.gains.get(fit.chosen or "", 0.0),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.experiments.any_gate.nearly import NEARLY
 from moe.model.mixture import drawn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream
@@ -43,12 +44,14 @@ class GatedExperts:
 def gated_experts(
     kind: str, k: int, d: int, sigma: float, seed: int, nonlinearity: str = "linear"
 ) -> GatedExperts:
-    """Random unit experts with a random gate of one of ``KINDS``. Deterministic in its arguments.
+    """Random unit experts with a random gate of one of ``KINDS`` or ``NEARLY`` (softmax).
+    Deterministic in its arguments.
 
     Raises ValueError for another kind, or where d - k < 2 leaves the gate too little to look at.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected one of {sorted(KINDS)}, got {kind!r}")
+    makers = KINDS | NEARLY
+    if kind not in makers:
+        raise ValueError(f"kind: expected one of {sorted(makers)}, got {kind!r}")
     if d - k < 2:
         raise ValueError(f"d: expected at least k + 2 = {k + 2}, got {d}")
     generator = stream("truth", seed)
@@ -56,7 +59,7 @@ def gated_experts(
     rows = rows / rows.norm(dim=1, keepdim=True)
     complement = torch.linalg.svd(rows).Vh[k:].T
     turn = torch.linalg.qr(torch.randn(d - k, d - k, generator=generator, dtype=torch.float64)).Q
-    gate = KINDS[kind](k, d - k, stream("gate", seed))
+    gate = makers[kind](k, d - k, stream("gate", seed))
     return GatedExperts(rows, complement @ turn, gate, sigma, as_nonlinearity(nonlinearity))
 
 

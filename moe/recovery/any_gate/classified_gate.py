@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,14 @@ class ClassifiedGate:
         ]
         return torch.stack(rows).mean(0)
 
+    def reordered(self, order: Tensor) -> ClassifiedGate:
+        """Of the experts in this order (k,)."""
+        return replace(self, proportions=self.proportions[:, order])
+
+    def through(self, basis: Tensor) -> ClassifiedGate:
+        """The same gate of x, where this one is of x basis."""
+        return replace(self, complement=basis @ self.complement)
+
 
 def fold_cells(
     classifier: Any, v: Tensor, responsibilities: Tensor, seed: int
@@ -65,8 +73,8 @@ def fold_cells(
     for method in ("fit", "predict_proba"):
         if not hasattr(classifier, method):
             raise TypeError(
-                "gate: expected a classifier with fit(X, y, sample_weight) and predict_proba(X), "
-                f"got {type(classifier).__name__} without {method}"
+                "classifiers: expected 'softmax' or classifiers with fit(X, y, sample_weight) and "
+                f"predict_proba(X), got {type(classifier).__name__} without {method}"
             )
     inputs, labels = v.numpy(), responsibilities.numpy()
     n, k = labels.shape

@@ -7,8 +7,10 @@ from functools import cached_property
 
 from torch import Tensor
 
+from moe.likelihood.hausman import Hausman
 from moe.model.nonlinearity import Nonlinearity
 from moe.recovery.any_gate.classified_gate import ClassifiedGate
+from moe.recovery.any_gate.softmax import SoftmaxGate
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +19,17 @@ class Experts:
 
     regressors (k, d), by falling proportions (k,); sigma; nonlinearity; moments (k, d): the experts
     from L_4 or third moments alone, unit rows, in the same order, NaN where the moments refused;
-    gating: None; gate: the best of the classified gates, or None where none beat constant
-    proportions; gains: for each that was tried, log-likelihood over constant proportions less the
-    number of proportions fitted, in nats (an estimate of what new samples would gain: Akaike 1973);
-    log_likelihood in nats; origin: "L4", "T3" or "annealed"; doubts: what speaks against the fit;
-    refusals: which way gave no start.
+    gate: the gate that was chosen, x (n, d) -> (n, k), a classified one or softmax; None where none
+    beat constant proportions; chosen: its name among the gains; gains: for each that was tried,
+    log-likelihood over constant proportions less the number of parameters it has more, in nats (an
+    estimate of what new samples would gain: Akaike 1973); hausman: the test that the softmax
+    likelihood and the best of the others estimate the same experts (Hausman 1978), None where it
+    was not made; log_likelihood in nats; origin: "L4", "T3" or "annealed"; doubts: what speaks
+    against the fit; refusals: which way gave no start.
+
+    ``chosen`` is "softmax" only if that gains most and the test does not reject at the level 0.05.
+    A bias that the test does not see stays: the nearer to
+    softmax the gate, and the fewer the samples, the likelier (book, chapter 10).
     """
 
     regressors: Tensor
@@ -29,14 +37,20 @@ class Experts:
     proportions: Tensor
     nonlinearity: Nonlinearity
     moments: Tensor
-    gate: ClassifiedGate | None
+    gate: ClassifiedGate | SoftmaxGate | None
+    chosen: str | None
     gains: dict[str, float]
+    hausman: Hausman | None
     log_likelihood: float
     origin: str
     doubts: tuple[str, ...]
     refusals: tuple[str, ...]
     covariance: Tensor
-    gating: None = None
+
+    @property
+    def gating(self) -> Tensor | None:
+        """The weights (k, d) of a softmax gate, None of any other."""
+        return self.gate.weights if isinstance(self.gate, SoftmaxGate) else None
 
     @property
     def converged(self) -> bool:
@@ -50,7 +64,8 @@ class Experts:
 
     @cached_property
     def standard_errors(self) -> Tensor:
-        """Of the regressors, (k, d): the sandwich's, since the gate is not the true one.
+        """Of the regressors, (k, d): the sandwich's, since the gate need not be the true one; as if
+        the gate that was chosen had been the only candidate.
 
         NaN for nonlinear g: the span is then that of the moments, with an error
         of its own."""

@@ -1,0 +1,99 @@
+"""Do an estimate that is right for every gate and the efficient one of the softmax gate agree?
+
+Hausman (1978): where the softmax model is true both estimate the same experts, and their difference
+is noise. Its covariance is that of the difference of the two influence functions, sample by sample:
+positive semidefinite as it stands, which the difference of two covariances is in the limit only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.special import gammaincc
+from torch import Tensor
+
+from moe.likelihood.cells import ROWS, Profile, profiled
+from moe.likelihood.information import information, scores
+from moe.likelihood.sandwich import inverted
+from moe.model.mixture import MoE
+
+_SLIGHT, _LEAST = 1e-4, 1e-8
+
+
+@dataclass(frozen=True)
+class Hausman:
+    """statistic: the squared difference in units of its covariance; degrees of freedom, k d;
+    p_value: the chance of more where the softmax model is true (chi-squared, for large n)."""
+
+    statistic: float
+    degrees: int
+    p_value: float
+
+
+def hausman(
+    profile: Profile, cells: Tensor, model: MoE, x: Tensor, y: Tensor, *, sigma_known: bool = False
+) -> tuple[Hausman, Tensor]:
+    """The test, and the sandwich covariance (k d, k d) of the regressors of ``model``.
+
+    Both fits are maxima, up to what a Newton step from each mends, their experts in one order: with
+    psi_n = H^-1 s_n the influence of sample n on the regressors,
+
+        b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,
+
+    and b' V^-1 b is asymptotically chi-squared, V = sum_n (psi_n - psi'_n)(...)' about the mean.
+    Where the softmax model is true the scores of the cells in V may be taken at either fit, and the
+    larger statistic counts. At the cells' own proportions V is right for every gate, but these
+    follow the noise, and with few samples a cell it is too large. At the softmax model, whose gate
+    has its mean in a cell as proportions, it is not, but means nothing where that model is far from
+    the truth. The first alone rejects too seldom, the second alone overlooks gross biases
+    (measured).
+
+    Directions in which V is less than 1e-4 of the cells' own variance count as if it were that: the
+    two are then one estimate, and differences of a hundredth of its standard error are of no
+    matter (the test errs to the side of agreement).
+
+    x (n, d), y (n,), cells (n,); sigma_known: the model's sigma was held. Raises ValueError where
+    one of the fits is no definite maximum.
+    """
+    size = profile.regressors.numel()
+    kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
+    matrix = information(model, x, y)[2][:kept, :kept]
+    bread, inverse = profile.inverse[:, :size], inverted(matrix, "model")[:, :size]
+    shares = _cell_means(model.gate(x), cells, len(profile.proportions))
+    null = profiled(x, y, model.regressors, model.sigma, shares, cells, model.nonlinearity)
+    b = (profile.regressors - model.regressors).flatten()
+    mean, spread, own = x.new_zeros(2, size), x.new_zeros(2, size, size), x.new_zeros(2, size, size)
+    other = x.new_zeros(size, size)
+    for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
+        second = scores(model, *part[:2])[:, :kept] @ inverse
+        other += second.T @ second
+        for place, at in enumerate((profile, null)):
+            first = at.scores(*part) @ bread
+            apart = first - second
+            mean[place] += apart.sum(0)
+            spread[place] += apart.T @ apart
+            own[place] += first.T @ first
+    spread -= mean[:, :, None] * mean[:, None] / len(x)
+    tests = [_tested(b + mean[0], *each) for each in zip(spread, own, strict=True)]
+    return max(tests, key=lambda test: test.statistic), other
+
+
+def _cell_means(weights: Tensor, cells: Tensor, count: int) -> Tensor:
+    """The mean of the rows (n, k) in each of the cells, (count, k), no entry below 1e-8; 1 / k in
+    an empty one."""
+    sums = weights.new_zeros(count, weights.shape[1]).index_add_(0, cells, weights)
+    shares = (sums + _LEAST) / (sums + _LEAST).sum(1, keepdim=True)
+    shares = shares.clamp_min(_LEAST)
+    return shares / shares.sum(1, keepdim=True)
+
+
+def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:
+    """b' V^-1 b, V = spread (P, P), in the axes that make both V and the cells' own covariance
+    diagonal."""
+    root = torch.linalg.cholesky(own)
+    half = torch.linalg.solve_triangular(root, spread, upper=False)
+    ratios, axes = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.T, upper=False))
+    along = axes.T @ torch.linalg.solve_triangular(root, b[:, None], upper=False)[:, 0]
+    statistic = float((along.square() / ratios.clamp_min(_SLIGHT)).sum())
+    return Hausman(statistic, len(b), float(gammaincc(len(b) / 2, statistic / 2)))
