@@ -178,6 +178,18 @@ def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> No
     assert str(repaired(cell.format(shown))) == cell.format(thin)
 
 
+def test_code_in_a_table_breaks_between_the_parts_of_a_name() -> None:
+    name = '<code><span class="pre">{}</span></code>'
+    cell = f"<td>{name.format('moe.MoE.log_gate(x, y)')}</td><td>{name.format('x')}</td>"
+    page = BeautifulSoup(
+        f"<table><tr>{cell}</tr></table><p>{name.format('a.b')}</p>", "html.parser"
+    )
+    reading.repair(page)
+    shown = [str(code).replace("<wbr/>", "|") for code in page.select("span.pre")]
+    texts = ("moe.|MoE.|log_|gate(|x, y)", "x", "a.b")
+    assert shown == [f'<span class="pre">{text}</span>' for text in texts]
+
+
 def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     page = repaired("""<script src="togglebutton.js"></script>
         <script>let toggleHintShow = ''</script><div

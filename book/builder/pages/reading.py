@@ -11,12 +11,14 @@ from bs4 import BeautifulSoup, Tag
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
+_PARTS = re.compile(r"(?<=[._(/])(?=\w)")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    for step in (_folds, _solutions, _names, _landmarks, _tables, _numbers, _references, _head):
+    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _references, _head)
+    for step in steps:
         step(soup)
 
 
@@ -105,6 +107,15 @@ def _tables(soup: BeautifulSoup) -> None:
     for head in tags(soup, "th"):
         if not head.get_text().strip():
             head.name = "td"
+
+
+def _code(soup: BeautifulSoup) -> None:
+    """Code in tables breaks where the parts of a name meet."""
+    for code in tags(soup, "table code span.pre"):
+        first, *others = _PARTS.split(code.get_text())
+        code.string = first
+        for part in others:
+            code.extend([soup.new_tag("wbr"), part])
 
 
 def _numbers(soup: BeautifulSoup) -> None:
