@@ -9,7 +9,7 @@ import psutil
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from builder.forking import fork
+from builder.forking import fork, forkable
 
 
 class ForkedProcess(psutil.Process):  # type: ignore[misc]  # psutil tells no types
@@ -22,9 +22,11 @@ class ForkedProcess(psutil.Process):  # type: ignore[misc]  # psutil tells no ty
 
 
 class Forked(LocalProvisioner):
-    """Starts kernels by ``fork``."""
+    """Starts kernels by ``fork`` where they are ``forkable``."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        if not forkable(cmd):
+            return await super().launch_kernel(cmd, **kwargs)
         self.cwd = kwargs.get("cwd") or Path.cwd()
         self.process = ForkedProcess(fork(cmd, kwargs["env"], str(self.cwd)))
         self.pid = self.pgid = self.process.pid

@@ -13,6 +13,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -45,11 +46,21 @@ def manager() -> dict[str, Any]:
 def fork(command: list[str], env: dict[str, str], cwd: str) -> int:
     """The number of a new process, in a session of its own, that does what ``python -m ...``
     does."""
-    parent = _parent()
-    assert parent.stdin is not None and parent.stdout is not None
-    request = {"command": command, "env": env, "cwd": cwd}
-    print(json.dumps(request), file=parent.stdin, flush=True)
-    return int(parent.stdout.readline())
+    request = json.dumps({"command": command, "env": env, "cwd": cwd})
+    for _ in range(2):  # a process that has ended is started once more
+        parent = _parent()
+        assert parent.stdin is not None and parent.stdout is not None
+        with suppress(BrokenPipeError):
+            print(request, file=parent.stdin, flush=True)
+            if number := parent.stdout.readline():
+                return int(number)
+        _parent.cache_clear()
+    raise RuntimeError("the process that forks kernels does not stay alive")
+
+
+def forkable(command: list[str]) -> bool:
+    """Whether that is ``python -m ...`` with this interpreter and no options."""
+    return command[:2] == [sys.executable, "-m"]
 
 
 def parent_of_kernels() -> int | None:
@@ -91,6 +102,8 @@ def _run(command: list[str], env: dict[str, str], cwd: str) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    if threads := env.get("OMP_NUM_THREADS"):  # of which torch asks only when it is loaded
+        import_module("torch").set_num_threads(int(threads))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     _, _, module, *arguments = command

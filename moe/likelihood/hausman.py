@@ -54,7 +54,7 @@ def hausman(
     matter (the test errs to the side of agreement).
 
     x (n, d), y (n,), cells (n,); sigma_known: the model's sigma was held. Raises ValueError where
-    one of the fits is no definite maximum.
+    one of the fits is no definite maximum, or the cells' own covariance is none.
     """
     size = profile.regressors.numel()
     kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
@@ -91,7 +91,9 @@ def _cell_means(weights: Tensor, cells: Tensor, count: int) -> Tensor:
 def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:
     """b' V^-1 b, V = spread (P, P), in the axes that make both V and the cells' own covariance
     diagonal."""
-    root = torch.linalg.cholesky(own)
+    root, failed = torch.linalg.cholesky_ex(own)
+    if bool(failed):
+        raise ValueError("own: expected the definite covariance of an estimate, got none")
     half = torch.linalg.solve_triangular(root, spread, upper=False)
     ratios, axes = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.T, upper=False))
     along = axes.T @ torch.linalg.solve_triangular(root, b[:, None], upper=False)[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,39 @@ def test_a_process_that_ends_is_forgotten(forked: dict[str, Any], tmp_path: Path
     process = ForkedProcess(forking.fork(command, {"PATH": ""}, str(tmp_path)))
     psutil.wait_procs([process], timeout=60)
     assert process.poll() == 0
+
+
+def test_a_process_that_forks_and_has_ended_is_started_again(
+    forked: dict[str, Any], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "platform"]
+    forking.fork(command, {"PATH": ""}, str(tmp_path))
+    number = forking.parent_of_kernels()
+    assert number is not None
+    psutil.Process(number).kill()
+    assert forking.fork(command, {"PATH": ""}, str(tmp_path)) > 0
+    assert forking.parent_of_kernels() != number
+
+
+def test_a_kernel_with_an_interpreter_of_its_own_or_options_is_started(
+    forked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "kernels" / "optional"
+    place.mkdir(parents=True)
+    command = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": [sys.executable, *command], "display_name": "", "language": "python"}
+    (place / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(6 * 7)")])
+    done = papermill.execute_notebook(
+        notebook,
+        str(tmp_path / "done.ipynb"),
+        kernel_name="optional",
+        progress_bar=False,
+        **forked,
+    )
+    assert done.cells[0].outputs[0]["text"] == "42\n"
+    assert not forking.forkable(["/elsewhere/python", "-m", "ipykernel_launcher"])
 
 
 def test_elsewhere_kernels_are_started_as_jupyter_starts_them(

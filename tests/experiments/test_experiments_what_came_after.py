@@ -136,6 +136,12 @@ def test_the_figure_to_move_shows_and_says_what_was_computed() -> None:
     said = data["say"]["words"][1][3][0]
     assert said.startswith("Its halves moved apart by 0.3: Hellinger distance ")
     assert f"{record.distances[rates.SPLIT][3]:.2g}" in said
+    steps = zip(data["say"]["words"], (record.distances[kind] for kind in rates.KINDS), strict=True)
+    for words, distances in steps:
+        for (saying,), distance in zip(words, distances, strict=True):
+            samples = float(saying.split("Up to ")[1].split()[0].replace(",", ""))
+            assert 0.9 * contact.blind_until(distance) - 1 < samples
+            assert samples <= contact.blind_until(distance)
     assert_shows(figures.contact_figure(record), "the truth", *contact.MOVES.values())
 
 

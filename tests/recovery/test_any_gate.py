@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
 import moe
+from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.any_gate import moments, saddles, scores
 from moe.experiments.any_gate.gates import KINDS, GatedExperts, gated_experts
 from moe.likelihood.cells import _Terms, cell_covariance
@@ -274,6 +275,18 @@ def test_a_softmax_that_gains_most_is_not_taken_where_it_finds_other_experts() -
     fit = moe.recover(x, y, 2, gate="any", classifiers=("softmax",))
     assert fit.gains["softmax"] > 0 and fit.chosen is None and fit.gate is None
     assert fit.hausman is not None and fit.hausman.p_value < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_outputs_without_noise_are_fitted_whether_or_not_a_test_is_possible(seed: int) -> None:
+    rows, x = normal(2, 5, seed=seed), normal(300, 5, seed=seed, purpose="data")
+    outside = torch.linalg.svd(rows).Vh[2:]
+    first = torch.rand(300, generator=stream("gate", seed)) < torch.sigmoid((x @ outside.T).sum(1))
+    y = torch.where(first, x @ rows[0], x @ rows[1])
+    with pytest.warns(DoubtfulFitWarning):
+        fit = moe.recover(x, y, 2, gate="any")
+    assert fit.hausman is None or 0 <= fit.hausman.p_value <= 1
+    assert regressor_error_of(fit.regressors, rows) < 1e-6
 
 
 def test_softmax_is_not_tried_for_nonlinear_experts_nor_where_a_gate_has_nothing_to_see() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
@@ -14,12 +16,18 @@ _LOOKS = {KNOWN: ("blue", "", "o"), SPLIT: ("vermilion", "--", "s"), FREE: ("gre
 
 def _saying(record: Record, kind: str, step: int) -> str:
     distance = float(record.distances[kind][step])
-    samples = float(f"{blind_until(distance):.2g}")
+    samples = _rounded_down(blind_until(distance))
     return (
         f"{MOVES[kind].capitalize()} by {record.steps[step]:g}: Hellinger distance {distance:.2g}. "
         f"Up to {samples:,.0f} samples every test between this mixture and the truth is wrong with "
         "probability 1/4 or more."
     )
+
+
+def _rounded_down(number: float) -> int:
+    """A whole number of two digits, and no larger."""
+    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return math.floor(number / unit) * unit
 
 
 @moving

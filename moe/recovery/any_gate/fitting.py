@@ -134,7 +134,7 @@ def _softmax(task: Task, plain: CellFit, right: _Found) -> _Found:
     test = None if agreed is None else agreed[0]
     known = replace(right, gains={**right.gains, SOFTMAX: rival.gain}, test=test)
     best = right.gains.get(right.chosen or "", 0.0)
-    if agreed is None or agreed[0].p_value < LEVEL or rival.gain <= best:
+    if agreed is None or not (agreed[0].p_value >= LEVEL and rival.gain > best):
         return known
     one = torch.zeros_like(right.cells)
     return replace(
