@@ -78,8 +78,10 @@ assert not {"matplotlib_inline.backend_inline", "moe"} & set(sys.modules)
 def test_a_process_that_ends_is_forgotten(forked: dict[str, Any], tmp_path: Path) -> None:
     from builder.forked import ForkedProcess
 
-    command = [sys.executable, "-m", "platform"]
+    (tmp_path / "short.py").write_text("import time\ntime.sleep(3)")
+    command = [sys.executable, "-m", "short"]
     process = ForkedProcess(forking.fork(command, {"PATH": ""}, str(tmp_path)))
+    assert process.poll() is None
     psutil.wait_procs([process], timeout=60)
     assert process.poll() == 0
 
