@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,42 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from builder.forking import fork, forkable
 
 
-class ForkedProcess(psutil.Process):  # type: ignore[misc]  # psutil tells no types
-    """As far as Jupyter asks, a ``subprocess.Popen`` of a process that another one started."""
+class ForkedProcess:
+    """As far as Jupyter asks, a ``subprocess.Popen`` of a process that another one started.
+
+    A signal to one that has ended is dropped, as it is there.
+    """
 
     stdin = stdout = stderr = None
 
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._process: Any = None
+        with suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(pid)
+
     def poll(self) -> int | None:
-        return None if self.is_running() else 0
+        """None while it runs, 0 afterwards, however it ended: only its parent could know."""
+        with suppress(psutil.NoSuchProcess):
+            if self._process and self._process.status() != psutil.STATUS_ZOMBIE:
+                return None
+        return 0
+
+    def wait(self) -> int:
+        while self.poll() is None:
+            time.sleep(0.05)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        with suppress(psutil.NoSuchProcess):
+            if self._process:
+                self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Forked(LocalProvisioner):
@@ -28,8 +60,8 @@ class Forked(LocalProvisioner):
         if not forkable(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         self.cwd = kwargs.get("cwd") or Path.cwd()
-        self.process = ForkedProcess(fork(cmd, kwargs["env"], str(self.cwd)))
-        self.pid = self.pgid = self.process.pid
+        process: Any = ForkedProcess(fork(cmd, kwargs["env"], str(self.cwd)))
+        self.process, self.pid, self.pgid = process, process.pid, process.pid
         return self.connection_info
 
 

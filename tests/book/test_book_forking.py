@@ -82,8 +82,24 @@ def test_a_process_that_ends_is_forgotten(forked: dict[str, Any], tmp_path: Path
     command = [sys.executable, "-m", "short"]
     process = ForkedProcess(forking.fork(command, {"PATH": ""}, str(tmp_path)))
     assert process.poll() is None
-    psutil.wait_procs([process], timeout=60)
-    assert process.poll() == 0
+    assert process.wait() == process.poll() == 0
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_a_process_that_has_ended_takes_signals_as_a_child_would(
+    forked: dict[str, Any], tmp_path: Path
+) -> None:
+    """A kernel may end between two looks of Jupyter at it; a chapter was lost then."""
+    from builder.forked import ForkedProcess
+
+    command = [sys.executable, "-m", "platform"]
+    number = forking.fork(command, {"PATH": ""}, str(tmp_path))
+    seen = ForkedProcess(number)
+    seen.wait()
+    for process in (seen, ForkedProcess(number)):
+        assert process.poll() == 0
+        process.terminate()
+        process.kill()
 
 
 def test_a_process_that_forks_and_has_ended_is_started_again(
