@@ -113,22 +113,9 @@ def run(job: Job, cores: int, forked: bool = False) -> Outcome:
     cells, trials = cells_file(job.target), trials_file(job.target)
     os.environ["MOE_PROGRESS"] = str(trials)
     started = time.perf_counter()
-
-    def begin(cell_index: int, **_: Any) -> None:
-        cells.write_text(str(cell_index), encoding="utf-8")
-
     try:
         with Peak() as peak:
-            notebook = papermill.execute_notebook(
-                job.chapter.notebook(),
-                None,  # to save it at every cell takes a second or two a chapter
-                parameters=job.parameters,
-                kernel_name="python3",
-                cwd=str(job.chapter.source.parent),
-                progress_bar=False,
-                on_cell_start=begin,
-                **(manager() if forked else {}),
-            )
+            notebook = _executed(job, cells, manager() if forked else {})
         seconds = time.perf_counter() - started
         notebook.metadata["provenance"] = {
             **job.provenance,
@@ -146,6 +133,40 @@ def run(job: Job, cores: int, forked: bool = False) -> Outcome:
         for file in (part, cells, trials):
             file.unlink(missing_ok=True)
     return seconds
+
+
+def _executed(job: Job, cells: Path, kernels: dict[str, Any]) -> Any:
+    """The notebook of a job's chapter after papermill; `cells` tells the cell it is at.
+
+    A kernel that dies before the first cell is started once more: its ports are chosen before it
+    takes them, and another program may be quicker.
+    """
+    import papermill
+
+    begun = []
+
+    def begin(cell_index: int, **_: Any) -> None:
+        begun.append(cell_index)
+        cells.write_text(str(cell_index), encoding="utf-8")
+
+    def execute() -> Any:
+        return papermill.execute_notebook(
+            job.chapter.notebook(),
+            None,  # to save it at every cell takes a second or two a chapter
+            parameters=job.parameters,
+            kernel_name="python3",
+            cwd=str(job.chapter.source.parent),
+            progress_bar=False,
+            on_cell_start=begin,
+            **kernels,
+        )
+
+    try:
+        return execute()
+    except RuntimeError:
+        if begun:
+            raise
+    return execute()
 
 
 def prepare_environment(root: Path, cores: int) -> None:

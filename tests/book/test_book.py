@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import papermill
 import pytest
 from bs4 import BeautifulSoup
 from builder import BuildError
 from builder.contents import find_chapter, read_contents
+from builder.execute import Failure, Job, run
 from builder.pipeline import Book, build, build_chapter, execute_again
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +111,27 @@ def test_a_kernel_that_dies_fails_its_chapter(tiny: Path) -> None:
     with pytest.raises(BuildError, match=r"two failed: book/two\.md\nDeadKernelError"):
         build(tiny, "quick")
     assert "two 2" in page(tiny, "two")
+
+
+@pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (1, 2), (2, 2)])
+def test_a_kernel_that_dies_before_the_first_cell_is_started_once_more(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, starts: int
+) -> None:
+    asked = []
+
+    def dies(*given: Any, **options: Any) -> Any:
+        asked.append(options["kernel_name"])
+        if len(asked) <= deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return execute(*given, **options)
+
+    execute = papermill.execute_notebook
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    job = Job(find_chapter(read_contents(tiny), "two"), tiny / "two.ipynb", {}, {})
+    with patch.dict(os.environ):
+        outcome = run(job, 1)
+    assert asked == ["python3"] * starts
+    assert isinstance(outcome, Failure) == (deaths == 2)
 
 
 def test_one_chapter_with_other_parameters_leaves_the_book_as_it_is(tiny: Path) -> None:
