@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,9 @@ def test_a_forked_kernel_sees_what_a_started_one_sees(
     assert "second" in look(tmp_path, **forked)[0], "the environment is that of its own start"
 
 
-def test_the_process_that_forks_has_one_thread_and_no_figure_backend() -> None:
+def test_the_process_that_forks_has_one_thread_and_no_figure_backend(
+    forked: dict[str, Any],
+) -> None:
     """Another thread's locks would stay closed for ever in what is forked; the backend looks for
     its kernel when it is loaded."""
     code = """
@@ -71,8 +74,8 @@ for name in forking.LIBRARIES:
 assert len(os.listdir("/proc/self/task")) == 1
 assert not {"matplotlib_inline.backend_inline", "moe"} & set(sys.modules)
 """
-    if sys.platform.startswith("linux"):
-        subprocess.run([sys.executable, "-c", code], check=True)
+    env = {**os.environ, "PYTHONPATH": str(Path(forking.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
 
 
 def test_a_process_that_ends_is_forgotten(forked: dict[str, Any], tmp_path: Path) -> None:
