@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: each worker has a core, not all of them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -112,6 +114,13 @@ root: book/index
 chapters: [file: book/one, file: book/two, file: book/ledger]
 """,
 }
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What a test sets in the environment ends with it."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,10 @@ def fails(number: int) -> int:
     raise BuildError(f"{number} is wrong")
 
 
-def is_killed(number: int) -> int:
+def is_killed(parent: int) -> int:
+    assert os.getpid() != parent, "with one core the items stay in this process"
     os.kill(os.getpid(), signal.SIGKILL)
-    return number
+    return parent
 
 
 def test_values_come_in_order_and_nothing_gives_nothing() -> None:
@@ -34,6 +35,7 @@ def test_what_the_function_raises_arrives() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
-def test_a_process_that_was_ended_is_told_in_a_sentence() -> None:
+def test_a_process_that_was_ended_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.parallel.cpu_count", lambda: 2)
     with pytest.raises(BuildError, match="a process of is_killed was ended from outside"):
-        each(is_killed, [1, 2])
+        each(is_killed, [os.getpid(), os.getpid()])
