@@ -13,9 +13,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from moe.experiments.any_gate import claims as judge
-from moe.experiments.any_gate import figures, interactive, pretest, tables
-from moe.experiments.any_gate.agreement import Trial
-from moe.experiments.any_gate.classified import Row
+from moe.experiments.any_gate import figures, interactive, tables
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
     CONSTANT,
@@ -28,6 +26,13 @@ from moe.experiments.any_gate.curves import (
     Spec,
 )
 from moe.experiments.any_gate.curves import run as run_curves
+from moe.experiments.any_gate.efficiency import claims as steps
+from moe.experiments.any_gate.efficiency import pretest
+from moe.experiments.any_gate.efficiency import tables as step_tables
+from moe.experiments.any_gate.efficiency.agreement import Trial
+from moe.experiments.any_gate.efficiency.classified import Row
+from moe.experiments.any_gate.efficiency.orders import EIGHT, FOUR
+from moe.experiments.any_gate.efficiency.variances import LIKELIHOOD, Variances
 from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.any_gate.limits import Limits
 from moe.experiments.any_gate.limits import Spec as LimitSpec
@@ -116,13 +121,13 @@ def test_ratios_and_who_wins() -> None:
 
 
 def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 4e-3, 4e-3, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     rows = [row, replace(row, constant=1.1e-3)]
-    assert judge.classifier_gains(rows).holds
-    assert not judge.classifier_gains([row, replace(row, classified=2e-3)]).holds
-    assert judge.never_far_above(rows).holds
-    assert not judge.never_far_above([row, replace(row, competing=3e-2)]).holds
-    assert len(tables.classified(rows).values) == 2
+    assert steps.classifier_gains(rows).holds
+    assert not steps.classifier_gains([row, replace(row, classified=2e-3)]).holds
+    assert steps.never_far_above(rows).holds
+    assert not steps.never_far_above([row, replace(row, competing=3e-2)]).holds
+    assert len(step_tables.classified(rows).values) == 2
 
 
 def test_a_softmax_that_is_refused_too_often_or_taken_wrongly_is_noticed() -> None:
@@ -130,14 +135,14 @@ def test_a_softmax_that_is_refused_too_often_or_taken_wrongly_is_noticed() -> No
     refused = replace(right, competing=1.2e-3, taken=False, p_value=0.01)
     near = Trial("bent", 1e-3, 1e-1, 1e-3, False, 1e-9)
     fooled = replace(near, softmax=2e-3, competing=2e-3, taken=True, p_value=0.3)
-    assert judge.efficient([*[right] * 9, refused, near]).holds
-    assert judge.efficient([*[right] * 3, *[refused] * 3]).holds is None
-    assert judge.efficient([refused] * 3).holds is False
-    found = judge.hardly_fooled([right, *[near] * 8, fooled])
+    assert steps.efficient([*[right] * 9, refused, near]).holds
+    assert steps.efficient([*[right] * 3, *[refused] * 3]).holds is None
+    assert steps.efficient([refused] * 3).holds is False
+    found = steps.hardly_fooled([right, *[near] * 8, fooled])
     assert found.holds and found.value == "1.08, at worst 2.00"
-    assert judge.hardly_fooled([near, fooled]).holds is None
-    assert judge.hardly_fooled([right, fooled, fooled]).holds is False
-    table = tables.agreement([right, refused, near, fooled])
+    assert steps.hardly_fooled([near, fooled]).holds is None
+    assert steps.hardly_fooled([right, fooled, fooled]).holds is False
+    table = step_tables.agreement([right, refused, near, fooled])
     assert [row[1] for row in table.values] == ["1 of 2", "1 of 2"]
 
 
@@ -171,12 +176,26 @@ def test_what_a_pretest_costs_is_what_drawing_shows() -> None:
 
 
 def test_a_step_or_a_maximum_that_gains_nothing_is_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    row = Row("steps", 2e-2, 1e-2, 4e-3, 4e-3, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     refused = replace(row, average=math.nan, l4=math.nan, one_step=math.nan)
-    assert judge.steps_gain([row, row, refused]).holds
-    assert not judge.steps_gain([row, row, replace(row, one_step=1.2e-2)]).holds
-    assert not judge.steps_gain([row, row, replace(row, constant=3.5e-3)]).holds
-    assert judge.steps_gain([row, refused]).holds is None
+    assert steps.steps_gain([row, row, refused]).holds
+    assert not steps.steps_gain([row, row, replace(row, one_step=1.2e-2)]).holds
+    assert not steps.steps_gain([row, row, replace(row, constant=3.5e-3)]).holds
+    assert steps.steps_gain([row, refused]).holds is None
+
+
+def test_orders_that_gain_nothing_or_go_on_gaining_are_noticed() -> None:
+    row = Row("steps", 2e-2, 1e-2, 4e-3, 4e-3, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
+    refused = replace(row, l4=math.nan, four_orders=math.nan)
+    assert steps.lower_orders_gain([row, row, refused]).holds
+    assert not steps.lower_orders_gain([row, row, replace(row, four_orders=1.2e-2)]).holds
+    assert not steps.lower_orders_gain([row, row, replace(row, four_orders=9e-4)]).holds
+    assert steps.lower_orders_gain([row, refused]).holds is None
+    ends = Variances(1.0, (0.5, 0.5), {FOUR: 20.0, EIGHT: 16.0, LIKELIHOOD: 4.0})
+    assert steps.orders_saturate([ends]).holds
+    assert not steps.orders_saturate([ends, replace(ends, of={**ends.of, EIGHT: 9.0})]).holds
+    assert not steps.orders_saturate([ends, replace(ends, of={**ends.of, LIKELIHOOD: 9.0})]).holds
+    assert len(step_tables.orders([ends, replace(ends, sigma=0.5)]).values) == 3
 
 
 def test_a_limit_at_the_truth_or_lost_in_the_error_of_the_points_is_noticed() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from moe.experiments.any_gate import curves, limits
 from moe.experiments.any_gate.curves import softmax_from_the_truth
+from moe.experiments.any_gate.efficiency.one_step import one_step
 from moe.experiments.any_gate.gates import gated_experts
-from moe.experiments.any_gate.one_step import one_step
 from moe.likelihood.cells import _Terms
 from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity

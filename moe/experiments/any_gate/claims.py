@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moe.experiments.any_gate.agreement import Trial
-from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
     CONSTANT,
@@ -147,28 +145,6 @@ def against_recover(record: Record, sigma: float, n: int) -> Finding:
     return Finding(found.interval[0] > 2, found.value, found.interval)
 
 
-def classifier_gains(rows: Sequence[Row]) -> Finding:
-    """Constant over classified E_reg where the gate is not softmax: geometric mean over mixtures;
-    holds for an interval above one."""
-    logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
-    middle, (low, high) = over_clusters(logs)
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
-
-
-def steps_gain(rows: Sequence[Row]) -> Finding:
-    """L_4's E_reg over that of one step of scoring from there, and that over the maximum's, in the
-    mixtures that have all: geometric means over mixtures; holds where both intervals lie above
-    one. The value is the first."""
-    seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.one_step)]
-    if len(seen) < 2:
-        return Finding(None)
-    first = over_clusters([[math.log(r.l4 / r.one_step)] for r in seen])
-    second = over_clusters([[math.log(r.one_step / r.constant)] for r in seen])
-    middle, (low, high) = first
-    above = low > 0 and second[1][0] > 0
-    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
-
-
 def inconsistent(limits: Limits, kinds: Sequence[str]) -> Finding:
     """The limit of softmax fits is the truth (1e-6) for the softmax gate; for every mixture of
     these kinds it errs, by more than 1e-3. None where one lies less than four times as far from
@@ -193,12 +169,6 @@ def falls_everywhere(record: Record, sigma: float, method: str, first: int, last
     return Finding(all(len(each) and float(each.max()) < 0 for each in seen), slowest)
 
 
-def never_far_above(rows: Sequence[Row]) -> Finding:
-    """E_reg of what ``recover`` chooses is nowhere above twice that of L_4."""
-    worst = max((row.competing / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
-    return Finding(worst < 2, worst)
-
-
 def covers(found: Sequence[Covered], name: str, low: float, high: float) -> Finding:
     """Mean coverage over the kinds of gate, clusters are data sets, between the bounds."""
     sets = [value for each in found for value in getattr(each, name).tolist()]
@@ -220,24 +190,3 @@ def leaves(found: Sequence[Left]) -> Finding:
     free = sum(each.free > 0.1 for each in found)
     inside = max(each.in_span for each in found)
     return Finding(free > 0 and inside < 0.02, f"{free} of {len(found)}")
-
-
-def efficient(found: Sequence[Trial]) -> Finding:
-    """E_reg over that of softmax ``recover`` where the gate is softmax: geometric mean over
-    mixtures; holds for an interval below 1.1, and not for one above it."""
-    softmax = [trial for trial in found if trial.kind == "softmax"]
-    return _below([trial.competing / trial.softmax for trial in softmax], 1.1)
-
-
-def hardly_fooled(found: Sequence[Trial]) -> Finding:
-    """E_reg over that of cells alone where the gate is nearly softmax: geometric mean over
-    mixtures, and the worst; holds for an interval of the mean below 4/3, not for one above it."""
-    ratios = [trial.competing / trial.cells for trial in found if trial.kind != "softmax"]
-    mean = _below(ratios, 4 / 3)
-    return Finding(mean.holds, f"{mean.value:.2f}, at worst {max(ratios):.2f}", mean.interval)
-
-
-def _below(ratios: Sequence[float], bound: float) -> Finding:
-    middle, (low, high) = over_clusters([[math.log(ratio)] for ratio in ratios])
-    holds = None if low < math.log(bound) <= high else high < math.log(bound)
-    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))

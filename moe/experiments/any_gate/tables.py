@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from moe.experiments.any_gate.agreement import Trial
-from moe.experiments.any_gate.classified import Row
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import CONSTANT, L4, SOFTMAX, Record
 from moe.experiments.any_gate.moments import Agreement
@@ -59,20 +56,6 @@ def against_softmax(record: Record, n: int) -> Table:
     return table(["gate", *head], rows, [None, *[".2g"] * len(head)])
 
 
-def classified(rows: Sequence[Row]) -> Table:
-    """E_reg of every estimator, one line a mixture."""
-    head = ["gate", "$L_4$ of averages", "$L_4$", "one step", "constant", "classified"]
-    head += ["softmax competes", "told the gate", "softmax, from the truth", "chosen"]
-    values = [
-        [
-            *(r.kind, r.average, r.l4, r.one_step, r.constant, r.classified),
-            *(r.competing, r.told, r.softmax, r.winner),
-        ]
-        for r in rows
-    ]
-    return table(head, values, [None, *[".1e"] * 8, None])
-
-
 def coverage(found: Sequence[Covered]) -> Table:
     """Coverage of 95 % intervals."""
     names = ("observed", "sandwich", "truth", "any_gate")
@@ -85,22 +68,3 @@ def coverage(found: Sequence[Covered]) -> Table:
         'gate="any", the truth',
     ]
     return table(head, rows, [None, *[".0%"] * 4])
-
-
-def agreement(found: Sequence[Trial]) -> Table:
-    """For every gate, geometric means over mixtures of ratios of E_reg, the worst, and how often
-    softmax was taken."""
-    rows = []
-    for kind in dict.fromkeys(each.kind for each in found):
-        mine = [each for each in found if each.kind == kind]
-        ratios = [
-            [trial.cells / trial.softmax for trial in mine],
-            [trial.competing / trial.softmax for trial in mine],
-            [trial.competing / trial.cells for trial in mine],
-        ]
-        means = [math.exp(sum(map(math.log, each)) / len(each)) for each in ratios]
-        taken = f"{sum(trial.taken for trial in mine)} of {len(mine)}"
-        rows.append([kind, taken, *means, max(ratios[2])])
-    head = ["gate", "softmax taken", "cells to softmax", "competing to softmax"]
-    head += ["competing to cells", "at worst"]
-    return table(head, rows, [None, None, *[".2f"] * 4])

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from moe.exceptions import TooFewEigenvaluesError
 from moe.experiments.any_gate.curves import softmax_from_the_truth
+from moe.experiments.any_gate.efficiency.one_step import one_step
+from moe.experiments.any_gate.efficiency.orders import FOUR, ORDERS, SIX, weighted_moments
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
-from moe.experiments.any_gate.one_step import one_step
 from moe.metrics import regressor_error_of
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
@@ -39,14 +40,17 @@ class Spec:
 @dataclass(frozen=True)
 class Row:
     """E_reg of one mixture: L_4 alone, of plain averages and of the moments that `recover` takes;
-    from there one step of scoring on the likelihood with constant proportions, and its maximum; the
-    classified gate, and that beside which softmax competes; softmax EM from the truth, and EM told
-    the gate (in cells of nearly equal true weights); which gate won ("" where none gained) and by
-    how many nats over constant proportions, in all. NaN where L_4 refuses."""
+    from there weighted moments of orders 1 to 4 and 1 to 6, one step of scoring on the likelihood
+    with constant proportions, and its maximum; the classified gate, and that beside which softmax
+    competes; softmax EM from the truth, and EM told the gate (in cells of nearly equal true
+    weights); which gate won ("" where none gained) and by how many nats over constant proportions,
+    in all. NaN where L_4 refuses."""
 
     kind: str
     average: float
     l4: float
+    four_orders: float
+    six_orders: float
     one_step: float
     constant: float
     classified: float
@@ -84,11 +88,14 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
     constant, classified, best = (
         error_of(rows, truth) for rows in (plain.regressors, by_cells.regressors, fit.regressors)
     )
-    from_average, stepped = _steps(truth, x, y, seed)
+    from_average = _of_averages(truth, x, y, seed)
+    four, six, stepped = _steps(truth, x, y, seed)
     return Row(
         kind,
         from_average,
         math.nan if refused else error_of(plain.moments, truth),
+        four,
+        six,
         stepped,
         constant,
         classified,
@@ -100,11 +107,9 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
     )
 
 
-def _steps(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float]:
-    """E_reg of L_4 with averaged moments, told sigma, and of one step of scoring from what
-    ``recover`` takes L_4's experts and proportions to be; NaN where L_4 refuses."""
+def _of_averages(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
+    """E_reg of L_4 with averaged moments, told sigma; NaN where it refuses."""
     k, g = len(truth.regressors), truth.nonlinearity
-    pull, draws = y @ x / len(y), stream("solver", seed)
     quadratic, quartic = (output_transform(g, truth.sigma, m) for m in (2, 4))
     try:
         second = score_moment(x, y, quadratic, "average")
@@ -112,16 +117,24 @@ def _steps(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float,
         fourth = score_moment(x, y, quartic, "average", basis=whitening.basis)
         tensor = whitening.apply(fourth.tensor)
         averaged = L4Moments(truth.sigma, second, fourth, whitening, tensor)
-        average = error_of(minimise_l4(averaged, pull, draws).regressors, truth)
+        found = minimise_l4(averaged, y @ x / len(y), stream("solver", seed))
     except (NoMinimumError, TooFewEigenvaluesError):
-        average = math.nan
+        return math.nan
+    return error_of(found.regressors, truth)
+
+
+def _steps(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float, float]:
+    """E_reg of weighted moments of orders 1 to 4, of orders 1 to 6, and of one step of scoring,
+    each from what ``recover`` takes L_4's experts and proportions to be; NaN where L_4 refuses."""
     try:
-        moments = l4_moments_of(x, y, k, g)
-        found = minimise_l4(moments, pull, draws)
+        moments = l4_moments_of(x, y, len(truth.regressors), truth.nonlinearity)
+        found = minimise_l4(moments, y @ x / len(y), stream("solver", seed))
     except NoMinimumError:
-        return average, math.nan
-    shares = found.proportions / found.proportions.sum()
-    return average, error_of(one_step(x, y, found.regressors, moments.sigma, shares, g), truth)
+        return math.nan, math.nan, math.nan
+    rows, shares = found.regressors, found.proportions / found.proportions.sum()
+    stepped = one_step(x, y, rows, moments.sigma, shares, truth.nonlinearity)
+    four, six = (weighted_moments(x, y, rows, shares, ORDERS[name]) for name in (FOUR, SIX))
+    return error_of(four, truth), error_of(six, truth), error_of(stepped, truth)
 
 
 def error_of(rows: Tensor, truth: GatedExperts) -> float:

@@ -1,0 +1,82 @@
+"""What chapter 10 claims of the steps from L_4 to a fitted gate, decided from their records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from moe.experiments.any_gate.efficiency.agreement import Trial
+from moe.experiments.any_gate.efficiency.classified import Row
+from moe.experiments.any_gate.efficiency.orders import EIGHT, FOUR
+from moe.experiments.any_gate.efficiency.variances import LIKELIHOOD, Variances
+from moe.experiments.common.claims import Finding, over_clusters
+
+
+def classifier_gains(rows: Sequence[Row]) -> Finding:
+    """Constant over classified E_reg where the gate is not softmax: geometric mean over mixtures;
+    holds for an interval above one."""
+    logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
+    middle, (low, high) = over_clusters(logs)
+    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def steps_gain(rows: Sequence[Row]) -> Finding:
+    """L_4's E_reg over that of one step of scoring from there, and that over the maximum's, in the
+    mixtures that have all: geometric means over mixtures; holds where both intervals lie above
+    one. The value is the first."""
+    seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.one_step)]
+    if len(seen) < 2:
+        return Finding(None)
+    first = over_clusters([[math.log(r.l4 / r.one_step)] for r in seen])
+    second = over_clusters([[math.log(r.one_step / r.constant)] for r in seen])
+    middle, (low, high) = first
+    above = low > 0 and second[1][0] > 0
+    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def lower_orders_gain(rows: Sequence[Row]) -> Finding:
+    """L_4's E_reg over that of weighted moments of orders 1 to 4, and that over the maximum's of
+    the likelihood with constant proportions: geometric means over mixtures that have all; holds
+    where both intervals lie above one. The value is the first."""
+    seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.four_orders)]
+    if len(seen) < 2:
+        return Finding(None)
+    middle, (low, high) = over_clusters([[math.log(r.l4 / r.four_orders)] for r in seen])
+    left = over_clusters([[math.log(r.four_orders / r.constant)] for r in seen])
+    above = low > 0 and left[1][0] > 0
+    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
+
+
+def orders_saturate(found: Sequence[Variances]) -> Finding:
+    """In every mixture orders 1 to 8 have more than half the variance of orders 1 to 4, and the
+    likelihood less than half of theirs. The value is the range of the second ratio."""
+    gained = [each.of[FOUR] / each.of[EIGHT] for each in found]
+    left = [each.of[EIGHT] / each.of[LIKELIHOOD] for each in found]
+    return Finding(max(gained) < 2 and min(left) > 2, f"{min(left):.2g} to {max(left):.2g}")
+
+
+def never_far_above(rows: Sequence[Row]) -> Finding:
+    """E_reg of what ``recover`` chooses is nowhere above twice that of L_4."""
+    worst = max((row.competing / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
+    return Finding(worst < 2, worst)
+
+
+def efficient(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of softmax ``recover`` where the gate is softmax: geometric mean over
+    mixtures; holds for an interval below 1.1, and not for one above it."""
+    softmax = [trial for trial in found if trial.kind == "softmax"]
+    return _below([trial.competing / trial.softmax for trial in softmax], 1.1)
+
+
+def hardly_fooled(found: Sequence[Trial]) -> Finding:
+    """E_reg over that of cells alone where the gate is nearly softmax: geometric mean over
+    mixtures, and the worst; holds for an interval of the mean below 4/3, not for one above it."""
+    ratios = [trial.competing / trial.cells for trial in found if trial.kind != "softmax"]
+    mean = _below(ratios, 4 / 3)
+    return Finding(mean.holds, f"{mean.value:.2f}, at worst {max(ratios):.2f}", mean.interval)
+
+
+def _below(ratios: Sequence[float], bound: float) -> Finding:
+    middle, (low, high) = over_clusters([[math.log(ratio)] for ratio in ratios])
+    holds = None if low < math.log(bound) <= high else high < math.log(bound)
+    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))

@@ -1,0 +1,157 @@
+"""Moments of several orders together, for linear experts under a gate of any kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.experiments.common.gaussian_integrals import grid_rule
+from moe.moments.hermite import hermite_features, multi_indices, root_factorials
+
+FOUR, SIX, EIGHT = "1 to 4", "1 to 6", "1 to 8"
+ORDERS = {"2 and 4": (2, 4), "2 to 4": (2, 3, 4)} | {
+    f"1 to {top}": tuple(range(1, top + 1)) for top in (4, 5, 6, 8)
+}
+
+_SMALLEST = 0.02  # share of an expert while it is fitted
+
+
+def transforms(y: Tensor, tau: float, top: int) -> list[Tensor]:
+    """Q_m(y) = tau^m He_m(y / tau), m = 0..top, of outputs of variance tau^2 = 1 + sigma^2."""
+    found = [torch.ones_like(y), y]
+    for m in range(1, top):
+        found.append(y * found[-1] - m * tau**2 * found[-2])
+    return found
+
+
+def hermite_blocks(z: Tensor, top: int) -> list[Tensor]:
+    """Distinct entries He_alpha(z), |alpha| = m, of S_m(z), for m = 0..top: (n, entries) each."""
+    sizes = [len(multi_indices(z.shape[1], m)) for m in range(top + 1)]
+    blocks = hermite_features(z, top).split(sizes, dim=1)
+    return [block * root_factorials(z.shape[1], m) for m, block in enumerate(blocks)]
+
+
+def expected(rows: Tensor, proportions: Tensor, orders: tuple[int, ...]) -> Tensor:
+    """m! sum_i w_i b_i^alpha, |alpha| = m, for all orders m: rows (k, k) in the span's own
+    coordinates -> (entries,)."""
+    k = rows.shape[1]
+    powers = [rows[:, multi_indices(k, m)].prod(-1) for m in orders]
+    return torch.cat(
+        [math.factorial(m) * (proportions @ each) for m, each in zip(orders, powers, strict=True)]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """The moments' derivatives and covariances at one mixture (k, in the span's coordinates).
+
+    inside: of E[Q_m(y) He_alpha(z)], |alpha| = m, in the k^2 coefficients of the experts and the
+    first k - 1 proportions; outside: of E[Q_m(y) He_beta(z) v], |beta| = m - 1, in the k parts of
+    the experts along one direction v outside the span. What a sample's inside part is has the same
+    law whatever the gate; the outside covariance is that of a constant gate.
+    """
+
+    value: Tensor
+    inside: Tensor
+    outside: Tensor
+    inside_covariance: Tensor
+    outside_covariance: Tensor
+
+
+def system(rows: Tensor, proportions: Tensor, sigma: float, orders: tuple[int, ...]) -> System:
+    """By Gauss-Hermite quadrature, exact: every integrand is a polynomial."""
+    k, top = len(rows), max(orders)
+    tau = math.sqrt(1 + sigma**2)
+    z, noise, weights = _nodes(k, top)
+    blocks = hermite_blocks(z, top)
+
+    def second_moment(lower: int) -> Tensor:
+        total = torch.zeros((), dtype=rows.dtype)
+        for row, share in zip(rows, proportions, strict=True):
+            q = transforms(z @ row + sigma * noise, tau, top)
+            every = torch.cat([blocks[m - lower] * q[m][:, None] for m in orders], 1)
+            total = total + share * (every.T * weights) @ every
+        return total
+
+    def moments(theta: Tensor) -> Tensor:
+        first = theta[k * k :]
+        return expected(
+            theta[: k * k].view(k, k), torch.cat([first, 1 - first.sum()[None]]), orders
+        )
+
+    theta = torch.cat([rows.flatten(), proportions[:-1]])
+    value = moments(theta)
+    jacobian: Callable[[Tensor], Tensor] = torch.func.jacrev(moments)
+    outside = [
+        math.factorial(m) * (proportions[:, None] * rows[:, multi_indices(k, m - 1)].prod(-1)).T
+        for m in orders
+    ]
+    return System(
+        value,
+        jacobian(theta),
+        torch.cat(outside),
+        second_moment(0) - torch.outer(value, value),
+        second_moment(1),
+    )
+
+
+def _nodes(k: int, top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """z (q, k), noise (q,) and weights (q,): exact for degree 4 top in z and 2 top in noise."""
+    z, of_z = grid_rule(k, 2 * top + 1)
+    noise, of_noise = grid_rule(1, top + 1)
+    weights = torch.outer(of_z, of_noise).flatten()
+    return z.repeat_interleave(len(noise), 0), noise[:, 0].repeat(len(z)), weights
+
+
+def weighted_moments(
+    x: Tensor,
+    y: Tensor,
+    regressors: Tensor,
+    proportions: Tensor,
+    orders: tuple[int, ...],
+    iterations: int = 4,
+) -> Tensor:
+    """Experts (k, d) whose moments E[Q_m(y) S_m(x)] = m! sum_i w_i a_i^(m) are nearest to the
+    averages of the samples, m in ``orders``; by Gauss-Newton from a start, weighted by the
+    moments' covariance there (Hansen 1982).
+
+    Of S_m the entries in the span of the experts are taken and those with one index outside: the
+    others say nothing of the experts. tau^2 is the mean of y^2. x (n, d), y (n,), proportions (k,).
+    NaN where a covariance on the way is singular.
+    """
+    k, top, tau = len(regressors), max(orders), math.sqrt(float(y.square().mean()))
+    q = transforms(y, tau, top)
+    for _ in range(iterations):
+        every = torch.linalg.svd(regressors).Vh
+        basis, rest = every[:k], every[k:]
+        rows = regressors @ basis.T
+        here = system(rows, proportions, math.sqrt(max(tau**2 - 1, 0.0)), orders)
+        blocks, v = hermite_blocks(x @ basis.T, top), x @ rest.T
+        inside = torch.cat([q[m] @ blocks[m] for m in orders]) / len(y)
+        outside = torch.cat([(blocks[m - 1] * q[m][:, None]).T @ v for m in orders]) / len(y)
+        step = _weighted(here.inside, here.inside_covariance, (inside - here.value)[:, None])[:, 0]
+        along = _weighted(here.outside, here.outside_covariance, outside)
+        first = proportions[:-1] + step[k * k :]
+        proportions = torch.cat([first, 1 - first.sum()[None]]).clamp_min(_SMALLEST)
+        proportions = proportions / proportions.sum()
+        regressors = (rows + step[: k * k].view(k, k)) @ basis + along @ rest
+        if not bool(torch.isfinite(regressors).all()):
+            return torch.full_like(regressors, math.nan)
+    return regressors
+
+
+def _weighted(jacobian: Tensor, covariance: Tensor, right: Tensor) -> Tensor:
+    """Generalised least squares; covariances differ in size by factorials, hence are scaled."""
+    scale = covariance.diagonal().rsqrt()
+    factor, singular = torch.linalg.cholesky_ex(covariance * scale[:, None] * scale)
+    if singular:
+        return torch.full((jacobian.shape[1], right.shape[1]), math.nan, dtype=right.dtype)
+    left, right = (
+        torch.linalg.solve_triangular(factor, part * scale[:, None], upper=False)
+        for part in (jacobian, right)
+    )
+    return torch.linalg.lstsq(left, right, driver="gelsd").solution
