@@ -32,6 +32,7 @@ from moe.experiments.any_gate.efficiency import tables as step_tables
 from moe.experiments.any_gate.efficiency.agreement import Trial
 from moe.experiments.any_gate.efficiency.classified import Row
 from moe.experiments.any_gate.efficiency.orders import EIGHT, FOUR
+from moe.experiments.any_gate.efficiency.steps import Steps
 from moe.experiments.any_gate.efficiency.variances import LIKELIHOOD, Variances
 from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.any_gate.limits import Limits
@@ -185,12 +186,12 @@ def test_a_step_or_a_maximum_that_gains_nothing_is_noticed() -> None:
 
 
 def test_orders_that_gain_nothing_or_go_on_gaining_are_noticed() -> None:
-    row = Row("steps", 2e-2, 1e-2, 4e-3, 4e-3, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
-    refused = replace(row, l4=math.nan, four_orders=math.nan)
-    assert steps.lower_orders_gain([row, row, refused]).holds
-    assert not steps.lower_orders_gain([row, row, replace(row, four_orders=1.2e-2)]).holds
-    assert not steps.lower_orders_gain([row, row, replace(row, four_orders=9e-4)]).holds
-    assert steps.lower_orders_gain([row, refused]).holds is None
+    found = [Steps(1e-2, 4e-3, 4e-3, 3e-3), Steps(2e-2, 9e-3, 4e-3, 3e-3)]
+    refused = Steps(*[math.nan] * 4)
+    assert steps.lower_orders_gain([*found, refused]).holds
+    assert steps.lower_orders_gain([*found, Steps(1e-3, 4e-3, 4e-3, 3e-3)]).holds is None
+    assert steps.lower_orders_gain([replace(s, four_orders=3e-2) for s in found]).holds is False
+    assert steps.lower_orders_gain([found[0], refused]).holds is None
     ends = Variances(1.0, (0.5, 0.5), {FOUR: 20.0, EIGHT: 16.0, LIKELIHOOD: 4.0})
     assert steps.orders_saturate([ends]).holds
     assert not steps.orders_saturate([ends, replace(ends, of={**ends.of, EIGHT: 9.0})]).holds

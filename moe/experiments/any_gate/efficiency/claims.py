@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from moe.experiments.any_gate.efficiency.agreement import Trial
 from moe.experiments.any_gate.efficiency.classified import Row
 from moe.experiments.any_gate.efficiency.orders import EIGHT, FOUR
+from moe.experiments.any_gate.efficiency.steps import Steps
 from moe.experiments.any_gate.efficiency.variances import LIKELIHOOD, Variances
 from moe.experiments.common.claims import Finding, over_clusters
 
@@ -34,17 +35,15 @@ def steps_gain(rows: Sequence[Row]) -> Finding:
     return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
 
 
-def lower_orders_gain(rows: Sequence[Row]) -> Finding:
-    """L_4's E_reg over that of weighted moments of orders 1 to 4, and that over the maximum's of
-    the likelihood with constant proportions: geometric means over mixtures that have all; holds
-    where both intervals lie above one. The value is the first."""
-    seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.four_orders)]
+def lower_orders_gain(found: Sequence[Steps]) -> Finding:
+    """L_4's E_reg over that of weighted moments of orders 1 to 4, geometric mean over the mixtures
+    where L_4 has an answer; holds for an interval above one, not for one below."""
+    seen = [each for each in found if math.isfinite(each.l4) and math.isfinite(each.four_orders)]
     if len(seen) < 2:
         return Finding(None)
-    middle, (low, high) = over_clusters([[math.log(r.l4 / r.four_orders)] for r in seen])
-    left = over_clusters([[math.log(r.four_orders / r.constant)] for r in seen])
-    above = low > 0 and left[1][0] > 0
-    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
+    middle, (low, high) = over_clusters([[math.log(s.l4 / s.four_orders)] for s in seen])
+    holds = None if low <= 0 <= high else low > 0
+    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
 
 
 def orders_saturate(found: Sequence[Variances]) -> Finding:

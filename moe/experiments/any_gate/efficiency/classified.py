@@ -10,10 +10,8 @@ from torch import Tensor
 
 from moe.exceptions import TooFewEigenvaluesError
 from moe.experiments.any_gate.curves import softmax_from_the_truth
-from moe.experiments.any_gate.efficiency.one_step import one_step
-from moe.experiments.any_gate.efficiency.orders import FOUR, ORDERS, SIX, weighted_moments
+from moe.experiments.any_gate.efficiency.steps import error_of, steps_from_l4
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
-from moe.metrics import regressor_error_of
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.moments.whitening import whiten
@@ -21,7 +19,7 @@ from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.recovery.any_gate.fitting import SOFTMAX, cell_classifiers
 from moe.solvers.cells import cell_em
-from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
+from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,14 @@ def _row(spec: Spec, kind: str, seed: int) -> Row:
         error_of(rows, truth) for rows in (plain.regressors, by_cells.regressors, fit.regressors)
     )
     from_average = _of_averages(truth, x, y, seed)
-    four, six, stepped = _steps(truth, x, y, seed)
+    first = steps_from_l4(truth, x, y, seed)
     return Row(
         kind,
         from_average,
         math.nan if refused else error_of(plain.moments, truth),
-        four,
-        six,
-        stepped,
+        first.four_orders,
+        first.six_orders,
+        first.one_step,
         constant,
         classified,
         best,
@@ -121,23 +119,3 @@ def _of_averages(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> float:
     except (NoMinimumError, TooFewEigenvaluesError):
         return math.nan
     return error_of(found.regressors, truth)
-
-
-def _steps(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float, float]:
-    """E_reg of weighted moments of orders 1 to 4, of orders 1 to 6, and of one step of scoring,
-    each from what ``recover`` takes L_4's experts and proportions to be; NaN where L_4 refuses."""
-    try:
-        moments = l4_moments_of(x, y, len(truth.regressors), truth.nonlinearity)
-        found = minimise_l4(moments, y @ x / len(y), stream("solver", seed))
-    except NoMinimumError:
-        return math.nan, math.nan, math.nan
-    rows, shares = found.regressors, found.proportions / found.proportions.sum()
-    stepped = one_step(x, y, rows, moments.sigma, shares, truth.nonlinearity)
-    four, six = (weighted_moments(x, y, rows, shares, ORDERS[name]) for name in (FOUR, SIX))
-    return error_of(four, truth), error_of(six, truth), error_of(stepped, truth)
-
-
-def error_of(rows: Tensor, truth: GatedExperts) -> float:
-    """E_reg, NaN of rows that are not finite."""
-    finite = bool(torch.isfinite(rows).all())
-    return regressor_error_of(rows, truth.regressors) if finite else math.nan
