@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.losses import dual_basis, l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
-from moe.model.mixture import MoE, drawn, full_gating, log_gate, random_rows
+from moe.model.mixture import MoE, drawn, full_gating, random_rows
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -64,7 +64,7 @@ class Streams:
         starts, k, d = self.regressors.shape
         dtype, generator = self.regressors.dtype, self._generator
         x = torch.randn(starts, size, d, generator=generator, dtype=dtype)
-        gate = log_gate(self.gating, x).exp().reshape(-1, k)
+        gate = torch.softmax(self.gating @ x.mT, dim=-2).mT.reshape(-1, k)
         means = self.g(x @ self.regressors.mT).reshape(-1, k)
         return x, drawn(gate, means, self.sigma, generator)[0].reshape(starts, size)
 
