@@ -5,10 +5,13 @@ Regressors and gating may carry leading batch dimensions (..., k, d); losses the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from moe.model.mixture import gaussian_log_density, log_gate
+from moe.model.mixture import gaussian_log_density
 from moe.model.nonlinearity import Nonlinearity
 from moe.moments.transforms import OutputTransform
 
@@ -18,9 +21,11 @@ def squared_loss(
 ) -> Tensor:
     """E (y - sum_i p_i(x; W) g(<a_i, x>))^2, the loss that gets stuck (paper).
 
-    regressors, gating (..., k, d); x (..., n, d); y (..., n) -> (...).
+    regressors, gating (..., k, d); x (..., n, d); y (..., n) -> (...). Samples come last inside: a
+    softmax over a few experts is quick along many samples.
     """
-    mean = (log_gate(gating, x).exp() * nonlinearity(x @ regressors.mT)).sum(-1)
+    gate = torch.softmax(gating @ x.mT, dim=-2)
+    mean = (gate * nonlinearity(regressors @ x.mT)).sum(-2)
     return (y - mean).square().mean(-1)
 
 
@@ -38,9 +43,9 @@ def log_loss(
     log-likelihood. Shapes as for ``squared_loss``; sigma a number or (...). In nats per sample.
     """
     scale = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)[..., None, None]
-    residual = y[..., None] - nonlinearity(x @ regressors.mT)
-    joint = log_gate(gating, x) + gaussian_log_density(residual, scale)
-    return -torch.logsumexp(joint, dim=-1).mean(-1)
+    residual = y[..., None, :] - nonlinearity(regressors @ x.mT)
+    gate = torch.log_softmax(gating @ x.mT, dim=-2)
+    return -torch.logsumexp(gate + gaussian_log_density(residual, scale), dim=-2).mean(-1)
 
 
 def _combine(
@@ -80,27 +85,56 @@ def l4_samples(
 
     regressors (..., k, d); x (..., n, d); y (..., n) -> (...). Costs O(n k (d + k)) each call, by
     matrix products of the projections <a_i, x>; ``l4_moments`` is the same function after one pass
-    over the data.
+    over the data. Differentiable once, in the regressors.
     """
-    q4 = (quartic(y) / quartic.normaliser).unsqueeze(-1)
-    q2 = (quadratic(y) / quadratic.normaliser).unsqueeze(-1)
     n = y.shape[-1]
-    projections = x @ regressors.mT
-    squares = projections.square()
-    norms = regressors.square().sum(-1)
-    inner = regressors @ regressors.mT
-    sizes = norms.unsqueeze(-1) + torch.zeros_like(inner)
-    weighted = (q4 * squares).mean(-2)
-    cross = (
-        (q4 * squares).mT @ squares / n
-        - sizes * weighted.unsqueeze(-2)
-        - sizes.mT * weighted.unsqueeze(-1)
-        - 4 * inner * ((q4 * projections).mT @ projections / n)
-        + q4.mean(-2, keepdim=True) * (sizes * sizes.mT + 2 * inner.square())
-    )
-    second = (q2 * squares).mean(-2) - norms * q2.mean(-2)
-    fourth = cross.diagonal(dim1=-2, dim2=-1)
-    return _combine(cross, fourth, second, regressors, mu, lam, delta)
+    q4, q2 = (q(y) / (n * q.normaliser) for q in (quartic, quadratic))
+    value: Tensor = _L4Samples.apply(regressors, x, q4, q2, mu, lam)  # type: ignore[no-untyped-call]
+    return value + 0.5 * delta * regressors.square().sum((-2, -1)) if delta else value
+
+
+class _L4Samples(torch.autograd.Function):
+    """L_4 from samples with its gradient in closed form (derived), sums over samples weighted by
+    q4, q2 (..., n).
+
+    With p = <a_i, x>, s = |a_i|^2, G = A A', c_ij = 1 for i != j and c_ii = -mu, B = E[q4 p p'],
+    b = diag B, e = E[q4] and t_i = E[q2 p_i^2] - s_i E[q2] - 1:
+    L_4 = sum_ij c_ij (E[q4 p_i^2 p_j^2] - 4 G_ij B_ij + 2 e G_ij^2) + s'c (e s - 2 b) + lam |t|^2,
+    and its slopes in p, G and s make the gradient in A.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, x: Tensor, q4: Tensor, q2: Tensor, mu: float, lam: float
+    ) -> Tensor:
+        c = 1 - (1 + mu) * torch.eye(a.shape[-2], dtype=a.dtype, device=a.device)
+        q4, q2, p, inner = q4.unsqueeze(-2), q2.unsqueeze(-2), a @ x.mT, a @ a.mT
+        squares, norms, weighted = p.square(), inner.diagonal(dim1=-2, dim2=-1), q4 * p
+        products = weighted @ p.mT
+        fours, pulls = c @ squares, norms @ c
+        e4, e2, cg = q4.sum(-1), q2.sum(-1), c * inner
+        off = (q2 * squares).sum(-1) - norms * e2 - 1
+        b = products.diagonal(dim1=-2, dim2=-1)
+        value: Tensor = (
+            (weighted * p * fours).sum((-2, -1))
+            + (cg * (2 * e4.unsqueeze(-1) * inner - 4 * products)).sum((-2, -1))
+            + (pulls * (e4 * norms - 2 * b)).sum(-1)
+            + lam * off.square().sum(-1)
+        )
+        if ctx.needs_input_grad[0]:
+            along = 4 * weighted * (fours - pulls.unsqueeze(-1)) - 8 * cg @ weighted
+            along += (4 * lam * off).unsqueeze(-1) * (q2 * p)
+            turns = 8 * (e4.unsqueeze(-1) * cg - c * products)
+            grows = 4 * (e4 * pulls - b @ c) - 4 * lam * off * e2
+            ctx.save_for_backward(along @ x + turns @ a + grows.unsqueeze(-1) * a)
+            ctx.shape = a.shape
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return (above[0][..., None, None] * slope).sum_to_size(ctx.shape), *[None] * 5
 
 
 def l4_moments(

@@ -259,6 +259,28 @@ def test_gradcheck_in_float64() -> None:
     assert check(lambda a, w: log_loss(w, a, 0.5, x, y, g), (rows, gating))
 
 
+@pytest.mark.parametrize("delta", [0.0, DELTA])
+def test_the_gradient_of_l4_from_samples_is_that_of_its_moments(delta: float) -> None:
+    """Regressors may be shared by several data sets, or be many for one."""
+    _, x, y = samples(3, 4, 90)
+    xs, ys = x.reshape(3, 30, 4), y.reshape(3, 30)
+    moments = [_empirical_moments(*one) for one in zip(xs, ys, strict=True)]
+    for shape in ((3, 4), (3, 3, 4), (2, 3, 3, 4)):
+        rows = normal(*shape, purpose="rows").requires_grad_()
+        ours = l4_samples(rows, xs, ys, QUARTIC, QUADRATIC, MU, LAM, delta)
+        each = rows.expand(3, 3, 4) if len(shape) == 2 else rows
+        theirs = [
+            l4_moments(each[..., s, :, :], *moments[s], MU, LAM, delta) for s in range(len(xs))
+        ]
+        torch.testing.assert_close(ours, torch.stack(theirs, -1))
+        weights = normal(*ours.shape, purpose="weights")
+        found, wanted = (
+            torch.autograd.grad((weights * losses).sum(), rows)[0]
+            for losses in (ours, torch.stack(theirs, -1))
+        )
+        torch.testing.assert_close(found, wanted)
+
+
 def test_float32_stays_float32_and_agrees_with_float64() -> None:
     model, x, y = samples(3, 4, 60)
     rows, p = 0.5 * normal(3, 4), _proportions(3)

@@ -33,9 +33,9 @@ def gradient_descent(
     loss: Callable[..., Tensor],
     start: Sequence[Tensor],
     *,
-    step: float | Callable[[int], float],
+    step: float | Callable[[int], float | Tensor],
     iterations: int,
-    optimiser: str = "sgd",
+    optimiser: str | Sequence[str] = "sgd",
     observe: Callable[..., Tensor] | None = None,
     every: int = 1,
 ) -> Descent:
@@ -44,22 +44,27 @@ def gradient_descent(
     loss : takes the parameter tensors (leading dimension S), returns (S,), start s depending on
         slice s alone. A loss that draws fresh samples at every call makes the descent stochastic.
     start : parameter tensors, leading dimension S; not changed.
-    step : a number, or a function of the iteration (from 0) that gives one: a schedule.
-    optimiser : "sgd" (the rule above) or "adam" (torch's defaults).
+    step : a number, or a function of the iteration (from 0) that gives one, or one a run (S,): a
+        schedule.
+    optimiser : "sgd" (the rule above) or "adam" (torch's defaults), or one a run.
     observe : takes the parameters, returns a tensor to record; with the loss, at every
         ``every``-th step, at the first and after the last.
 
     Raises ValueError for an unknown optimiser, step <= 0 or iterations < 1.
     """
-    if optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser: expected one of {sorted(OPTIMISERS)}, got {optimiser!r}")
+    names = [optimiser] * len(start[0]) if isinstance(optimiser, str) else list(optimiser)
+    if not set(names) <= OPTIMISERS.keys() or len(names) != len(start[0]):
+        raise ValueError(
+            f"optimiser: expected one of {sorted(OPTIMISERS)}, or one for each of "
+            f"{len(start[0])} runs, got {optimiser!r}"
+        )
     if iterations < 1:
         raise ValueError(f"iterations: expected at least 1, got {iterations}")
     if not callable(step) and not step > 0:
         raise ValueError(f"step: expected a number > 0 or a schedule, got {step}")
     length = step if callable(step) else lambda iteration: step
     parameters = [tensor.detach().clone().requires_grad_() for tensor in start]
-    direction = OPTIMISERS[optimiser](parameters)
+    direction = _mixed(names, parameters)
     alive = torch.ones(len(parameters[0]), dtype=torch.bool)
     norms = torch.zeros(len(alive), dtype=parameters[0].dtype)
     steps, losses, observed = [], [], []
@@ -82,8 +87,9 @@ def gradient_descent(
             break
         gradients = [torch.where(_spread(alive, g), g, 0.0) for g in gradients]
         with torch.no_grad():
+            far = torch.as_tensor(length(iteration), dtype=norms.dtype).expand(len(alive))
             for p, along in zip(parameters, direction(gradients, iteration), strict=True):
-                moved = p - length(iteration) * along
+                moved = p - _spread(far, p) * along
                 goes = alive & torch.isfinite(moved.flatten(1)).all(1)
                 p.copy_(torch.where(_spread(goes, p), moved, p))
     return Descent(
@@ -99,6 +105,22 @@ def gradient_descent(
 def _spread(runs: Tensor, like: Tensor) -> Tensor:
     """A value a run (S,), shaped to meet a tensor with leading dimension S."""
     return runs.view(-1, *[1] * (like.dim() - 1))
+
+
+def _mixed(names: Sequence[str], parameters: Sequence[Tensor]) -> Direction:
+    """Each run's own direction; a way that no run takes costs nothing."""
+    ways = {name: OPTIMISERS[name](parameters) for name in dict.fromkeys(names)}
+    first, *others = ways
+    takes = {name: torch.tensor([mine == name for mine in names]) for name in others}
+
+    def direction(gradients: list[Tensor], iteration: int) -> list[Tensor]:
+        along = ways[first](gradients, iteration)
+        for name, runs in takes.items():
+            pairs = zip(ways[name](gradients, iteration), along, strict=True)
+            along = [torch.where(_spread(runs, old), new, old) for new, old in pairs]
+        return along
+
+    return direction
 
 
 def _sgd(parameters: Sequence[Tensor]) -> Direction:

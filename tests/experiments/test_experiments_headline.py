@@ -20,7 +20,7 @@ from moe.experiments.recovery import (
     stages,
     tables,
 )
-from moe.experiments.recovery.headline_stream import squared_loss_of
+from moe.experiments.recovery.headline_stream import losses_of
 from moe.experiments.recovery.z_scores import summary, z_scores
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.likelihood.efficiency import standard_errors
@@ -92,13 +92,16 @@ def test_the_losses_see_one_stream_from_its_beginning() -> None:
     truths = mixtures_of(SMALL)
     experts = torch.stack([truth.regressors for truth in truths])
     gates = torch.stack([truth.gating for truth in truths])[:, :-1]
-    first, second = (squared_loss_of(SMALL, truths)(experts, gates) for _ in range(2))
+    first, second = (losses_of(SMALL, truths, 2)(experts, gates) for _ in range(2))
     assert torch.equal(first, second)
-    loss = squared_loss_of(SMALL, truths)
+    loss = losses_of(SMALL, truths, 2)
     loss(experts, gates)
     assert not torch.equal(loss(experts, gates), first)
     twice = torch.cat([experts, experts]), torch.cat([gates, gates])
-    assert torch.equal(squared_loss_of(SMALL, truths)(*twice), torch.cat([first, first]))
+    assert torch.equal(losses_of(SMALL, truths, 4)(*twice), torch.cat([first, first]))
+    squared, l4 = losses_of(SMALL, truths, 2)(*twice).split(2)
+    assert torch.equal(squared, first)
+    assert torch.equal(l4, losses_of(SMALL, truths, 0)(experts, gates))
 
 
 def test_the_oracle_of_l4_starts_at_the_truth() -> None:

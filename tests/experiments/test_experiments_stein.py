@@ -66,7 +66,7 @@ def test_the_rule_for_the_gates_is_exact_for_any_truth(seed: int) -> None:
 
 def test_the_direct_moment_agrees_with_monte_carlo() -> None:
     model, x, y = samples(2, 4, 200_000, nonlinearity="relu")
-    exact = stein.direct_moment(stein.power_transform(1), model, 3)
+    (exact,) = stein.direct_moments([stein.power_transform(1)], model, 3)
     products = y[:, None, None, None] * score_tensor(x, 3)
     error = products.std(0) / math.sqrt(len(y))
     assert float(((products.mean(0) - exact).abs() / error).max()) < 4.5

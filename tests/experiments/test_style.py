@@ -1,6 +1,7 @@
 """Figures: the book's style and no other, no registry, where they were drawn, and their data."""
 
 import ast
+import base64
 import csv
 import io
 import subprocess
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from moe.experiments.common.figures_data import HEAD, LIMIT, data_of
-from moe.experiments.common.style import COLOURS, drawing, subplots
+from moe.experiments.common.style import _MARGIN, _RULES, COLOURS, drawing, subplots
 from moe.experiments.common.tables import MIME
 
 ROOT = Path(__file__).parents[2]
@@ -134,3 +136,19 @@ def test_axes_are_laid_out_once_for_all_forms(monkeypatch: pytest.MonkeyPatch) -
     assert first == again
     shown(plain)
     assert figure.axes[0].get_position().x0 > plain.axes[0].get_position().x0 + 0.02
+
+
+def test_what_is_shown_is_what_a_drawn_figure_shows() -> None:
+    figure, drawn = picture(), picture()
+    figure.axes[0].set(xscale="log", ylabel="a label\nof two lines")
+    drawn.axes[0].set(xscale="log", ylabel="a label\nof two lines")
+    with matplotlib.rc_context(_RULES):
+        drawn.draw_without_rendering()
+        box = drawn.get_tightbbox().padded(_MARGIN)
+        drawn.set_layout_engine("none")
+        file = io.BytesIO()
+        drawn.savefig(file, format="png", dpi=2 * drawn.dpi, bbox_inches=box)
+    ours = io.BytesIO(base64.b64decode(shown(figure)[0]["image/png"]))
+    assert np.array_equal(
+        matplotlib.image.imread(ours), matplotlib.image.imread(io.BytesIO(file.getvalue()))
+    )

@@ -29,6 +29,23 @@ def test_one_step_is_the_rule() -> None:
     torch.testing.assert_close(run.parameters[0], begin - 0.1 * CURVATURE * begin)
 
 
+def test_each_run_may_have_its_own_optimiser_and_step() -> None:
+    begin, steps = starts(), torch.tensor([0.1, 0.02, 0.3, 0.05], dtype=torch.float64)
+    names = ["sgd", "adam", "adam", "sgd"]
+    together = gradient_descent(
+        quadratic, [begin], step=lambda t: steps / (1 + t), iterations=12, optimiser=names
+    )
+    for run, (name, step) in enumerate(zip(names, steps.tolist(), strict=True)):
+        alone = gradient_descent(
+            quadratic,
+            [begin[run : run + 1]],
+            step=lambda t, step=step: step / (1 + t),  # type: ignore[misc]
+            iterations=12,
+            optimiser=name,
+        )
+        torch.testing.assert_close(together.parameters[0][run], alone.parameters[0][0])
+
+
 def test_error_on_a_quadratic_falls_at_the_rate_of_the_best_step() -> None:
     step, rate = 2 / (0.5 + 4.0), (4.0 - 0.5) / (4.0 + 0.5)
     run = gradient_descent(
@@ -134,6 +151,7 @@ def test_a_loss_that_is_not_finite_leaves_its_start_where_it_was(optimiser: str)
     ("argument", "options"),
     [
         ("optimiser", {"optimiser": "newton"}),
+        ("optimiser", {"optimiser": ["sgd", "adam"]}),
         ("step", {"step": 0.0}),
         ("step", {"step": float("nan")}),
         ("iterations", {"iterations": 0}),

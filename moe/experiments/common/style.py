@@ -39,6 +39,7 @@ SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 WIDTH = 7.0
 _MARGIN = 0.1  # inches, as matplotlib has it
 _MANY = 1_000  # points of a cloud that an SVG holds one by one
+_LEVEL = 1  # of compression: the book's pages pack the pixels of every PNG anew
 
 _RULES: Any = {
     "figure.dpi": 110,
@@ -85,18 +86,24 @@ class BookFigure(Figure):
         if form == "svg":
             for part in self.findobj(_dense):
                 part.set_rasterized(True)
-        metadata = {"Date": None} if form == "svg" else {}
+        options: dict[str, Any] = {"metadata": {"Date": None}}
+        if form == "png":
+            options = {"pil_kwargs": {"compress_level": _LEVEL}}
         file = BytesIO()
         box = self._box
         with rc_context({**_RULES, **_LAID_OUT, "svg.hashsalt": "book"}):
-            self.savefig(file, format=form, dpi=2 * self.dpi, bbox_inches=box, metadata=metadata)
+            self.savefig(file, format=form, dpi=2 * self.dpi, bbox_inches=box, **options)
         return file.getvalue()
 
     @cached_property
     def _box(self) -> Bbox:
-        """What the artists take up, with a margin, in inches; axes stay where they are then."""
+        """What the artists take up, with a margin, in inches; axes stay where they are then.
+
+        The layout alone decides that, and nothing is drawn for it.
+        """
         with rc_context(_RULES):
-            self.draw_without_rendering()
+            if (layout := self.get_layout_engine()) is not None:
+                layout.execute(self)
             box = self.get_tightbbox().padded(_MARGIN)
         with rc_context(_LAID_OUT):
             self.set_layout_engine(None)

@@ -18,10 +18,9 @@ from moe.experiments.recovery.headline_stream import (
     Streams,
     dual_rows,
     gate_errors,
-    l4_loss_of,
+    losses_of,
     regressor_errors,
     schedule,
-    squared_loss_of,
     starts_of,
 )
 from moe.losses import dual_basis, log_loss
@@ -67,45 +66,44 @@ def run(spec: Spec) -> Record:
     every = max(1, spec.steps // spec.points)
     experts = torch.stack([truth.regressors for truth in truths])
     gates = torch.stack([truth.gating for truth in truths])[:, :-1]
-    joint = gradient_descent(
-        squared_loss_of(spec, truths),
-        [torch.cat([start, experts]), torch.cat([torch.zeros_like(gates), gates])],
-        step=schedule(spec, spec.squared_step, spec.steps),
+    count, flat = spec.seeds, torch.zeros_like(gates)
+    steps = start.new_tensor([spec.squared_step, spec.l4_step]).repeat_interleave(2 * count)
+    descent = gradient_descent(
+        losses_of(spec, truths, 2 * count),
+        [
+            torch.cat([start, experts, start, minimiser(spec, experts)]),
+            torch.cat([flat, gates, flat, flat]),
+        ],
+        step=schedule(spec, steps, spec.steps),
         iterations=spec.steps,
-        optimiser=spec.squared_optimiser,
+        optimiser=[spec.squared_optimiser] * 2 * count + ["sgd"] * 2 * count,
         observe=lambda a, w: torch.stack(
             [
-                regressor_errors(a[: spec.seeds], truths),
-                gate_errors(a[: spec.seeds], w[: spec.seeds], truths),
+                regressor_errors(a[:count], truths),
+                gate_errors(a[:count], w[:count], truths),
+                regressor_errors(dual_rows(a[2 * count : 3 * count]), truths),
             ]
         ),
         every=every,
     )
-    l4 = gradient_descent(
-        l4_loss_of(spec, truths),
-        [torch.cat([start, minimiser(spec, experts)])],
-        step=schedule(spec, spec.l4_step, spec.steps),
-        iterations=spec.steps,
-        observe=lambda a: regressor_errors(dual_rows(a[: spec.seeds]), truths),
-        every=every,
-    )
-    rows, own = l4.parameters[0].unflatten(0, (2, spec.seeds))
+    squared, squared_gates, l4 = descent.observed.unbind(1)
+    _, kept, rows, own = descent.parameters[0].unflatten(0, (4, count))
     gate, sigma = _gates(spec, truths, dual_rows(rows))
     em, em_gate, em_oracle = _em(spec, truths, start)
     return Record(
         spec,
-        l4.iterations * spec.batch,
-        {"squared loss": joint.observed[:, 0], "L_4": l4.observed},
+        descent.iterations * spec.batch,
+        {"squared loss": squared, "L_4": l4},
         gate.iterations * spec.batch,
         {
-            "squared loss": joint.observed[:, 1],
+            "squared loss": squared_gates,
             **dict(zip(GATES, gate.observed.unbind(1), strict=True)),
         },
         em,
         em_gate,
         em_oracle,
         {
-            "squared loss": regressor_errors(joint.parameters[0][spec.seeds :], truths),
+            "squared loss": regressor_errors(kept, truths),
             "L_4": regressor_errors(dual_rows(own), truths),
         },
         sigma,
@@ -117,8 +115,8 @@ def l4_floor(spec: Spec) -> Tensor:
     truths = mixtures_of(spec)
     experts = torch.stack([truth.regressors for truth in truths])
     descent = gradient_descent(
-        l4_loss_of(spec, truths),
-        [minimiser(spec, experts)],
+        losses_of(spec, truths, 0),
+        [minimiser(spec, experts), torch.zeros_like(experts[:, :-1])],
         step=schedule(spec, spec.l4_step, spec.steps),
         iterations=spec.steps,
         every=spec.steps,

@@ -6,7 +6,6 @@ so long that the squared loss leaves the truth when started there is no contesta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,10 +15,9 @@ from moe.experiments.common.mixtures import mixtures_of
 from moe.experiments.recovery.headline_stream import (
     Spec,
     dual_rows,
-    l4_loss_of,
+    losses_of,
     regressor_errors,
     schedule,
-    squared_loss_of,
     starts_of,
 )
 from moe.randomness import child_seed
@@ -74,46 +72,40 @@ def run(spec: Spec, seeds: int, grid: Grid = GRID) -> Tuning:
     """The grid (loss -> optimiser -> first steps) on ``seeds`` mixtures that the spec's own runs
     never see."""
     other = replace(spec, seeds=seeds, seed=child_seed(spec.seed, "tuning"))
-    errors: dict[Key, Tensor] = {}
-    kept: dict[Key, Tensor] = {}
-    for loss, ways in grid.items():
-        for optimiser, steps in ways.items():
-            for step, ends in zip(steps, _ends(other, loss, optimiser, steps), strict=True):
-                errors[loss, optimiser, step] = ends[0]
-                if loss == "squared loss":
-                    kept[loss, optimiser, step] = ends[1]
+    errors, kept = _ends(other, grid)
     tuning = Tuning(spec, errors, kept)
     (optimiser, step), (_, l4_step) = tuning.best("squared loss"), tuning.best("L_4")
     chosen = replace(spec, squared_optimiser=optimiser, squared_step=step, l4_step=l4_step)
     return Tuning(chosen, errors, kept)
 
 
-def _ends(spec: Spec, loss: str, optimiser: str, steps: tuple[float, ...]) -> Tensor:
-    """E_reg (steps, starts, seeds) of all first steps at once, from the random start and, of the
-    squared loss, from the truth. Parameters in units of c take steps c^2 times (SGD) or c times
-    (Adam) as long."""
+def _ends(spec: Spec, grid: Grid) -> tuple[dict[Key, Tensor], dict[Key, Tensor]]:
+    """E_reg (seeds,) where each run of the grid ends, all at once on one stream: from the random
+    start, and of the squared loss from the truth as well."""
     truths, start = mixtures_of(spec), starts_of(spec)
-    begun, gates = [start], [torch.zeros_like(start[:, :-1])]
-    whole: Callable[..., Tensor] = l4_loss_of(spec, truths)
-    if loss == "squared loss":
-        whole = squared_loss_of(spec, truths)
-        begun.append(torch.stack([truth.regressors for truth in truths]))
-        gates.append(torch.stack([truth.gating for truth in truths])[:, :-1])
-    parameters = [torch.cat(part).repeat(len(steps), 1, 1) for part in (begun, gates)]
-    if loss == "L_4":
-        parameters = parameters[:1]
-    lengths = torch.tensor(steps, dtype=start.dtype)
-    unit = lengths.sqrt() if optimiser == "sgd" else lengths
-    unit = unit.repeat_interleave(len(begun) * spec.seeds)[:, None, None]
+    experts = torch.stack([truth.regressors for truth in truths])
+    gates = torch.stack([truth.gating for truth in truths])[:, :-1]
+    squared, others = (_keys(loss, grid[loss]) for loss in ("squared loss", "L_4"))
+    keys = [*squared, *squared, *others]  # at random, from the truth, and L_4 at random
+    begun = [start] * len(squared) + [experts] * len(squared) + [start] * len(others)
+    along = [gates if rows is experts else torch.zeros_like(gates) for rows in begun]
+    lengths = start.new_tensor([step for *_, step in keys]).repeat_interleave(spec.seeds)
     descent = gradient_descent(
-        lambda *scaled: whole(*(unit * part for part in scaled)),
-        [part / unit for part in parameters],
-        step=schedule(spec, 1.0, spec.steps),
+        losses_of(spec, truths, 2 * len(squared) * spec.seeds),
+        [torch.cat(begun), torch.cat(along)],
+        step=schedule(spec, lengths, spec.steps),
         iterations=spec.steps,
-        optimiser=optimiser,
+        optimiser=[optimiser for _, optimiser, _ in keys for _ in truths],
         every=spec.steps,
     )
-    rows = unit * descent.parameters[0]
-    shape = (len(steps), len(begun), -1)
-    rows = (dual_rows(rows) if loss == "L_4" else rows).unflatten(0, shape)
-    return torch.where(descent.diverged.view(shape), 1.0, regressor_errors(rows, truths))
+    ends = descent.parameters[0].unflatten(0, (len(keys), -1))
+    ends = torch.cat([ends[: 2 * len(squared)], dual_rows(ends[2 * len(squared) :])])
+    lost = descent.diverged.view(len(keys), -1)
+    errors = torch.where(lost, 1.0, regressor_errors(ends, truths))
+    first, kept, last = errors.split([len(squared), len(squared), len(others)])
+    found = dict(zip([*squared, *others], [*first, *last], strict=True))
+    return found, dict(zip(squared, kept, strict=True))
+
+
+def _keys(loss: str, ways: dict[str, tuple[float, ...]]) -> list[Key]:
+    return [(loss, optimiser, step) for optimiser, steps in ways.items() for step in steps]

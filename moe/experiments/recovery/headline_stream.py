@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.losses import dual_basis, l4_samples, squared_loss
 from moe.metrics import gating_error_of, match, regressor_error_of
-from moe.model.mixture import MoE, drawn, full_gating, log_gate, random_rows
+from moe.model.mixture import MoE, drawn, full_gating, random_rows
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 
@@ -64,7 +64,7 @@ class Streams:
         starts, k, d = self.regressors.shape
         dtype, generator = self.regressors.dtype, self._generator
         x = torch.randn(starts, size, d, generator=generator, dtype=dtype)
-        gate = log_gate(self.gating, x).exp().reshape(-1, k)
+        gate = torch.softmax(self.gating @ x.mT, dim=-2).mT.reshape(-1, k)
         means = self.g(x @ self.regressors.mT).reshape(-1, k)
         return x, drawn(gate, means, self.sigma, generator)[0].reshape(starts, size)
 
@@ -80,8 +80,8 @@ def starts_of(spec: Spec) -> Tensor:
     return random_rows(spec.seeds, spec.k, spec.d, stream("starts", spec.seed))
 
 
-def schedule(spec: Spec, step: float, steps: int) -> Callable[[int], float]:
-    """step / (1 + t / decay), t from 0 to 1 over ``steps``."""
+def schedule(spec: Spec, step: float | Tensor, steps: int) -> Callable[[int], float | Tensor]:
+    """step / (1 + t / decay), t from 0 to 1 over ``steps``; one step, or one a run (S,)."""
     return lambda iteration: step / (1 + iteration / (spec.decay * steps))
 
 
@@ -104,25 +104,22 @@ def gate_errors(rows: Tensor, free: Tensor, truths: Sequence[MoE]) -> Tensor:
     return torch.tensor(errors, dtype=rows.dtype)
 
 
-def squared_loss_of(spec: Spec, truths: list[MoE]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The squared loss of a fresh batch, the stream from its beginning: regressors (S, k, d), gates
-    (S, k - 1, d) -> (S,), S a multiple of the seeds."""
-    streams = Streams(truths, stream("data", spec.seed))
-
-    def loss(rows: Tensor, free: Tensor) -> Tensor:
-        a, w = (part.unflatten(0, (-1, len(truths))) for part in (rows, full_gating(free)))
-        return squared_loss(a, w, *streams.batch(spec.batch), streams.g).flatten()
-
-    return loss
-
-
-def l4_loss_of(spec: Spec, truths: list[MoE]) -> Callable[[Tensor], Tensor]:
-    """The same for L_4, the batch's average plugged into the square."""
+def losses_of(spec: Spec, truths: list[MoE], squared: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """The losses of a fresh batch, the stream from its beginning: regressors (S, k, d), gates
+    (S, k - 1, d) -> (S,). Of the first ``squared`` runs the squared loss; of the others L_4, the
+    batch's average plugged into the square, which takes no gates. Both numbers are multiples of the
+    seeds."""
     streams = Streams(truths, stream("data", spec.seed))
     quartic, quadratic = (output_transform(spec.nonlinearity, spec.sigma, m) for m in (4, 2))
 
-    def loss(rows: Tensor) -> Tensor:
-        a, batch = rows.unflatten(0, (-1, len(truths))), streams.batch(spec.batch)
-        return l4_samples(a, *batch, quartic, quadratic, spec.mu, spec.lam).flatten()
+    def loss(rows: Tensor, free: Tensor) -> Tensor:
+        batch = streams.batch(spec.batch)
+        (a, rest), w = rows.tensor_split([squared]), full_gating(free[:squared])
+        a, w, rest = (part.unflatten(0, (-1, len(truths))) for part in (a, w, rest))
+        both = (
+            squared_loss(a, w, *batch, streams.g),
+            l4_samples(rest, *batch, quartic, quadratic, spec.mu, spec.lam),
+        )
+        return torch.cat(both).flatten()
 
     return loss
