@@ -55,22 +55,22 @@ def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Po
     (starts, k, d), q = regressors.shape, regressors.shape[1] + data.free
     lines = torch.cat([-regressors, torch.ones_like(regressors[..., :1])], 2)
     lines = (lines / sigma[:, None, None]).flatten(0, 1)
-    parts = [_sums(data, lines, gating, chunk) for chunk in data]
+    level = sigma.log()[:, None] + 0.5 * math.log(2 * math.pi)
+    parts = [_sums(data, lines, gating, level, chunk) for chunk in data]
     packed, pulls, sums = (reduce(torch.add, part) for part in zip(*parts, strict=True))
-    value = sums[0] - data.n * (sigma.log() + 0.5 * math.log(2 * math.pi))
     pulls = pulls.view(starts, 2 * q * d)
     score = torch.cat([pulls[:, : q * d], sums[1, :, None]], 1)
-    alone = torch.stack([sums[2], 2 * (sums[1] + data.n), torch.zeros_like(value)], 1)
+    alone = torch.stack([sums[2], 2 * (sums[1] + data.n), torch.zeros_like(sigma)], 1)
     entries = [packed.view(starts, -1), pulls[:, q * d :], 2 * pulls[:, : k * d], alone]
     places = _places(k, data.free, d)
     both = torch.cat(entries, 1).index_select(1, places.flatten()).view(starts, *places.shape)
     return Point(
-        regressors, gating, sigma, value, *_held(data, (score, both[:, 0], both[:, 1]), k, d)
+        regressors, gating, sigma, sums[0], *_held(data, (score, both[:, 0], both[:, 1]), k, d)
     )
 
 
 def _sums(
-    data: Samples, lines: Tensor, gating: Tensor, chunk: Chunk
+    data: Samples, lines: Tensor, gating: Tensor, level: Tensor, chunk: Chunk
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of one chunk: packed Gram matrices and sums of x, a row for each start and weight of
     ``_bends``, and the sums of what stands alone, (3, S)."""
@@ -83,7 +83,7 @@ def _sums(
     torch.mm(gating.flatten(0, 1), x, out=p.view(starts * k, -1))
     square = u.square()
     torch.add(p, square, alpha=-0.5, out=r)
-    density = normalise(r) - normalise(p)
+    density = normalise(r) - normalise(p) - level
     alone = torch.stack([density, *_bends(u, square, r, p, bends, linear)])
     if counts is not None:
         for part in (bends, linear, alone):
