@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -26,13 +27,15 @@ def climbed(
     tolerance: float,
     *,
     newton: bool,
+    rival: float = -math.inf,
 ) -> EMResult:
     """Joint EM from S starts as one batch, until an iteration gains less than ``tolerance`` nats.
 
     ``newton``: EM only until it gains less than a nat, when as a rule its maximum is decided; then
     Newton's method, where it costs no more than EM (``affordable``), until less than ``tolerance``
-    is left to gain; starts that stay far behind are given up, not ``converged``. One that it cannot
-    finish in a hundred steps (most take ten to thirty) is EM's again.
+    is left to gain; starts that stay far behind the best, or behind ``rival``, are given up, not
+    ``converged``. One that it cannot finish in a hundred steps (most take ten to thirty) is EM's
+    again.
     """
     by_newton = (
         newton and tolerance < _DECIDED and affordable(problem.x, problem.weights, problem.g)
@@ -49,6 +52,7 @@ def climbed(
         learn=learn,
         iterations=min(iterations, _NEWTON),
         tolerance=tolerance,
+        rival=rival,
         **problem.terms,
     )
     fit = _continued(first, torch.arange(len(first.sigma)), then)

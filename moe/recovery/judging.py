@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -76,10 +77,15 @@ class Followed:
 
 
 def follow(
-    problem: Problem, begun: Sequence[Starts], iterations: int, tolerance: float, newton: bool
+    problem: Problem,
+    begun: Sequence[Starts],
+    iterations: int,
+    tolerance: float,
+    newton: bool,
+    rival: float = -math.inf,
 ) -> tuple[list[Followed], int]:
     """L_log, then the joint likelihood (``climbed``), from the starts of several ways as one batch:
-    what came of each way, and passes over the samples."""
+    what came of each way, and passes over the samples. rival: the likelihood of an earlier end."""
     regressors, gating, sigma = (
         torch.cat([getattr(starts, name) for starts in begun])
         for name in ("regressors", "gating", "sigma")
@@ -102,6 +108,7 @@ def follow(
         iterations,
         tolerance,
         newton=newton,
+        rival=rival,
     )
     parts, places = [], iter(range(len(regressors)))
     for starts in begun:

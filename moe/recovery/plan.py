@@ -34,6 +34,8 @@ from moe.solvers.em import EMResult, expectation_maximisation
 logger = logging.getLogger("moe")
 
 
+_ENOUGH = 2
+
 Wanted = Callable[["Front", Options], bool]
 
 PLAN: tuple[tuple[Way, Wanted], ...] = (
@@ -109,6 +111,11 @@ class Front:
         return self.problem.scarce or self.doubted
 
     @property
+    def alone(self) -> bool:
+        """Whether to search on: unsettled, and no two lineages have come to the leader."""
+        return self.unsettled and (self.field.best is None or self.field.supporters < _ENOUGH)
+
+    @property
     def field(self) -> Field:
         """All ends, none waiting."""
         if self._waiting:
@@ -130,8 +137,14 @@ class Front:
 
     def _follow(self) -> None:
         watch, options = Stopwatch(), self._task.options
+        best = self._field.best
         followed, passes = follow(
-            self.part, self._waiting, options.iterations, self.tolerance, options.newton
+            self.part,
+            self._waiting,
+            options.iterations,
+            self.tolerance,
+            options.newton,
+            -math.inf if best is None else best.value,
         )
         self.passes, self.seconds, self._waiting = self.passes + passes, watch.lap(), []
         for each in followed:

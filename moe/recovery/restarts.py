@@ -22,7 +22,7 @@ _VERY_SCARCE = 5
 _AMPLE, _FEW = 2.5, 16
 _MENDED, _PART, _MANY = 3, 3, 8
 _GATED, _FIRST, _STEEP = 8, 15, 5.0
-_JOINT, _TOGETHER = 20, 20
+_JOINT, _TOGETHER, _TIGHT = 20, 20, 0.5
 
 
 def race(
@@ -158,8 +158,8 @@ def race_jointly(
     tolerance: float = 1.0,
 ) -> EMResult:
     """The best, as many as are to be ``kept``, of up to twenty starts of joint EM: experts
-    N(0, I/d), flat gates, and one sigma from the spread of y, all learned from the start; after 20
-    iterations the better half goes on.
+    N(0, I/d), flat gates, and one sigma from half the spread of y, all learned from the start;
+    after 20 iterations the better half goes on.
 
     For samples that no mixture of k describes. There the likelihood has many maxima, and none that
     a search without gates, or with a noise level an expert, would know for the right one.
@@ -168,7 +168,7 @@ def race_jointly(
     """
     count = min(_JOINT, starts)
     rows = random_rows(count, k, x.shape[1], generator, x.dtype)
-    gates, sigma, passes = torch.zeros_like(rows), y.std().expand(count), 0
+    gates, sigma, passes = torch.zeros_like(rows), _TIGHT * y.std().expand(count), 0
     for budget, most in ((_TOGETHER, (count + 1) // 2), (iterations, kept)):
         fit = expectation_maximisation(
             x, y, rows, gates, sigma, nonlinearity, iterations=budget, tolerance=tolerance

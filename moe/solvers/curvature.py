@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor
 
 from moe.likelihood.grams import packed_size, unpacked
-from moe.solvers.expectation import normalise
-from moe.solvers.samples import Samples
+from moe.solvers.expectation import gate_weights, normalise
+from moe.solvers.samples import Chunk, Samples
 
 
 @dataclass
@@ -50,111 +50,105 @@ class Point:
             mine[index] = theirs
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Pairs of predictors (experts, then free gates), row <= column; places among them of an expert
-    with itself, of an expert with its own gate, of two gates; these by their numbers, first and
-    second, and those of a gate with itself among them."""
+def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Point:
+    """Regressors and gating (S, k, d), sigma (S,) -> value, score and information there."""
+    (starts, k, d), q = regressors.shape, regressors.shape[1] + data.free
+    lines = torch.cat([-regressors, torch.ones_like(regressors[..., :1])], 2)
+    lines = (lines / sigma[:, None, None]).flatten(0, 1)
+    level = sigma.log()[:, None] + 0.5 * math.log(2 * math.pi)
+    parts = [_sums(data, lines, gating, level, chunk) for chunk in data]
+    packed, pulls, sums = (reduce(torch.add, part) for part in zip(*parts, strict=True))
+    pulls = pulls.view(starts, 2 * q * d)
+    score = torch.cat([pulls[:, : q * d], sums[1, :, None]], 1)
+    alone = torch.stack([sums[2], 2 * (sums[1] + data.n), torch.zeros_like(sigma)], 1)
+    entries = [packed.view(starts, -1), pulls[:, q * d :], 2 * pulls[:, : k * d], alone]
+    places = _places(k, data.free, d)
+    both = torch.cat(entries, 1).index_select(1, places.flatten()).view(starts, *places.shape)
+    return Point(
+        regressors, gating, sigma, sums[0], *_held(data, (score, both[:, 0], both[:, 1]), k, d)
+    )
 
-    row: Tensor
-    column: Tensor
-    alone: Tensor
-    own_gate: Tensor
-    gates: Tensor
-    first: Tensor
-    second: Tensor
-    same: Tensor
+
+def _sums(
+    data: Samples, lines: Tensor, gating: Tensor, level: Tensor, chunk: Chunk
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one chunk: packed Gram matrices and sums of x, a row for each start and weight of
+    ``_bends``, and the sums of what stands alone, (3, S)."""
+    (starts, k, _), (z, x, grams, counts) = gating.shape, chunk
+    q, gates = k + data.free, data.free * (data.free + 1) // 2
+    u, r, p = (data.room(name, z, starts, k) for name in "urp")
+    bends = data.room("bends", z, starts, q * (q + 1) // 2 + k + gates)
+    linear = data.room("linear", z, starts, 2 * q)
+    torch.mm(lines, z, out=u.view(starts * k, -1))
+    torch.mm(gating.flatten(0, 1), x, out=p.view(starts * k, -1))
+    square = u.square()
+    torch.add(p, square, alpha=-0.5, out=r)
+    density = normalise(r) - normalise(p) - level
+    alone = torch.stack([density, *_bends(u, square, r, p, bends, linear)])
+    if counts is not None:
+        for part in (bends, linear, alone):
+            part.mul_(counts)
+    return grams.packed(bends.flatten(0, 1)), linear.flatten(0, 1) @ x.T, alone.sum(-1)
+
+
+def _bends(
+    u: Tensor, square: Tensor, r: Tensor, p: Tensor, bends: Tensor, linear: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Writes what stands before x x' to bends: pairs a <= b of predictors (experts, then free
+    gates), observed; then complete, experts and pairs of gates. And what stands before x to linear
+    (S, 2 q, n): score, then the column of log sigma. Returns its own score and observed
+    information, (S, n) each; u, square, r, p (S, k, n)."""
+    k, q = u.shape[1], linear.shape[1] // 2
+    free, size = q - k, q * (q + 1) // 2
+    ru = torch.mul(r, u, out=linear[:, :k])
+    spread = r * square
+    mean = spread.sum(1, keepdim=True)
+    fall = mean - square
+    torch.mul(ru, fall + 2, out=linear[:, q : q + k])
+    v, own = torch.cat([ru, r[:, :free]], 1), torch.cat([r - spread, -r[:, :free]], 1)
+    first = 0
+    for a in range(q):
+        block = bends[:, first : first + q - a]
+        torch.mul(v[:, a : a + 1], v[:, a:], out=block)
+        block[:, 0] += own[:, a]
+        if a < free:
+            block[:, k] -= ru[:, a]
+        first += q - a
+    bends[:, size : size + k] = r
+    if free:
+        torch.sub(r[:, :free], p[:, :free], out=linear[:, k:q])
+        torch.mul(r[:, :free], fall[:, :free], out=linear[:, q + k :])
+        weights = bends[:, size + k :]
+        gate_weights(p[:, :free], weights)
+        bends[:, size - weights.shape[1] : size] -= weights
+        weights.neg_()
+    m = mean[:, 0]
+    return m - 1, m * (2 + m) - (spread * square).sum(1)
 
 
 @cache
 @torch.inference_mode(False)
-def _pairs(k: int, free: int) -> _Pairs:
-    row, column = torch.triu_indices(k + free, k + free)
-    alone = ((row == column) & (row < k)).nonzero()[:, 0]
-    own_gate = ((column == row + k) & (row < k)).nonzero()[:, 0]
-    gates = (row >= k).nonzero()[:, 0]
-    first, second = row[gates] - k, column[gates] - k
-    same = (first == second).nonzero()[:, 0]
-    return _Pairs(row, column, alone, own_gate, gates, first, second, same)
-
-
-def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Point:
-    """Regressors and gating (S, k, d), sigma (S,) -> value, score and information there."""
-    (starts, k, d), pairs = regressors.shape, _pairs(regressors.shape[1], data.free)
-    count = len(pairs.row) + k + len(pairs.gates)
-    packed = regressors.new_zeros(starts * count, packed_size(d))
-    pulls = regressors.new_zeros(starts, 2 * (k + data.free), d)
-    sums = regressors.new_zeros(4, starts)
-    lines = torch.cat([-regressors, torch.ones_like(regressors[..., :1])], 2)
-    lines = (lines / sigma[:, None, None]).flatten(0, 1)
-    level = sigma.log()[:, None] + 0.5 * math.log(2 * math.pi)
-    for z, x, grams, counts in data:
-        square = (u := (lines @ z).view(starts, k, -1)).square()
-        p = (gating.flatten(0, 1) @ x).view(starts, k, -1)
-        r = torch.add(p, square, alpha=-0.5)
-        density = normalise(r) - normalise(p) - level
-        bends, linear, scalars = _bends(pairs, u, square, r, p)
-        scalars[0] = density
-        if counts is not None:
-            for part in (bends, linear, scalars):
-                part.mul_(counts)
-        sums += scalars.sum(-1)
-        pulls += (linear.flatten(0, 1) @ x.T).view_as(pulls)
-        packed += grams.packed(bends.flatten(0, 1))
-    grids = unpacked(packed, d).view(starts, count, d, d)
-    point = _assembled(pairs, grids, pulls, sums, k)
-    return Point(regressors, gating, sigma, sums[0], *_held(data, point, k, d))
-
-
-def _bends(
-    pairs: _Pairs, u: Tensor, square: Tensor, r: Tensor, p: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What stands before x x' (S, pairs + k + pairs of gates, n): observed, then complete; before x
-    (S, 2 (k + free), n): score, then the column of log sigma; and alone (4, S, n): room for the
-    density, score, observed and complete information of log sigma."""
-    (starts, k, n), size = u.shape, len(pairs.row)
-    free, gates = len(pairs.same), len(pairs.gates)
+def _places(k: int, free: int, d: int) -> Tensor:
+    """Where the entries of observed and complete information stand, (2, P, P), in a list: packed
+    Gram matrices in the order of ``_bends``; the columns of log sigma with experts and gates,
+    observed, then complete with experts; two entries of log sigma alone; zero."""
     q = k + free
-    bends, linear = u.new_empty(starts, size + k + gates, n), u.new_empty(starts, 2 * q, n)
-    ru = torch.mul(r, u, out=linear[:, :k])
-    mean = (r * square).sum(1, keepdim=True)
-    torch.mul(ru, 2 + mean - square, out=linear[:, q : q + k])
-    v = torch.cat([ru, r[:, :free]], 1)
-    torch.mul(v[:, pairs.row], v[:, pairs.column], out=bends[:, :size])
-    bends[:, size : size + k] = r
-    bends[:, pairs.alone] += r * (1 - square)
-    if free:
-        torch.sub(r[:, :free], p[:, :free], out=linear[:, k:q])
-        torch.mul(r[:, :free], mean - square[:, :free], out=linear[:, q + k :])
-        weights = bends[:, size + k :]
-        torch.mul(p[:, pairs.first], p[:, pairs.second], out=weights).neg_()
-        weights[:, pairs.same] += p[:, :free]
-        bends[:, pairs.gates] += weights
-        bends[:, pairs.gates[pairs.same]] -= r[:, :free]
-        bends[:, pairs.own_gate] -= ru[:, :free]
-    fourth, m = (ru.square() * square / r).sum(1), mean[:, 0]
-    return bends, linear, torch.stack([m, m - 1, m * (2 + m) - fourth, 2 * m])
-
-
-def _assembled(
-    pairs: _Pairs, grids: Tensor, pulls: Tensor, sums: Tensor, k: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Score (S, P), observed and complete information (S, P, P), from their sums."""
-    starts, twice, d = pulls.shape
-    q, size = twice // 2, len(pairs.row)
-    body = pulls.new_zeros(2, starts, q, q, d, d)
-    body[0][:, pairs.row, pairs.column] = body[0][:, pairs.column, pairs.row] = grids[:, :size]
-    body[1][:, range(k), range(k)] = grids[:, size : size + k]
-    first, second, gates = k + pairs.first, k + pairs.second, grids[:, size + k :]
-    body[1][:, first, second] = body[1][:, second, first] = gates
-    both = pulls.new_zeros(2, starts, q * d + 1, q * d + 1)
-    both[:, :, :-1, :-1] = body.transpose(3, 4).reshape(2, starts, q * d, q * d)
-    columns = pulls.new_zeros(2, starts, q, d)
-    columns[0], columns[1, :, :k] = pulls[:, q:], 2 * pulls[:, :k]
-    both[:, :, :-1, -1] = both[:, :, -1, :-1] = columns.flatten(2)
-    both[:, :, -1, -1] = sums[2:]
-    score = torch.cat([pulls[:, :q].flatten(1), sums[1, :, None]], 1)
-    return score, both[0], both[1]
+    size, gates = q * (q + 1) // 2, free * (free + 1) // 2
+    width = packed_size(d)
+    counts = torch.tensor([(size + k + gates) * width, q * d, k * d, 1, 1])
+    observed, complete, *alone, zero = counts.cumsum(0).tolist()
+    blocks = torch.arange(0, observed, width)[:, None, None] + unpacked(torch.arange(width), d)
+    body = torch.full((2, q, q, d, d), zero)
+    upper, own, both = torch.triu_indices(q, q), range(k), k + torch.triu_indices(free, free)
+    body[0][*upper] = body[0][*upper.flip(0)] = blocks[:size]
+    body[1][own, own] = blocks[size : size + k]
+    body[1][*both] = body[1][*both.flip(0)] = blocks[size + k :]
+    places = torch.full((2, q * d + 1, q * d + 1), zero)
+    places[:, :-1, :-1] = body.transpose(2, 3).reshape(2, q * d, q * d)
+    places[0, :-1, -1] = places[0, -1, :-1] = torch.arange(observed, complete)
+    places[1, : k * d, -1] = places[1, -1, : k * d] = torch.arange(complete, alone[0])
+    places[:, -1, -1] = torch.tensor(alone)
+    return places
 
 
 def _held(

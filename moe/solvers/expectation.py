@@ -108,7 +108,7 @@ def _sums(
         log_density = normalise(r, data.hard) - normalise(gate)
         torch.sub(r[:, :free], gate[:, :free], out=pull[:, moved:])
         if data.pairs:
-            _gate_weights(gate[:, :free], weights[:, moved:])
+            gate_weights(gate[:, :free], weights[:, moved:])
     if counts is not None:  # samples count so often
         for part in (log_density, r, pull[:, moved:], weights[:, moved:]):
             part.mul_(counts)
@@ -163,7 +163,7 @@ def normalise(exponents: Tensor, hard: bool = False) -> Tensor:
     return total.log_().add_(most)[:, 0]
 
 
-def _gate_weights(gate: Tensor, out: Tensor) -> None:
+def gate_weights(gate: Tensor, out: Tensor) -> None:
     """gate_a gate_b - (a = b) gate_a for a <= b, gate (S, free, n), out (S, pairs, n)."""
     free, first = gate.shape[1], 0
     for a in range(free):

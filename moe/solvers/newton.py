@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -16,7 +17,7 @@ from moe.solvers.samples import Columns, Samples
 _SLACK = 1e-12
 _LEAST, _MOST = 1e-3, 1e6
 _FASTER, _SLOWER, _GOOD, _POOR = 4.0, 2.0, 0.75, 0.25
-_CALM, _BEHIND, _IDLE = 0.03, 0.03, 10
+_CALM, _BEHIND, _IDLE = 0.3, 0.03, 10
 _MOST_WEIGHTS, _KEPT, _MOST_MOVE = 200, 20_000_000, 3.0
 
 
@@ -39,6 +40,7 @@ def newton_climb(
     tolerance: float = 1e-6,
     counts: Tensor | None = None,
     columns: Columns | None = None,
+    rival: float = -math.inf,
 ) -> tuple[EMResult, Tensor]:
     """Maxima of the likelihood of linear experts with one noise level, from S starts at once; and
     which (S,) were given up for the best.
@@ -55,9 +57,12 @@ def newton_climb(
 
     A start is ``converged`` when a step without damping, where I is positive definite, has less
     than ``tolerance`` nats to gain by the quadratic model: a maximum (perhaps at infinity, where
-    gates part the samples). It is given up when, hardly damped, it has less to gain than 3 % of
-    what it lacks of the best; then, where no damping helps (an expert without samples), and where
-    ten damped steps have gained nothing (a saddle), ``converged`` is False. The trace is monotone.
+    gates part the samples). It is given up when, little damped, it has less to gain than 3 % of
+    what it lacks of the best, or of ``rival``, a log-likelihood that was reached elsewhere; then,
+    where no damping helps (an expert without samples), and where ten damped steps have gained
+    nothing (a saddle), ``converged`` is False. The trace is monotone.
+
+    A sigma at its floor (``sigma_floor``) that would fall is held there.
 
     Arguments and shapes as in ``moe.solvers.em.expectation_maximisation``; sigma (S,). ``learn``
     holds "regressors".
@@ -65,13 +70,13 @@ def newton_climb(
     starts, k, _ = regressors.shape
     with torch.inference_mode():
         data = Samples(x, y, starts, k, learn, False, counts, columns)
-        now = look(data, regressors.clone(), gating.clone(), sigma.clone())
-        fit, behind = _climbed(data, now, iterations, tolerance)
+        now = _seen(data, regressors.clone(), gating.clone(), sigma.clone())
+        fit, behind = _climbed(data, now, iterations, tolerance, rival)
     return fit.outside(), behind.clone()
 
 
 def _climbed(
-    data: Samples, now: Point, iterations: int, tolerance: float
+    data: Samples, now: Point, iterations: int, tolerance: float, rival: float
 ) -> tuple[EMResult, Tensor]:
     """Steps of all starts, each until it stops."""
     starts = len(now.value)
@@ -90,9 +95,12 @@ def _climbed(
         still = sound & (hope < tolerance)
         done = still & (damping == 0)
         idle = torch.where(still, idle + 1, 0)
-        lost = float(trace[-1].max()) - now.value
+        lost = max(rival, float(trace[-1].max())) - now.value
         hopeless = sound & (damping <= _CALM) & (hope < _BEHIND * lost) & ~done
-        now[better] = tried[better]
+        if bool(better.all()):
+            now = tried
+        else:
+            now[better] = tried[better]
         spent[running] += 1
         trace.append(trace[-1].index_copy(0, running, now.value))
         damping = _damped(damping, better, gain / hope)
@@ -147,4 +155,17 @@ def _moved(data: Samples, now: Point, step: Tensor) -> Point:
     sigma = now.sigma * step[:, -1].clamp(-_MOST_MOVE, _MOST_MOVE).exp()
     if "sigma" in data.learn:
         sigma = sigma.clamp_min(data.least_variance**0.5)
-    return look(data, regressors, gating, sigma)
+    return _seen(data, regressors, gating, sigma)
+
+
+def _seen(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Point:
+    """``look``, with sigma held where it is at its floor and would fall."""
+    point = look(data, regressors, gating, sigma)
+    held = (sigma <= data.least_variance**0.5) & (point.score[:, -1] < 0)
+    if bool(held.any()):
+        point.score[held, -1] = 0.0
+        for matrix in (point.observed, point.complete):
+            matrix[held, -1] = 0.0
+            matrix[held, :, -1] = 0.0
+            matrix[held, -1, -1] = 1.0
+    return point

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 import moe
+from moe.estimator.fit import search as ways
 from moe.estimator.fit.design import counted, design_of, distinct
+from moe.exceptions import DoubtfulFitWarning
 from moe.likelihood.sandwich import covariance, curvature
 from moe.model.nonlinearity import as_nonlinearity
 from moe.model.regressions import Regressions
 from moe.randomness import numpy_stream
+from moe.recovery.starts import Starts, search
 
 Array = NDArray[np.float64]
 TWO_LINES = {
@@ -476,3 +479,27 @@ def test_two_curves_as_in_flexmix_are_found() -> None:
         wanted = np.array([[5.0, 0, 0], [10, -1, 10]])
         hit.append(((interval[..., 0] <= wanted) & (wanted <= interval[..., 1])).all())
     assert sum(hit) >= 7
+
+
+@pytest.mark.parametrize(("k", "asked"), [(2, 0), (4, 1)])
+def test_few_samples_are_searched_on_only_where_no_two_ways_to_start_agree(
+    k: int, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    plain = search
+
+    def counted(*given: Any) -> Starts:
+        calls.append(given)
+        return plain(*given)
+
+    monkeypatch.setattr(ways, "search", counted)
+    x = np.linspace(-3, 3, 120)[:, None]
+    noise = numpy_stream("noise").normal(size=120)
+    second = numpy_stream("expert").random(120) < 0.5
+    y = np.where(second, 1 + 2 * x[:, 0], -x[:, 0]) if k == 2 else 3 * noise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
+        model = moe.MoERegressor(k).fit(x, y + 0.1 * noise)
+    assert len(calls) == asked
+    if k == 2:
+        assert np.allclose(np.sort(model.experts_[:, 0]), [-1, 2], atol=0.05)

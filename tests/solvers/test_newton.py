@@ -14,7 +14,7 @@ from moe.recovery.starts import Problem
 from moe.solvers.curvature import Point, look
 from moe.solvers.em import EMResult, expectation_maximisation
 from moe.solvers.newton import newton_climb
-from moe.solvers.samples import Columns, Samples
+from moe.solvers.samples import Columns, Samples, sigma_floor
 
 LINEAR = as_nonlinearity("linear")
 ALL = ("regressors", "gating", "sigma")
@@ -166,3 +166,25 @@ def test_points_are_taken_and_put() -> None:
     one: Point = at[torch.tensor([2])]
     at[torch.tensor([0])] = one
     torch.testing.assert_close(at.observed[0], at.observed[2])
+
+
+def test_what_is_behind_a_rival_is_given_up_at_once() -> None:
+    x, y = wrong()
+    start = begun(x, y, starts=6)
+    plain, _ = newton_climb(x, y, *ends(start))
+    far = float(plain.log_likelihood.max()) + 1e6
+    fit, behind = newton_climb(x, y, *ends(start), rival=far)
+    assert bool(behind.all()) and int(fit.iterations.sum()) < int(plain.iterations.sum()) / 3
+    free, _ = newton_climb(x, y, *ends(start), rival=float(start.log_likelihood.min()) - 1.0)
+    torch.testing.assert_close(free.log_likelihood, plain.log_likelihood, rtol=0, atol=0)
+
+
+def test_a_sigma_at_its_floor_is_held_there() -> None:
+    truth, x, _ = samples(2, 3, 300, sigma=0.1)
+    y = (x @ truth.regressors.T).gather(1, (x[:, :1] > 0).long())[:, 0]
+    near, flat = truth.regressors[None] + 0.1, torch.zeros_like(truth.regressors)[None]
+    em = expectation_maximisation(x, y, near, flat, 0.3, LINEAR, learn=ALL[::2], tolerance=1.0)
+    fit, behind = newton_climb(x, y, *ends(em), learn=ALL[::2])
+    assert bool(fit.converged) and not bool(behind) and int(fit.iterations) < 30
+    assert float(fit.sigma) == pytest.approx(sigma_floor(y), rel=1e-12)
+    torch.testing.assert_close(fit.regressors[0], truth.regressors, rtol=0, atol=1e-6)

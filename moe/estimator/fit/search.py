@@ -101,7 +101,8 @@ def problem_of(task: Task) -> Problem:
 
 def _plan(task: Task) -> Sequence[Step]:
     """The ways as ``moe.recover`` has them, each on the columns it can use and, where weights
-    differ, on rows drawn in proportion to them."""
+    differ, on rows drawn in proportion to them; then random starts of joint EM. Where samples are
+    few these come before the search, which is left out if two lineages come to the same end."""
     if task.k == 1 and task.g.is_linear:
         return [("least squares", _zero, lambda so_far, options: True)]
     fair = task if task.even else task.rows(fair_rows(task.weights))
@@ -110,6 +111,13 @@ def _plan(task: Task) -> Sequence[Step]:
     moments = replace(whole, x=fair.x[:, :width])
     lines = replace(whole, x=fair.x)
     softmax = task.gate == "softmax"
+    of_lines, of_all = partial(_on, lines, search, task), partial(_on, whole, jointly, task)
+    last: list[Step] = [
+        ("random starts", of_lines, lambda so_far, options: so_far.unsettled),
+        ("random starts of all", of_all, lambda so_far, options: softmax and so_far.unsettled),
+    ]
+    if problem_of(task).scarce:
+        last = [last[1], ("random starts", of_lines, lambda so_far, options: so_far.alone)]
     return [
         (
             "fourth moments",
@@ -126,16 +134,7 @@ def _plan(task: Task) -> Sequence[Step]:
             partial(_on, whole, gates_too, task),
             lambda so_far, options: softmax and whole.gates_are_cheap,
         ),
-        (
-            "random starts",
-            partial(_on, lines, search, task),
-            lambda so_far, options: so_far.unsettled,
-        ),
-        (
-            "random starts of all",
-            partial(_on, whole, jointly, task),
-            lambda so_far, options: softmax and so_far.unsettled,
-        ),
+        *last,
     ]
 
 
