@@ -211,3 +211,8 @@ def test_a_small_sweep_gives_every_number_and_is_drawn() -> None:
     assert_shows(figures.summary_figure(record))
     assert_shows(figures.degrees_figure(record), *(s[3] for s in figures.STYLES.values()))
     assert len(tables.summary(record).values) == 2
+
+
+def test_norms_that_were_not_told_are_a_dash() -> None:
+    shown = tables.lengths([(0.0123, 0.05), (math.nan, math.nan)]).shown
+    assert shown == (("1", "0.012", "5%"), ("2", "–", "–"))

@@ -28,6 +28,12 @@ from moe.experiments.engine.sweep import Trial
 WAYS = (AVERAGE, FITTED, TRUE, ESTIMATED)
 
 
+def lengths(told: Sequence[tuple[float, float]]) -> Table:
+    """What `norms_from_lengths` found in each mixture; a dash where L_4 has no minimum."""
+    head = ["mixture", "$E_{\\mathrm{reg}}$ of $L_4$", "largest error of a norm"]
+    return table(head, [(i, *each) for i, each in enumerate(told, 1)], ["d", ".2g", ".0%"])
+
+
 def summary(record: Record) -> Table:
     """A row a violation, at its largest degree: median E_reg over mixtures."""
     head = [
