@@ -25,6 +25,8 @@ c.HistoryManager.enabled = False
 c.InlineBackend.figure_formats = {"retina"}
 c.IPKernelApp.log_level = 50
 """
+_REPLACED = "ignore:A worker stopped while some jobs were given to the executor:UserWarning"
+"""loky's warning that a process of a sweep has grown and is replaced: nothing for a page."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -188,6 +190,7 @@ def prepare_environment(root: Path, cores: int) -> None:
         LOKY_MAX_CPU_COUNT=str(cores),
         PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
         IPYTHONDIR=str(profile.parent),
+        PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), _REPLACED])),
         JUPYTER_PREFER_ENV_PATH="1",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
     )

@@ -30,9 +30,15 @@ plt.plot([1, 3, 2]);
 """
 
 
-def look(folder: Path, **how: Any) -> list[Any]:
-    """The outputs of a cell that looks around, in a new kernel."""
-    cell = nbformat.v4.new_code_cell("from pathlib import Path\n" + LOOK)
+REPLACED = """
+import warnings
+warnings.warn("A worker stopped while some jobs were given to the executor. This ...", UserWarning)
+"""
+
+
+def look(folder: Path, code: str = LOOK, **how: Any) -> list[Any]:
+    """The outputs of a cell, one that looks around, in a new kernel."""
+    cell = nbformat.v4.new_code_cell("from pathlib import Path\n" + code)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     place = str(folder / "look.ipynb")
     done = papermill.execute_notebook(
@@ -59,6 +65,13 @@ def test_a_forked_kernel_sees_what_a_started_one_sees(
     assert look(tmp_path, **forked) == started
     monkeypatch.setenv("MARK", "second")
     assert "second" in look(tmp_path, **forked)[0], "the environment is that of its own start"
+
+
+def test_a_process_of_a_sweep_that_was_replaced_is_not_told_on_a_page(
+    forked: dict[str, Any], tmp_path: Path
+) -> None:
+    assert look(tmp_path, REPLACED) == look(tmp_path, REPLACED, **forked) == []
+    assert len(look(tmp_path, REPLACED.replace("A worker", "Another"), **forked)) == 1
 
 
 def test_the_process_that_forks_has_one_thread_and_no_figure_backend(
