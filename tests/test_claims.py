@@ -91,6 +91,8 @@ def test_numbers_are_written_in_three_digits() -> None:
     assert number(0.0) == "0"
     assert number(1.234e-7) == r"$1.2 \cdot 10^{-7}$"
     assert number(float("inf")) == "infinite"
+    assert number(float("nan"), (float("nan"), float("nan"))) == ""
+    assert number(0.5, (0.1, float("nan"))) == "0.5"
 
 
 def test_intervals_of_shares_and_of_clusters() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 
 MIME = "application/vnd.moe.claim+json"
 
@@ -49,20 +49,21 @@ def sentence(statement: str, source: str, outcome: str, came: str) -> str:
 
 
 def number(value: float | str | None, interval: tuple[float, float] | None = None) -> str:
-    """A value with its interval in three significant digits; words as they are."""
-    if value is None:
-        return ""
+    """A value with its interval in three significant digits; words as they are. Nothing of what is
+    not a number, as where a small profile has nothing to compare."""
     if isinstance(value, str):
         return value
+    if value is None or isnan(value):
+        return ""
     text = _digits(float(value))
-    return (
-        text if interval is None else f"{text} ({_digits(interval[0])} to {_digits(interval[1])})"
-    )
+    if interval is None or any(map(isnan, interval)):
+        return text
+    return f"{text} ({_digits(interval[0])} to {_digits(interval[1])})"
 
 
 def _digits(value: float) -> str:
     if not isfinite(value):
-        return "infinite" if value > 0 else "undefined"
+        return "infinite" if value > 0 else "minus infinite"
     if value and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.1e}".split("e")
         return rf"${mantissa} \cdot 10^{{{int(exponent)}}}$"
