@@ -13,12 +13,12 @@ import torch
 from scipy.special import gammaincc
 from torch import Tensor
 
-from moe.likelihood.cells import ROWS, Profile, profiled
+from moe.likelihood.cells import ROWS, Profile
 from moe.likelihood.information import information, scores
 from moe.likelihood.sandwich import inverted
 from moe.model.mixture import MoE
 
-_SLIGHT, _LEAST = 1e-4, 1e-8
+_SLIGHT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,9 @@ def hausman(
 
         b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,
 
-    and b' V^-1 b is asymptotically chi-squared, V = sum_n (psi_n - psi'_n)(...)' about the mean.
-    Where the softmax model is true the scores of the cells in V may be taken at either fit, and the
-    larger statistic counts. At the cells' own proportions V is right for every gate, but these
-    follow the noise, and with few samples a cell it is too large. At the softmax model, whose gate
-    has its mean in a cell as proportions, it is not, but means nothing where that model is far from
-    the truth. The first alone rejects too seldom, the second alone overlooks gross biases
-    (measured).
+    and b' V^-1 b is asymptotically chi-squared, V = sum_n (psi_n - psi'_n)(...)' about the mean,
+    each influence at its own fit. The cells' proportions follow the noise, so that with few samples
+    a cell V is too large, and the test rejects too seldom (measured).
 
     Directions in which V is less than 1e-4 of the cells' own variance count as if it were that: the
     two are then one estimate, and differences of a hundredth of its standard error are of no
@@ -60,32 +56,18 @@ def hausman(
     kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
     matrix = information(model, x, y)[2][:kept, :kept]
     bread, inverse = profile.inverse[:, :size], inverted(matrix, "model")[:, :size]
-    shares = _cell_means(model.gate(x), cells, len(profile.proportions))
-    null = profiled(x, y, model.regressors, model.sigma, shares, cells, model.nonlinearity)
     b = (profile.regressors - model.regressors).flatten()
-    mean, spread, own = x.new_zeros(2, size), x.new_zeros(2, size, size), x.new_zeros(2, size, size)
-    other = x.new_zeros(size, size)
+    mean, (spread, own, other) = x.new_zeros(size), x.new_zeros(3, size, size)
     for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
+        first = profile.scores(*part) @ bread
         second = scores(model, *part[:2])[:, :kept] @ inverse
+        apart = first - second
+        mean += apart.sum(0)
+        spread += apart.T @ apart
+        own += first.T @ first
         other += second.T @ second
-        for place, at in enumerate((profile, null)):
-            first = at.scores(*part) @ bread
-            apart = first - second
-            mean[place] += apart.sum(0)
-            spread[place] += apart.T @ apart
-            own[place] += first.T @ first
-    spread -= mean[:, :, None] * mean[:, None] / len(x)
-    tests = [_tested(b + mean[0], *each) for each in zip(spread, own, strict=True)]
-    return max(tests, key=lambda test: test.statistic), other
-
-
-def _cell_means(weights: Tensor, cells: Tensor, count: int) -> Tensor:
-    """The mean of the rows (n, k) in each of the cells, (count, k), no entry below 1e-8; 1 / k in
-    an empty one."""
-    sums = weights.new_zeros(count, weights.shape[1]).index_add_(0, cells, weights)
-    shares = (sums + _LEAST) / (sums + _LEAST).sum(1, keepdim=True)
-    shares = shares.clamp_min(_LEAST)
-    return shares / shares.sum(1, keepdim=True)
+    spread -= torch.outer(mean, mean) / len(x)
+    return _tested(b + mean, spread, own), other
 
 
 def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:
