@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers import normal
 from torch import Tensor
 
 from moe.experiments.any_gate.efficiency import variances
 from moe.experiments.any_gate.efficiency.orders import (
+    _weighted,
     expected,
     hermite_blocks,
     system,
@@ -82,6 +85,50 @@ def test_outside_the_span_a_moment_tells_how_far_an_expert_leaves_it() -> None:
     value, error = told @ (truth.regressors @ v), every.std(0) / n**0.5
     assert bool(((every.mean(0) - value).abs() < 5 * error).all())
     assert int((value.abs() > 10 * error).sum()) > 3
+
+
+def constant(truth: GatedExperts, w: Tensor) -> GatedExperts:
+    return replace(truth, gate=lambda v: w.expand(len(v), -1))
+
+
+def test_outside_the_span_the_covariance_is_that_of_a_constant_gate() -> None:
+    w, n = torch.tensor([0.7, 0.3]).double(), 400_000
+    truth = constant(gated_experts("quadrants", 2, 5, 1.0, 4), w)
+    rows, basis = in_span(truth)
+    x, y = truth.sample(n, stream("data", 8))
+    q, blocks = transforms(y, math.sqrt(2.0), 3), hermite_blocks(x @ basis.T, 3)
+    v = x @ truth.complement[:, 0]
+    every = torch.cat([blocks[m - 1] * (q[m] * v)[:, None] for m in ORDERS], 1)
+    products = every[:, :, None] * every[:, None, :]
+    found, error = system(rows, w, 1.0, ORDERS).outside_covariance, products.std(0) / n**0.5
+    assert bool(((products.mean(0) - found).abs() < 5 * error).all())
+
+
+def test_the_weighting_is_that_of_generalised_least_squares() -> None:
+    jacobian, right = normal(9, 3), normal(9, 2, purpose="errors")
+    half = normal(9, 9, purpose="noise") * torch.logspace(0, 3, 9).double()[:, None]
+    inverse = torch.linalg.inv(half @ half.T)
+    expect = torch.linalg.solve(jacobian.T @ inverse @ jacobian, jacobian.T @ inverse @ right)
+    torch.testing.assert_close(_weighted(jacobian, half @ half.T, right), expect)
+
+
+def test_over_data_sets_the_part_outside_has_the_variance_of_its_weighting() -> None:
+    """From a start that lies outside, under a constant gate."""
+    w, n, orders = torch.tensor([0.7, 0.3]).double(), 10_000, (1, 2, 3)
+    truth = constant(gated_experts("quadrants", 2, 4, 1.0, 4), w)
+    rows, _ = in_span(truth)
+    start = truth.regressors + 0.05 * truth.complement[:, 0]
+    off = []
+    for trial in range(150):
+        x, y = truth.sample(n, stream("data", 9, trial))
+        off.append(weighted_moments(x, y, start, w, orders, 1) @ truth.complement)
+    each, here = torch.stack(off), system(rows, w, 1.0, orders)
+    whitened = torch.linalg.solve(here.outside_covariance, here.outside)
+    predicted = torch.linalg.inv(here.outside.T @ whitened).diagonal() / n
+    squares = each.square().mean(2)
+    error = squares.std(0) / len(each) ** 0.5
+    assert bool(((squares.mean(0) - predicted).abs() < 4 * error + 0.1 * predicted).all())
+    assert bool((each.mean(0).abs() < 4 * (predicted / len(each)).sqrt()[:, None] + 0.005).all())
 
 
 def test_the_likelihoods_information_is_the_outer_product_of_scores() -> None:

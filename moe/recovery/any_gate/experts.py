@@ -67,8 +67,8 @@ class Experts:
         """Of the regressors, (k, d): the sandwich's, since the gate need not be the true one; as if
         the gate that was chosen had been the only candidate.
 
-        NaN for nonlinear g: the span is then that of the moments, with an error
-        of its own."""
+        NaN for nonlinear g, whose span is that of the moments, with an error of its own, and where
+        the outputs show no noise: a likelihood has no curvature there."""
         size = self.regressors.numel()
         return self.covariance.diagonal()[:size].sqrt().view_as(self.regressors)
 

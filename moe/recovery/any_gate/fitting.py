@@ -35,6 +35,7 @@ from moe.recovery.any_gate.softmax import SoftmaxGate, agreement, softmax_fit
 from moe.recovery.arguments import Task
 from moe.recovery.starts import Problem, Starts
 from moe.solvers.cells import CellFit, cell_em
+from moe.solvers.samples import sigma_floor
 
 SOFTMAX, LEVEL = "softmax", 0.05
 
@@ -90,6 +91,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
     complement = torch.linalg.svd(fit.regressors).Vh[task.problem.k :].T
     if complement.shape[1] and task.problem.k > 1:
         wanted = (SOFTMAX, *cell_classifiers()) if classifiers is None else classifiers
+        wanted = (wanted,) if isinstance(wanted, str) else wanted
         by_cells = [each for each in wanted if not _is_softmax(each)]
         found = _classified(task, found, by_cells, complement, span)
         if len(by_cells) < len(wanted) and span is None:
@@ -171,7 +173,7 @@ def _brought_back(
         against.append("fewer than 100 samples a weight: tests of a fit see little")
     size = fit.regressors.numel()
     covariance = torch.full((size, size), math.nan, dtype=problem.x.dtype)
-    if span is None:
+    if span is None and fit.sigma > 2 * sigma_floor(problem.y):
         try:
             covariance = _covariance(problem, found, fit, order)
         except ValueError:

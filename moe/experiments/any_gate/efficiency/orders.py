@@ -117,11 +117,12 @@ def weighted_moments(
 ) -> Tensor:
     """Experts (k, d) whose moments E[Q_m(y) S_m(x)] = m! sum_i w_i a_i^(m) are nearest to the
     averages of the samples, m in ``orders``; by Gauss-Newton from a start, weighted by the
-    moments' covariance there (Hansen 1982).
+    moments' covariance there under constant proportions (Hansen 1982; inside the span that of every
+    gate, outside the best weighting for a constant gate only).
 
     Of S_m the entries in the span of the experts are taken and those with one index outside: the
-    others say nothing of the experts. tau^2 is the mean of y^2. x (n, d), y (n,), proportions (k,).
-    NaN where a covariance on the way is singular.
+    others do not move with the experts, to first order. tau^2 is the mean of y^2. x (n, d), y (n,),
+    proportions (k,). NaN where a covariance on the way is singular.
     """
     k, top, tau = len(regressors), max(orders), math.sqrt(float(y.square().mean()))
     q = transforms(y, tau, top)

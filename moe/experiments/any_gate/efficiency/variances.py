@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe.experiments.any_gate.efficiency.orders import ORDERS, system
 from moe.experiments.common.gaussian_integrals import grid_rule
+from moe.model.mixture import random_rows
 from moe.randomness import stream
 
 LIKELIHOOD = "likelihood"
@@ -16,11 +17,12 @@ LIKELIHOOD = "likelihood"
 
 @dataclass(frozen=True)
 class Spec:
-    """``mixtures`` of random unit experts, linear, with each of the proportions."""
+    """``mixtures`` of random unit experts in dimension d, linear, with each of the proportions."""
 
     sigmas: tuple[float, ...] = (0.5, 1.0)
     proportions: tuple[tuple[float, ...], ...] = ((1 / 3, 1 / 3, 1 / 3), (0.6, 0.3, 0.1))
     mixtures: int = 4
+    d: int = 7
     orders: tuple[str, ...] = tuple(ORDERS)
     nodes: int = 24
     seed: int = 0
@@ -41,11 +43,10 @@ def run(spec: Spec) -> list[Variances]:
     found = []
     for index in range(spec.mixtures):
         for shares in spec.proportions:
-            k = len(shares)
-            rows = torch.randn(
-                k, k, generator=stream("truth", spec.seed, index), dtype=torch.float64
-            )
+            draws = stream("truth", spec.seed, index)
+            rows = random_rows(1, len(shares), spec.d, draws)[0]
             rows = rows / rows.norm(dim=1, keepdim=True)
+            rows = rows @ torch.linalg.svd(rows, full_matrices=False).Vh.T  # in their span
             for sigma in spec.sigmas:
                 w = torch.tensor(shares, dtype=rows.dtype)
                 of = {name: of_moments(rows, w, sigma, ORDERS[name]) for name in spec.orders}
