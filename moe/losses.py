@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from moe.model.mixture import gaussian_log_density
 from moe.model.nonlinearity import Nonlinearity
@@ -85,7 +84,8 @@ def l4_samples(
 
     regressors (..., k, d); x (..., n, d); y (..., n) -> (...). Costs O(n k (d + k)) each call, by
     matrix products of the projections <a_i, x>; ``l4_moments`` is the same function after one pass
-    over the data. Differentiable once, in the regressors.
+    over the data. Differentiable once, in the regressors; RuntimeError where a graph of the
+    gradient is asked for (``create_graph``).
     """
     n = y.shape[-1]
     q4, q2 = (q(y) / (n * q.normaliser) for q in (quartic, quadratic))
@@ -131,8 +131,9 @@ class _L4Samples(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # a graph of the gradient is asked for, and would lack all this
+            raise RuntimeError("l4_samples: differentiable once; l4_moments is twice")
         (slope,) = ctx.saved_tensors
         return (above[0][..., None, None] * slope).sum_to_size(ctx.shape), *[None] * 5
 

@@ -344,3 +344,13 @@ def test_losses_accept_a_batch_of_data_sets() -> None:
     for s in range(3):
         torch.testing.assert_close(together[0][s], squared_loss(a[s], w[s], xs[s], ys[s], LINEAR))
         torch.testing.assert_close(together[1][s], log_loss(w[s], a[s], 0.5, xs[s], ys[s], LINEAR))
+
+
+@pytest.mark.parametrize("delta", [0.0, DELTA])
+def test_l4_from_samples_refuses_second_derivatives_that_it_does_not_have(delta: float) -> None:
+    """With delta alone in the graph a Hessian would come out as delta times the identity."""
+    _, x, y = samples(3, 4, 60)
+    a = normal(3, 4, purpose="rows").requires_grad_()
+    value = l4_samples(a, x, y, QUARTIC, QUADRATIC, MU, LAM, delta)
+    with pytest.raises(RuntimeError, match="differentiable once; l4_moments is twice"):
+        torch.autograd.grad(value, a, create_graph=True)

@@ -32,7 +32,8 @@ class ForkedProcess:
     def poll(self) -> int | None:
         """None while it runs, 0 afterwards, however it ended: only its parent could know."""
         with suppress(psutil.NoSuchProcess):
-            if self._process and self._process.status() != psutil.STATUS_ZOMBIE:
+            seen = self._process
+            if seen and seen.is_running() and seen.status() != psutil.STATUS_ZOMBIE:
                 return None
         return 0
 
