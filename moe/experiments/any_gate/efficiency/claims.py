@@ -51,7 +51,7 @@ def orders_saturate(found: Sequence[Variances]) -> Finding:
     likelihood less than half of theirs. The value is the range of the second ratio."""
     gained = [each.of[FOUR] / each.of[EIGHT] for each in found]
     left = [each.of[EIGHT] / each.of[LIKELIHOOD] for each in found]
-    return Finding(max(gained) < 2 and min(left) > 2, f"{min(left):.2g} to {max(left):.2g}")
+    return Finding(max(gained) < 2 and min(left) > 2, f"{min(left):.3g} to {max(left):.3g}")
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
