@@ -162,7 +162,12 @@ class Field:
     def lonely(self) -> bool:
         """Whether a search was needed, or won, and nothing else supports the leader."""
         searched = any(end.origin is Origin.SEARCH for end in self.ends)
-        return (searched or self.leader.origin not in _MOMENTS) and self.supporters < 2
+        return (searched or self.leader.origin not in _MOMENTS) and not self.supported
+
+    @property
+    def supported(self) -> bool:
+        """Whether two lineages have come to the leader."""
+        return self.supporters > 1
 
     @property
     def supporters(self) -> int:

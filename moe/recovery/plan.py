@@ -33,9 +33,6 @@ from moe.solvers.em import EMResult, expectation_maximisation
 
 logger = logging.getLogger("moe")
 
-
-_ENOUGH = 2
-
 Wanted = Callable[["Front", Options], bool]
 
 PLAN: tuple[tuple[Way, Wanted], ...] = (
@@ -113,7 +110,7 @@ class Front:
     @property
     def alone(self) -> bool:
         """Whether to search on: unsettled, and no two lineages have come to the leader."""
-        return self.unsettled and (self.field.best is None or self.field.supporters < _ENOUGH)
+        return self.unsettled and (self.field.best is None or not self.field.supported)
 
     @property
     def field(self) -> Field:

@@ -64,9 +64,8 @@ def look(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Po
     entries = [packed.view(starts, -1), pulls[:, q * d :], 2 * pulls[:, : k * d], alone]
     places = _places(k, data.free, d)
     both = torch.cat(entries, 1).index_select(1, places.flatten()).view(starts, *places.shape)
-    return Point(
-        regressors, gating, sigma, sums[0], *_held(data, (score, both[:, 0], both[:, 1]), k, d)
-    )
+    held = _held(data, (score, both[:, 0], both[:, 1]), sigma, k, d)
+    return Point(regressors, gating, sigma, sums[0], *held)
 
 
 def _sums(
@@ -152,17 +151,21 @@ def _places(k: int, free: int, d: int) -> Tensor:
 
 
 def _held(
-    data: Samples, point: tuple[Tensor, Tensor, Tensor], k: int, d: int
+    data: Samples, point: tuple[Tensor, Tensor, Tensor], sigma: Tensor, k: int, d: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """No score where a coefficient is held at zero or sigma is known, and the identity there."""
+    """No score where a coefficient is held at zero, and where sigma is known, or at its floor and
+    would fall; the identity there."""
     score, *both = point
-    learns = "sigma" in data.learn
-    if data.masks is None and learns:
+    goes = (sigma > data.least_variance**0.5) | (score[:, -1] >= 0)
+    if "sigma" not in data.learn:
+        goes = torch.zeros_like(goes)
+    if data.masks is None and bool(goes.all()):
         return point
     experts, gates = data.masks or [score.new_ones(d)] * 2
-    last = score.new_tensor([float(learns)])
-    moves = torch.cat([experts.repeat(k), gates.repeat(data.free), last])
+    moves = torch.cat([experts.repeat(k), gates.repeat(data.free), score.new_ones(1)])
+    moves = moves.repeat(len(sigma), 1)
+    moves[:, -1] = goes
     for matrix in both:
-        matrix *= moves * moves[:, None]
+        matrix *= moves[:, :, None] * moves[:, None]
         matrix.diagonal(dim1=1, dim2=2).add_(1 - moves)
     return score * moves, both[0], both[1]

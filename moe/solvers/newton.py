@@ -70,7 +70,7 @@ def newton_climb(
     starts, k, _ = regressors.shape
     with torch.inference_mode():
         data = Samples(x, y, starts, k, learn, False, counts, columns)
-        now = _seen(data, regressors.clone(), gating.clone(), sigma.clone())
+        now = look(data, regressors.clone(), gating.clone(), sigma.clone())
         fit, behind = _climbed(data, now, iterations, tolerance, rival)
     return fit.outside(), behind.clone()
 
@@ -155,17 +155,4 @@ def _moved(data: Samples, now: Point, step: Tensor) -> Point:
     sigma = now.sigma * step[:, -1].clamp(-_MOST_MOVE, _MOST_MOVE).exp()
     if "sigma" in data.learn:
         sigma = sigma.clamp_min(data.least_variance**0.5)
-    return _seen(data, regressors, gating, sigma)
-
-
-def _seen(data: Samples, regressors: Tensor, gating: Tensor, sigma: Tensor) -> Point:
-    """``look``, with sigma held where it is at its floor and would fall."""
-    point = look(data, regressors, gating, sigma)
-    held = (sigma <= data.least_variance**0.5) & (point.score[:, -1] < 0)
-    if bool(held.any()):
-        point.score[held, -1] = 0.0
-        for matrix in (point.observed, point.complete):
-            matrix[held, -1] = 0.0
-            matrix[held, :, -1] = 0.0
-            matrix[held, -1, -1] = 1.0
-    return point
+    return look(data, regressors, gating, sigma)
