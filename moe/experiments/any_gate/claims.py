@@ -22,7 +22,7 @@ from moe.experiments.any_gate.limits import Limits
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import SHARPENED, Score
-from moe.experiments.common.claims import Finding, over_clusters
+from moe.experiments.common.claims import Finding, geometric_mean, over_clusters
 
 FAR_FROM_SOFTMAX = ("quadrants", "shells")
 _EXACT, _QUADRATURE = 1e-10, 1e-5
@@ -69,8 +69,8 @@ def ratio(
     seen = logs[logs.isfinite()].tolist()
     if not seen:
         return Finding(None)
-    middle, (low, high) = over_clusters([[value] for value in seen])
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean([[value] for value in seen])
+    return Finding(ends[0] > 1, value, ends)
 
 
 def falls(record: Record, sigma: float, method: str, first: int, last: int) -> Finding:

@@ -22,7 +22,7 @@ from moe.experiments.assumptions.sweeps import (
     Record,
 )
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
-from moe.experiments.common.claims import Finding, over_clusters
+from moe.experiments.common.claims import Finding, geometric_mean, over_clusters
 from moe.experiments.engine.sweep import Trial
 
 _ERRORS = 6.0
@@ -76,8 +76,8 @@ def geometric(above: Tensor, below: Tensor) -> Finding:
     logs = (above.nan_to_num(nan=1.0) / below.nan_to_num(nan=1.0)).log()
     if len(logs) < 2:
         return Finding(None)
-    middle, (low, high) = over_clusters(logs.reshape(len(logs), -1).tolist())
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean(logs.reshape(len(logs), -1).tolist())
+    return Finding(ends[0] > 1, value, ends)
 
 
 def better_way(trials: Sequence[Trial], law: str, worse: str, better: str) -> Finding:

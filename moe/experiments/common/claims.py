@@ -11,6 +11,7 @@ is just false, and see that they notice.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -126,6 +127,14 @@ def over_clusters(
     picks = torch.randint(len(means), (draws, len(means)), generator=stream("resampling")).numpy()
     low, high = np.quantile(means[picks].mean(axis=1), [0.025, 0.975])
     return float(means.mean()), (float(low), float(high))
+
+
+def geometric_mean(
+    logs: Sequence[ArrayLike],
+) -> tuple[float, tuple[float, float]]:
+    """`over_clusters` of logarithms, taken back: a geometric mean with its 95 % interval."""
+    middle, (low, high) = over_clusters(logs)
+    return math.exp(middle), (math.exp(low), math.exp(high))
 
 
 def _truth(holds: Any) -> bool | None:

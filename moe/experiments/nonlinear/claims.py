@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from moe.experiments.common.claims import Finding, over_clusters
+from moe.experiments.common.claims import Finding, geometric_mean, over_clusters
 from moe.experiments.nonlinear.centred import METHODS
 from moe.experiments.nonlinear.centred import Cell as Measured
 from moe.experiments.nonlinear.least import Bound
@@ -91,8 +91,8 @@ def nearer(cells: Sequence[Cell], n: int, above: str, below: str) -> Finding:
         [float((cell.at(above, n)[s] / cell.at(below, n)[s]).log()) for cell in cells]
         for s in range(len(cells[0].at(below, n)))
     ]
-    middle, (low, high) = over_clusters(logs)
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean(logs)
+    return Finding(ends[0] > 1, value, ends)
 
 
 def law_met(cells: Sequence[Cell], n: int, limits: Sequence[float], factor: float) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moe.experiments.common.claims import Finding, all_of, over_clusters, share
+from moe.experiments.common.claims import Finding, all_of, geometric_mean, over_clusters, share
 from moe.experiments.engine.sweep import Trial
 from moe.experiments.recovery.em_starts import Record as Starts
 from moe.experiments.recovery.headline import GATES, Record
@@ -109,8 +109,7 @@ def _fold(ratios: Tensor) -> tuple[float, tuple[float, float]]:
     logs = [float(v) for v in ratios.log() if math.isfinite(v)]
     if not logs:
         return math.nan, (math.nan, math.nan)
-    middle, (low, high) = over_clusters(logs)
-    return math.exp(middle), (math.exp(low), math.exp(high))
+    return geometric_mean(logs)
 
 
 def experts_gain(record: Stages) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from moe.experiments.common.claims import Finding, over_clusters, share
+from moe.experiments.common.claims import Finding, geometric_mean, over_clusters, share
 from moe.experiments.common.shares import Share
 from moe.experiments.what_came_after import rates, rows
 from moe.experiments.what_came_after.mirror import Identity, Rates
@@ -79,9 +79,8 @@ def larger(values: Tensor, others: Tensor, times: float = 1.5) -> Finding:
     """How many times larger errors are at the last size, geometric mean over data sets: the
     interval lies above ``times``."""
     logs = (values[-1] / others[-1]).log().tolist()
-    mean, (low, high) = over_clusters([[value] for value in logs])
-    ends = (math.exp(low), math.exp(high))
-    return Finding(ends[0] > times, math.exp(mean), ends)
+    mean, ends = geometric_mean([[value] for value in logs])
+    return Finding(ends[0] > times, mean, ends)
 
 
 def costs_more(

@@ -10,15 +10,15 @@ from moe.experiments.any_gate.efficiency.classified import Row
 from moe.experiments.any_gate.efficiency.orders import EIGHT, FOUR
 from moe.experiments.any_gate.efficiency.steps import Steps
 from moe.experiments.any_gate.efficiency.variances import LIKELIHOOD, Variances
-from moe.experiments.common.claims import Finding, over_clusters
+from moe.experiments.common.claims import Finding, geometric_mean
 
 
 def classifier_gains(rows: Sequence[Row]) -> Finding:
     """Constant over classified E_reg where the gate is not softmax: geometric mean over mixtures;
     holds for an interval above one."""
     logs = [[math.log(r.constant / r.classified)] for r in rows if r.kind != "softmax"]
-    middle, (low, high) = over_clusters(logs)
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean(logs)
+    return Finding(ends[0] > 1, value, ends)
 
 
 def steps_gain(rows: Sequence[Row]) -> Finding:
@@ -28,11 +28,9 @@ def steps_gain(rows: Sequence[Row]) -> Finding:
     seen = [r for r in rows if math.isfinite(r.l4) and math.isfinite(r.one_step)]
     if len(seen) < 2:
         return Finding(None)
-    first = over_clusters([[math.log(r.l4 / r.one_step)] for r in seen])
-    second = over_clusters([[math.log(r.one_step / r.constant)] for r in seen])
-    middle, (low, high) = first
-    above = low > 0 and second[1][0] > 0
-    return Finding(above, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean([[math.log(r.l4 / r.one_step)] for r in seen])
+    _, (low, _) = geometric_mean([[math.log(r.one_step / r.constant)] for r in seen])
+    return Finding(ends[0] > 1 and low > 1, value, ends)
 
 
 def lower_orders_gain(found: Sequence[Steps]) -> Finding:
@@ -41,9 +39,8 @@ def lower_orders_gain(found: Sequence[Steps]) -> Finding:
     seen = [each for each in found if math.isfinite(each.l4) and math.isfinite(each.four_orders)]
     if len(seen) < 2:
         return Finding(None)
-    middle, (low, high) = over_clusters([[math.log(s.l4 / s.four_orders)] for s in seen])
-    holds = None if low <= 0 <= high else low > 0
-    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, (low, high) = geometric_mean([[math.log(s.l4 / s.four_orders)] for s in seen])
+    return Finding(None if low <= 1 <= high else low > 1, value, (low, high))
 
 
 def orders_saturate(found: Sequence[Variances]) -> Finding:
@@ -76,6 +73,5 @@ def hardly_fooled(found: Sequence[Trial]) -> Finding:
 
 
 def _below(ratios: Sequence[float], bound: float) -> Finding:
-    middle, (low, high) = over_clusters([[math.log(ratio)] for ratio in ratios])
-    holds = None if low < math.log(bound) <= high else high < math.log(bound)
-    return Finding(holds, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, (low, high) = geometric_mean([[math.log(ratio)] for ratio in ratios])
+    return Finding(None if low < bound <= high else high < bound, value, (low, high))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe.exceptions import TooFewEigenvaluesError
 from moe.experiments.any_gate.curves import softmax_from_the_truth
-from moe.experiments.any_gate.efficiency.steps import error_of, steps_from_l4
+from moe.experiments.any_gate.efficiency.steps import Spec, error_of, steps_from_l4
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
@@ -20,19 +20,6 @@ from moe.recovery import recover
 from moe.recovery.any_gate.fitting import SOFTMAX, cell_classifiers
 from moe.solvers.cells import cell_em
 from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
-
-
-@dataclass(frozen=True)
-class Spec:
-    """``mixtures`` of each kind, n samples."""
-
-    kinds: tuple[str, ...] = ("softmax", "quadrants", "network", "steps")
-    sigma: float = 1.0
-    n: int = 50_000
-    mixtures: int = 2
-    k: int = 3
-    d: int = 7
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,8 @@ _SMALLEST = 0.02  # share of an expert while it is fitted
 
 def transforms(y: Tensor, tau: float, top: int) -> list[Tensor]:
     """Q_m(y) = tau^m He_m(y / tau), m = 0..top, of outputs of variance tau^2 = 1 + sigma^2."""
-    found = [torch.ones_like(y), y]
-    for m in range(1, top):
-        found.append(y * found[-1] - m * tau**2 * found[-2])
-    return found
+    blocks = hermite_blocks(y[:, None] / tau, top)
+    return [tau**m * block[:, 0] for m, block in enumerate(blocks)]
 
 
 def hermite_blocks(z: Tensor, top: int) -> list[Tensor]:

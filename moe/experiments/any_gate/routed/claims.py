@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from moe.experiments.any_gate.routed.contest import LONG, ON, THEN, TWO, Record
 from moe.experiments.any_gate.routed.joint import LIKELIHOOD, SOFT, SPARSE
-from moe.experiments.common.claims import Finding, over_clusters
+from moe.experiments.common.claims import Finding, geometric_mean
 
 _LOST = 0.1  # E_reg beyond which an expert is lost
 
@@ -24,8 +22,8 @@ def _ratio(record: Record, above: str, below: str, chosen: int) -> Finding:
     """Geometric mean over layers of the ratio of two E_reg, with its interval over layers; holds
     where that lies above one."""
     logs = (_of(record, above, chosen) / _of(record, below, chosen)).log()
-    middle, (low, high) = over_clusters([[value] for value in logs.tolist()])
-    return Finding(low > 0, math.exp(middle), (math.exp(low), math.exp(high)))
+    value, ends = geometric_mean([[value] for value in logs.tolist()])
+    return Finding(ends[0] > 1, value, ends)
 
 
 def one_is_a_mixture(record: Record) -> Finding:
