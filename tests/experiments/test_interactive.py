@@ -117,7 +117,11 @@ def tab() -> Iterator[Page]:
         browser.close()
 
 
+_TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def shown(tab: Page, width: int = 390) -> list[str]:
+    """What goes wrong on a page with the figure, which is drawn once more when it has its width."""
     problems: list[str] = []
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on(
@@ -125,6 +129,7 @@ def shown(tab: Page, width: int = 390) -> list[str]:
     )
     tab.set_viewport_size({"width": width, "height": 800})
     tab.set_content(f"<!DOCTYPE html><html lang='en'><title>x</title><main>{small().html}</main>")
+    tab.evaluate(_TWO_FRAMES)
     return problems
 
 
