@@ -97,14 +97,15 @@ class Moments:
         shift = centre(self.transform, self._order) if self.method == "centred" else 0.0
         q = (self.transform(y) - shift) / self.transform.normaliser
         entries = pass_entries(self._order, degree) if average else 2 * self.features
+        sums = [torch.zeros((), dtype=torch.float64)] * (degree + 1 if average else 2)
         for z, weights in chunks(x, q, self.basis, entries):
             if average:
-                powers = [p.double() for p in weighted_powers(z, weights, degree)]
-                fresh = [hermite_from_powers(powers)]
+                fresh = weighted_powers(z, weights, degree)
             else:
                 features = hermite_features(z, degree)
                 fresh = [features.T @ features, features.T @ weights]
-            self._accumulate(fresh)
+            sums = [total + f.double() for total, f in zip(sums, fresh, strict=True)]
+        self._accumulate([hermite_from_powers(sums)] if average else sums)
         self.count += len(y)
         self._dtype = torch.promote_types(x.dtype, self._dtype or x.dtype)
         return self

@@ -21,7 +21,7 @@ from moe.moments.hermite import (
     weighted_powers,
 )
 
-_CHUNK_ROWS, _CHUNK_ENTRIES = 1 << 11, 1 << 17
+_CHUNK_ROWS, _CHUNK_ENTRIES = 1 << 13, 1 << 19
 _MAX_ITERATIONS = 500
 _ROUNDING = 1e-12
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, expectation
+from moe.solvers.flat import FlatSamples, flat_climb, is_short
 from moe.solvers.maximisation import iterated
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
@@ -139,9 +140,37 @@ def expectation_maximisation(
         own = data.own or level.ndim == 2
         level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k)
         begin = regressors.clone(), gating.expand_as(regressors).clone(), level.clone()
+        plain = not (record or hard) and counts is None and columns is None
+        if plain and nonlinearity.is_linear and data.moved and not data.free:
+            run = _climbed_flat(data, x, y, begin, own, iterations, tolerance)
+            if run is not None:
+                return run
         state = expectation(data, nonlinearity, *begin)
         run = _climbed(data, nonlinearity, state, own, iterations, tolerance, record)
     return run.outside()
+
+
+def _climbed_flat(
+    data: Samples,
+    x: Tensor,
+    y: Tensor,
+    begin: tuple[Tensor, Tensor, Tensor],
+    own: bool,
+    iterations: int,
+    tolerance: float,
+) -> EMResult | None:
+    """In NumPy, where the gates are flat and samples few; None where they are not."""
+    (starts, k, d), gating = begin[0].shape, begin[1]
+    if not (x.is_cpu and is_short(starts, k, len(x), d)) or bool(gating.any()):
+        return None
+    end = flat_climb(FlatSamples(data, x, y), begin[0], begin[2], iterations, tolerance)
+    if end is None:
+        return None
+    parts = (end.regressors, end.sigma, end.trace, end.iterations, end.converged)
+    regressors, sigma, trace, spent, converged = (torch.from_numpy(part) for part in parts)
+    level = sigma if own else sigma[:, 0].clone()
+    passes = int(spent.sum())
+    return EMResult(regressors, gating, level, trace[-1], spent, converged, trace, passes)
 
 
 def _climbed(
