@@ -14,12 +14,12 @@ from moe.checks import as_samples, check_at_least
 from moe.exceptions import DoubtfulFitWarning, warn
 from moe.likelihood.diagnostics import calibration_p_value
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
-from moe.moments.transforms import solved_transform, warn_if_even
+from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.randomness import as_seed, child_seed
 from moe.recovery.arguments import task_of
 from moe.recovery.plan import carried_out
 from moe.recovery.verdict import verdict
-from moe.solvers.l4 import noise_edge, noise_level, robust_moment
+from moe.solvers.l4 import best_transforms, noise_edge, noise_level, robust_moment
 
 _STANDARD_ERRORS = 2.0
 _LEVEL = 1e-4
@@ -104,7 +104,7 @@ def choose_k(
     check_at_least(folds, 2, "folds")
     seed = as_seed(seed)
     top = min(max_experts, x.shape[1])
-    transform = solved_transform(g, noise_level(float(y.var()), g), 2)
+    transform = _quadratic(g, noise_level(float(y.var()), g), x.shape[1], top, len(y))
     warn_if_even(g)
     eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor).flip(0)
     noise = noise_edge(x, y, transform)
@@ -132,6 +132,13 @@ def choose_k(
         {size: each.calibration for size, each in tried.items()},
         against,
     )
+
+
+def _quadratic(g: Nonlinearity, sigma: float, d: int, k: int, n: int) -> OutputTransform:
+    """Q_2 as ``recover`` chooses it: for Gaussian noise bounded where that errs less."""
+    if g.is_linear:
+        return solved_transform(g, sigma, 2)
+    return best_transforms(g, float(f"{sigma:.6g}"), d, k, n)[0]
 
 
 def _gain(density: Tensor, other: Tensor) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from moe.exceptions import (
     warn,
 )
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.bounded import BoundedTransform
 from moe.moments.estimate import (
     DIRECT_FEATURES,
     METHODS,
@@ -34,7 +35,7 @@ from moe.moments.least_squares import PowerSums, fit_matrix_free, power_sums
 from moe.moments.passes import Passes, open_source
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.moments.whitening import whiten
-from moe.solvers.l4 import L4Moments, NoMinimumError, noise_level
+from moe.solvers.l4 import L4Moments, NoMinimumError, best_transforms, noise_level
 
 
 def stream_moments(
@@ -65,6 +66,7 @@ def stream_l4_moments(
     sigma: float | None = None,
     *,
     method: Literal["auto", "average", "centred", "least_squares"] = "auto",
+    bounded: bool = False,
     workers: int = 1,
 ) -> tuple[L4Moments, Tensor]:
     """What L_4 needs of the samples, and E[y x] (d,): ``minimise_l4(*stream_l4_moments(...), g)``.
@@ -77,11 +79,16 @@ def stream_l4_moments(
     centring where ``sigma`` is to be found first. "auto" chooses as
     `moe.moments.estimate.score_moment` does. In float64; inputs are taken to be N(0, I).
 
+    bounded: by the transforms that `moe.solvers.l4.best_transforms` finds, for Gaussian noise, with
+    one pass more where Q_2 is among them; with method "auto" only.
+
     Raises TypeError for a source that can be iterated over only once, NoMinimumError where M has
     fewer than k positive eigenvalues, and as `stream_moments`.
     """
     if method not in ("auto", *METHODS):
         raise ValueError(f"method: expected one of {('auto', *METHODS)}, got {method!r}")
+    if bounded and method != "auto":
+        raise ValueError(f"method: expected 'auto' where bounded is True, got {method!r}")
     k = check_experts(k, sys.maxsize)
     passes = open_source(source, workers)
     if not passes.again:
@@ -96,22 +103,28 @@ def stream_l4_moments(
     warn_if_even(g)
     first = passes.fold(partial(_gathered, transform=quadratic, method=method))
     level = first.noise_level(g) if known is None else known
-    second = _estimate(passes, first, solved_transform(g, level, 2), method)
+    quadratic, quartic = (solved_transform(g, level, m) for m in (2, 4))
     check_experts(k, len(first.outputs))
+    if bounded:
+        rounded = float(f"{level:.6g}")  # as l4_moments_of has it
+        quadratic, quartic = best_transforms(g, rounded, len(first.outputs), k, first.count)
+    gathered = first
+    if isinstance(quadratic, BoundedTransform):
+        gathered = passes.fold(partial(_gathered, transform=quadratic, method="average"))
+    way = "average" if isinstance(quadratic, BoundedTransform) else method
+    second = _estimate(passes, gathered, quadratic, way)
     try:
         whitening = whiten(second.tensor, k)
     except TooFewEigenvaluesError as error:
         raise NoMinimumError(str(error)) from error
-    quartic = solved_transform(g, level, 4)
-    inside = passes.fold(
-        partial(_gathered, transform=quartic, method=method, basis=whitening.basis)
-    )
+    way = "average" if isinstance(quartic, BoundedTransform) else method
+    inside = passes.fold(partial(_gathered, transform=quartic, method=way, basis=whitening.basis))
     if inside.count != first.count:
         raise ValueError(
             f"source: expected the same samples in every pass, got {first.count} in the first "
             f"and {inside.count} in the second"
         )
-    fourth = _estimate(passes, inside, quartic, method, whitening.basis)
+    fourth = _estimate(passes, inside, quartic, way, whitening.basis)
     moments = L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
     return moments, first.outputs / first.count
 

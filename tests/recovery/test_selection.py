@@ -8,8 +8,11 @@ import moe
 from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.recovery import how_many
 from moe.experiments.recovery.figures_how_many import evidence
+from moe.model.nonlinearity import as_nonlinearity
+from moe.moments.transforms import solved_transform
 from moe.randomness import stream
 from moe.recovery import selection
+from moe.solvers.l4 import noise_edge, noise_level, robust_moment
 
 
 @pytest.mark.parametrize(("k", "share"), [(1, 100), (2, 100), (3, 300), (4, 200)])
@@ -97,3 +100,20 @@ def test_every_k_can_be_tried_and_the_choice_is_the_same() -> None:
     assert set(found.held_out) <= set(full.held_out)
     assert how_many.trial(spec, 1) == {"chosen": 2.0, "distinct": 2.0, "doubted": 0.0}
     assert len(evidence(full).axes) == 2
+
+
+def test_eigenvalues_are_of_the_transform_that_recover_takes() -> None:
+    """Bounded ones see the third of three saturating experts in this sample, polynomials do not."""
+    truth = moe.random_moe(3, 8, sigma=0.4, nonlinearity="tanh", generator=stream("truth", 2))
+    x, y = truth.sample(20_000, stream("data", 2))
+    level = noise_level(float(y.var()), truth.nonlinearity)
+    seen = []
+    for transform in (
+        solved_transform(truth.nonlinearity, level, 2),
+        selection._quadratic(truth.nonlinearity, level, 8, 8, len(y)),
+    ):
+        eigenvalues = torch.linalg.eigvalsh(robust_moment(x, y, transform).tensor)
+        seen.append(int((eigenvalues > noise_edge(x, y, transform)).sum()))
+    assert seen == [2, 3]
+    linear = as_nonlinearity("linear")
+    assert selection._quadratic(linear, 0.1, 8, 8, 100) == solved_transform(linear, 0.1, 2)

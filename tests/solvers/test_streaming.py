@@ -120,6 +120,27 @@ def test_two_passes_are_the_moments_of_l4_in_memory(d: int, source: str) -> None
     torch.testing.assert_close(first, y @ x / 3000, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("sigma", [0.5, None])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_bounded_moments_are_those_in_memory(name: str, sigma: float | None) -> None:
+    """For sigmoid experts Q_2 is bounded too; both passes then take the plain average."""
+    truth = random_moe(2, 5, sigma=0.5, nonlinearity=name, generator=stream("truth", 1))
+    x, y = truth.sample(20_000, stream("data", 1))
+    g = NONLINEARITIES[name]
+    expected = l4_moments_of(x, y, 2, g, sigma, bounded=True)
+    parts = list(zip(x.split(6_000), y.split(6_000), strict=True))
+    found, _ = stream_l4_moments(parts, 2, name, sigma, bounded=True)
+    assert found.sigma == pytest.approx(expected.sigma, rel=1e-12)
+    assert found.second.method == expected.second.method
+    assert found.fourth.method == expected.fourth.method == "average"
+    torch.testing.assert_close(found.second.tensor, expected.second.tensor, rtol=0, atol=1e-9)
+    signs = (found.whitening.basis * expected.whitening.basis).sum(0).sign()
+    flips = torch.einsum("a,b,c,d->abcd", *[signs] * 4)
+    torch.testing.assert_close(found.tensor * flips, expected.tensor, rtol=0, atol=1e-8)
+    plain = stream_l4_moments(parts, 2, name, sigma)[0]
+    assert (plain.tensor - found.tensor).abs().max() > 1e-3  # they are other estimates
+
+
 @pytest.mark.parametrize("method", [*METHODS, "auto"])
 @pytest.mark.parametrize("n", [150, 3000])
 def test_methods_are_chosen_as_in_memory(n: int, method: Any) -> None:
@@ -305,6 +326,8 @@ def test_bad_settings_speak() -> None:
         open_source((da.zeros((3, 2)), da.zeros(3)), 2)
     with pytest.raises(ValueError, match=r"method: expected one of .*'auto'"):
         stream_l4_moments([(x, y)], 2, method="mean")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="method: expected 'auto' where bounded is True"):
+        stream_l4_moments([(x, y)], 2, method="average", bounded=True)
     with pytest.raises(ValueError, match="k: expected at most d = 3 experts"):
         stream_l4_moments([(x, y)], 4)
     with pytest.raises(TypeError, match="k: expected an integer number of experts, got '2'"):
