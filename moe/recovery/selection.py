@@ -138,7 +138,7 @@ def _quadratic(g: Nonlinearity, sigma: float, d: int, k: int, n: int) -> OutputT
     """Q_2 as ``recover`` chooses it: for Gaussian noise bounded where that errs less."""
     if g.is_linear:
         return solved_transform(g, sigma, 2)
-    return best_transforms(g, float(f"{sigma:.6g}"), d, k, n)[0]
+    return best_transforms(g, sigma, d, k, n)[0]
 
 
 def _gain(density: Tensor, other: Tensor) -> tuple[float, float]:

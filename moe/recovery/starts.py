@@ -180,7 +180,9 @@ def third_moments(
     if isinstance(moments, NoMinimumError):
         raise NoStartError("T_3", moments)
     try:
-        rows, shares = spectral_start(full.x, full.y, moments, full.g, generator)
+        rows, shares = spectral_start(
+            full.x, full.y, moments, full.g, generator, bounded=not full.g.is_linear
+        )
     except NoTransformError as error:
         raise NoStartError("T_3", error) from error
     zero = torch.zeros_like(rows)

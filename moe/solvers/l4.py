@@ -94,8 +94,7 @@ def l4_moments_of(
     level = noise_level(float(y.var()), nonlinearity) if sigma is None else sigma
     quartic, quadratic = (solved_transform(nonlinearity, level, m) for m in (4, 2))
     if bounded and k <= x.shape[1]:
-        rounded = float(f"{level:.6g}")  # rounding errors of the level shall not change Q
-        quadratic, quartic = best_transforms(nonlinearity, rounded, x.shape[1], k, len(y))
+        quadratic, quartic = best_transforms(nonlinearity, level, x.shape[1], k, len(y))
     second = robust_moment(x, y, quadratic)
     if k > x.shape[1]:
         raise NoMinimumError(f"k = {k} experts do not fit into the {x.shape[1]} axes of the inputs")
@@ -126,14 +125,20 @@ def best_transforms(
     Polynomials where g has no bounded transforms. Raises NoTransformError where it has neither.
     """
     quadratic, quartic = (solved_transform(g, sigma, m) for m in (2, 4))
+    level = rounded(sigma)
     try:
-        two = bounded_transform(g, sigma, 2, d)
-        four = bounded_transform(g, sigma, 4, k, in_span=True)
+        two = bounded_transform(g, level, 2, d)
+        four = bounded_transform(g, level, 4, k, in_span=True)
     except ValueError:
         return quadratic, quartic
     cost = costs(quadratic, d, k)
     own = cost.least_squares if chosen(quadratic, d, n) == "least_squares" else cost.centred
     return (quadratic if own < two.cost - 1 / k else two), four
+
+
+def rounded(sigma: float) -> float:
+    """In six digits: rounding errors of a noise level shall not change a bounded transform."""
+    return float(f"{sigma:.6g}")
 
 
 def noise_edge(x: Tensor, y: Tensor, transform: OutputTransform) -> float:

@@ -106,8 +106,7 @@ def stream_l4_moments(
     quadratic, quartic = (solved_transform(g, level, m) for m in (2, 4))
     check_experts(k, len(first.outputs))
     if bounded:
-        rounded = float(f"{level:.6g}")  # as l4_moments_of has it
-        quadratic, quartic = best_transforms(g, rounded, len(first.outputs), k, first.count)
+        quadratic, quartic = best_transforms(g, level, len(first.outputs), k, first.count)
     gathered = first
     if isinstance(quadratic, BoundedTransform):
         gathered = passes.fold(partial(_gathered, transform=quadratic, method="average"))

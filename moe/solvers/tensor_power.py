@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
-from moe.moments.transforms import output_transform
+from moe.moments.bounded import bounded_transform
+from moe.moments.transforms import OutputTransform, output_transform
 from moe.moments.whitening import Whitening
-from moe.solvers.l4 import L4Moments, robust_moment
+from moe.solvers.l4 import L4Moments, robust_moment, rounded
 
 
 def tensor_power(
@@ -54,12 +55,32 @@ def spectral_regressors(
 
 
 def spectral_start(
-    x: Tensor, y: Tensor, moments: L4Moments, g: Nonlinearity, generator: torch.Generator
+    x: Tensor,
+    y: Tensor,
+    moments: L4Moments,
+    g: Nonlinearity,
+    generator: torch.Generator,
+    *,
+    bounded: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """``spectral_regressors`` from samples x (n, d), y (n,) whose M has been whitened already.
 
-    Raises ValueError where g has no third-order transform (an even g, say).
+    bounded: by a bounded Q_3 (`moe.moments.bounded`), where g has one and noise is Gaussian. It
+    errs less on average, though not in every sample (measured: five nonlinearities in four
+    settings, 0.1 to 0.9 of the error, geometric means over twelve mixtures each).
+
+    Raises NoTransformError where g has no third-order transform (an even g, say).
     """
-    transform = output_transform(g, moments.sigma, 3)
+    transform = cubic_transform(g, moments.sigma, len(moments.tensor), bounded=bounded)
     third = robust_moment(x, y, transform, moments.whitening.basis)
     return spectral_regressors(third.tensor, moments.whitening, generator)
+
+
+def cubic_transform(g: Nonlinearity, sigma: float, k: int, *, bounded: bool) -> OutputTransform:
+    """Q_3 for x in the span of k experts: bounded where that is asked for and to be had."""
+    if bounded:
+        try:
+            return bounded_transform(g, rounded(sigma), 3, k, in_span=True)
+        except ValueError:
+            pass
+    return output_transform(g, sigma, 3)

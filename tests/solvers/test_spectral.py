@@ -1,19 +1,29 @@
 """moe.solvers.tensor_power: the tensor power method and the start it gives."""
 
+import math
 from itertools import permutations
 
 import pytest
 import torch
 from helpers import normal, rotation
 
+from moe.exceptions import NoTransformError
 from moe.experiments.regressor_loss.descent import skewed_regressors
 from moe.metrics import match, regressor_error_of
 from moe.model.mixture import MoE
+from moe.model.nonlinearity import NONLINEARITIES
+from moe.moments.bounded import BoundedTransform
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.moments.whitening import whiten
 from moe.randomness import stream
-from moe.solvers.tensor_power import spectral_regressors, tensor_power
+from moe.solvers.l4 import l4_moments_of
+from moe.solvers.tensor_power import (
+    cubic_transform,
+    spectral_regressors,
+    spectral_start,
+    tensor_power,
+)
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
@@ -55,3 +65,38 @@ def test_recovers_experts_signs_and_proportions_from_samples(name: str) -> None:
     assert float((regressors[order] * truth.regressors).sum(1).min()) > 0.99
     pbar = truth.mixing_proportions(generator=stream("proportions", 1))
     assert float((proportions[order] - pbar).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("tanh", 0.5), ("relu", 0.1), ("gelu", 0.5)])
+def test_bounded_third_moments_err_less(name: str, sigma: float) -> None:
+    """Same M, same samples; experts at 78 degrees, flat gates: on average (geometric) over eight
+    data sets to less than 0.6 of the error."""
+    rows = skewed_regressors(3, 8, 0.2, stream("truth", 1))
+    truth = MoE(rows, torch.zeros_like(rows), sigma, NONLINEARITIES[name])
+    logs = []
+    for seed in range(8):
+        x, y = truth.sample(20_000, stream("data", seed))
+        moments = l4_moments_of(x, y, 3, truth.nonlinearity, bounded=True)
+        plain, bounded = (
+            spectral_start(
+                *(x, y, moments, truth.nonlinearity, stream("starts", seed)), bounded=kind
+            )[0]
+            for kind in (False, True)
+        )
+        errors = [regressor_error_of(found, truth.regressors) for found in (plain, bounded)]
+        logs.append(math.log(errors[1] / errors[0]))
+    assert math.exp(sum(logs) / 8) < 0.6
+
+
+def test_the_polynomial_serves_where_there_is_no_bounded_cubic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise NoTransformError("no bounded output transform of degree 3 was found")
+
+    tanh = NONLINEARITIES["tanh"]
+    polynomial = output_transform(tanh, 1 / 3, 3)
+    assert isinstance(cubic_transform(tanh, 1 / 3, 2, bounded=True), BoundedTransform)
+    assert cubic_transform(tanh, 1 / 3, 2, bounded=False) == polynomial
+    monkeypatch.setattr("moe.solvers.tensor_power.bounded_transform", none)
+    assert cubic_transform(tanh, 1 / 3, 2, bounded=True) == polynomial
