@@ -175,7 +175,9 @@ def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> No
         '<div class="cell_output"><table><tbody><tr><td><p>{}</p></td></tr></tbody></table></div>'
     )
     thin = read.replace(" · ", "\u202f·\u202f")  # where no line ends
-    assert str(repaired(cell.format(shown))) == cell.format(thin)
+    claim = '<div class="claims"><p>{}</p></div>'
+    for where in (cell, claim):
+        assert str(repaired(where.format(shown))) == where.format(thin)
 
 
 def test_code_in_a_table_breaks_between_the_parts_of_a_name() -> None:

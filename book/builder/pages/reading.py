@@ -119,8 +119,9 @@ def _code(soup: BeautifulSoup) -> None:
 
 
 def _numbers(soup: BeautifulSoup) -> None:
-    """Numbers in tables as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX stay."""
-    for cell in tags(soup, ".cell_output td"):
+    """Numbers in tables and claims as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX
+    stay."""
+    for cell in tags(soup, ".cell_output td, .claims p"):
         for text in cell.find_all(string=_NUMBER):
             if text.find_parent(["code", "script"]) or text.find_parent(class_="math"):
                 continue

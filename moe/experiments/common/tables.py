@@ -120,7 +120,7 @@ def show(value: Any, form: Form | None = None) -> str:
         if isinf(value):
             return NEVER if value > 0 else f"−{NEVER}"
         text = format(value, form) if form else number(float(value))
-        return text.replace("-", "−") if text.startswith("-") else text
+        return f"−{text[1:]}" if text.startswith("-") else text
     return str(value)
 
 
