@@ -167,7 +167,9 @@ def _powers(sentence: str) -> str:
 
     def told(match: re.Match[str]) -> str:
         exponent = int(match[2])
-        return f"{match[1]}\u202f·\u202f10{str(exponent).translate(_RAISED)}" if exponent else match[1]
+        return (
+            f"{match[1]}\u202f·\u202f10{str(exponent).translate(_RAISED)}" if exponent else match[1]
+        )
 
     return _POWER.sub(told, sentence)
 
