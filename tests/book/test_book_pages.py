@@ -180,6 +180,21 @@ def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> No
         assert str(repaired(where.format(shown))) == where.format(thin)
 
 
+@pytest.mark.parametrize(
+    ("shown", "read"),
+    [
+        ("{}, where", '<span class="whole">{},</span> where'),
+        ("({}).", '(<span class="whole">{}).</span>'),
+        ("{} and {}", "{} and {}"),
+        ("{}<em>,</em>", "{}<em>,</em>"),
+    ],
+)
+def test_no_line_begins_with_the_stop_after_a_formula(shown: str, read: str) -> None:
+    formula = r'<span class="math">\(x\)</span>'
+    text = f"<p>{shown.replace('{}', formula)}</p>"
+    assert str(repaired(text)) == f"<p>{read.replace('{}', formula)}</p>"
+
+
 def test_code_in_a_table_breaks_between_the_parts_of_a_name() -> None:
     name = '<code><span class="pre">{}</span></code>'
     cell = f"<td>{name.format('moe.MoE.log_gate(x, y)')}</td><td>{name.format('x')}</td>"

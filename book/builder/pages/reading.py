@@ -6,19 +6,20 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
+_STOP = re.compile(r"[.,;:!?)\]’”]+")
 _PARTS = re.compile(r"(?<=[._(/])(?=\w)")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _references, _head)
-    for step in steps:
+    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _stops)
+    for step in (*steps, _references, _head):
         step(soup)
 
 
@@ -127,6 +128,18 @@ def _numbers(soup: BeautifulSoup) -> None:
                 continue
             told = _MINUS.sub("−", _POWER.sub(_power, escape(text, quote=False)))
             text.replace_with(BeautifulSoup(told, "html.parser"))
+
+
+def _stops(soup: BeautifulSoup) -> None:
+    """A line does not begin with the point or comma that ends a formula: browsers break lines after
+    every drawing."""
+    for formula in tags(soup, "span.math"):
+        after = formula.next_sibling
+        if type(after) is NavigableString and (stop := _STOP.match(after)):
+            rest = str(after)[stop.end() :]
+            whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
+            whole.append(stop[0])
+            after.replace_with(rest)
 
 
 def _power(match: re.Match[str]) -> str:
