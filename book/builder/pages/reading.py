@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
-_STOP = re.compile(r"[.,;:!?)\]’”]+")
+_STOP = re.compile(r"[.,;:!?)\]’”-]+")
 _PARTS = re.compile(r"(?<=[._(/])(?=\w)")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 

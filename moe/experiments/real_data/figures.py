@@ -153,9 +153,10 @@ def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
         unit = f" ({source.unit})" if source.unit else ""
         lines.set(xlabel=view.column, ylabel=f"{data.output}{unit}", title=source.title)
         laws.set(xlabel=f"{data.output}{unit}", ylabel="density")
-        for panel, (low, high) in ((lines, lines.get_ylim()), (laws, laws.get_ylim())):
+        for panel, columns in ((lines, 2), (laws, 1)):
+            low, high = panel.get_ylim()
             panel.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
-            panel.legend(fontsize=9, loc="upper center", ncols=2)
+            panel.legend(fontsize=9, loc="upper center", ncols=columns)
     return figure
 
 

@@ -51,7 +51,10 @@ def contest(record: Record, measure: str = DENSITY) -> Table:
 
 def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
     """Log-likelihood and number of parameters under each gate."""
-    rows = [(name, m.log_likelihood_, m.results_.df_model) for name, (m, _) in gates.items()]
+    rows = [
+        (f"`{name}`" if "=" in name else name, m.log_likelihood_, m.results_.df_model)
+        for name, (m, _) in gates.items()
+    ]
     return table(["gate", "log-likelihood", "parameters"], rows, [None, ".1f", "d"])
 
 
