@@ -184,7 +184,8 @@ def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> No
     ("shown", "read"),
     [
         ("{}, where", '<span class="whole">{},</span> where'),
-        ("({}).", '(<span class="whole">{}).</span>'),
+        ("a ({}).", 'a <span class="whole">({}).</span>'),
+        ("a ({} b)", 'a <span class="whole">({}</span> b)'),
         ("{} and {}", "{} and {}"),
         ("{}<em>,</em>", "{}<em>,</em>"),
     ],

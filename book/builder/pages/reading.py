@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
-_STOP = re.compile(r"[.,;:!?)\]’”-]+")
+_OPEN, _STOP = re.compile(r"[(\[‘“]+$"), re.compile(r"[.,;:!?)\]’”-]+")
 _PARTS = re.compile(r"(?<=[._(/])(?=\w)")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
@@ -131,15 +132,21 @@ def _numbers(soup: BeautifulSoup) -> None:
 
 
 def _stops(soup: BeautifulSoup) -> None:
-    """A line does not begin with the point or comma that ends a formula: browsers break lines after
-    every drawing."""
+    """No line begins with the stop after a formula, or ends with the bracket before it: browsers
+    break lines beside every drawing."""
     for formula in tags(soup, "span.math"):
-        after = formula.next_sibling
-        if type(after) is NavigableString and (stop := _STOP.match(after)):
-            rest = str(after)[stop.end() :]
-            whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
+        before, after = formula.previous_sibling, formula.next_sibling
+        bracket = _OPEN.search(before) if type(before) is NavigableString else None
+        stop = _STOP.match(after) if type(after) is NavigableString else None
+        if not (bracket or stop):
+            continue
+        whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
+        if bracket and before is not None:
+            whole.insert(0, bracket[0])
+            before.replace_with(str(before)[: bracket.start()])
+        if stop and after is not None:
             whole.append(stop[0])
-            after.replace_with(rest)
+            after.replace_with(str(after)[stop.end() :])
 
 
 def _power(match: re.Match[str]) -> str:
