@@ -175,7 +175,25 @@ def test_numbers_in_tables_are_written_as_people_do(shown: str, read: str) -> No
         '<div class="cell_output"><table><tbody><tr><td><p>{}</p></td></tr></tbody></table></div>'
     )
     thin = read.replace(" · ", "\u202f·\u202f")  # where no line ends
-    assert str(repaired(cell.format(shown))) == cell.format(thin)
+    claim = '<div class="claims"><p>{}</p></div>'
+    for where in (cell, claim):
+        assert str(repaired(where.format(shown))) == where.format(thin)
+
+
+@pytest.mark.parametrize(
+    ("shown", "read"),
+    [
+        ("{}, where", '<span class="whole">{},</span> where'),
+        ("a ({}).", 'a <span class="whole">({}).</span>'),
+        ("a ({} b)", 'a <span class="whole">({}</span> b)'),
+        ("{} and {}", "{} and {}"),
+        ("{}<em>,</em>", "{}<em>,</em>"),
+    ],
+)
+def test_no_line_begins_with_the_stop_after_a_formula(shown: str, read: str) -> None:
+    formula = r'<span class="math">\(x\)</span>'
+    text = f"<p>{shown.replace('{}', formula)}</p>"
+    assert str(repaired(text)) == f"<p>{read.replace('{}', formula)}</p>"
 
 
 def test_code_in_a_table_breaks_between_the_parts_of_a_name() -> None:

@@ -64,6 +64,12 @@ def test_the_page_is_given_what_was_computed() -> None:
     assert cells == LEVELS[0] + LEVELS[32] + " "  # 63 / 2 is rounded to even
 
 
+def test_powers_in_the_words_are_written_as_people_do() -> None:
+    panel = Panel("", [line(X, X)], "x", "y")
+    figure = Interactive([Control("size", "size", ["1"])], [panel], lambda size: "4.5e-07, 1e+00")
+    assert figure.data["say"]["words"] == [["4.5\u202f·\u202f10⁻⁷, 1"]]
+
+
 def test_numbers_have_four_digits_and_gaps_are_null() -> None:
     mark = line([1, 2, 3], [1 / 3, np.nan, 12345.6])
     assert mark.json()["y"] == [0.3333, None, 12350]

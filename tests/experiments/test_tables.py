@@ -32,6 +32,8 @@ def test_a_table_shows_its_values_and_keeps_them_in_full() -> None:
         (math.nan, None, "–"),
         (math.inf, ".2f", "∞"),
         (-0.25, ".2f", "−0.25"),
+        (-0.00025, ".2f", "0.00"),
+        (-0.00025, ".1e", "−2.5e-04"),  # the power is the page's to write
         (torch.tensor(0.5), ".0%", "50%"),
         ((0.25, 0.5), ".0%", "25% to 50%"),
         ((0.3, 0.25, 0.5), ".2f", "0.30 (0.25 to 0.50)"),

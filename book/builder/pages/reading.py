@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from html import escape
 
 from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
+_OPEN, _STOP = re.compile(r"[(\[‘“]+$"), re.compile(r"[.,;:!?)\]’”-]+")
 _PARTS = re.compile(r"(?<=[._(/])(?=\w)")
 _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _references, _head)
-    for step in steps:
+    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _stops)
+    for step in (*steps, _references, _head):
         step(soup)
 
 
@@ -119,13 +121,32 @@ def _code(soup: BeautifulSoup) -> None:
 
 
 def _numbers(soup: BeautifulSoup) -> None:
-    """Numbers in tables as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX stay."""
-    for cell in tags(soup, ".cell_output td"):
+    """Numbers in tables and claims as people write them: -4.2e-05 as −4.2 · 10⁻⁵. Code and TeX
+    stay."""
+    for cell in tags(soup, ".cell_output td, .claims p"):
         for text in cell.find_all(string=_NUMBER):
             if text.find_parent(["code", "script"]) or text.find_parent(class_="math"):
                 continue
             told = _MINUS.sub("−", _POWER.sub(_power, escape(text, quote=False)))
             text.replace_with(BeautifulSoup(told, "html.parser"))
+
+
+def _stops(soup: BeautifulSoup) -> None:
+    """No line begins with the stop after a formula, or ends with the bracket before it: browsers
+    break lines beside every drawing."""
+    for formula in tags(soup, "span.math"):
+        before, after = formula.previous_sibling, formula.next_sibling
+        bracket = _OPEN.search(before) if type(before) is NavigableString else None
+        stop = _STOP.match(after) if type(after) is NavigableString else None
+        if not (bracket or stop):
+            continue
+        whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
+        if bracket and before is not None:
+            whole.insert(0, bracket[0])
+            before.replace_with(str(before)[: bracket.start()])
+        if stop and after is not None:
+            whole.append(stop[0])
+            after.replace_with(str(after)[stop.end() :])
 
 
 def _power(match: re.Match[str]) -> str:

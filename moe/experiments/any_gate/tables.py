@@ -65,6 +65,6 @@ def coverage(found: Sequence[Covered]) -> Table:
         "softmax, $H^{-1}$, its limit",
         "softmax, sandwich, its limit",
         "softmax, sandwich, the truth",
-        'gate="any", the truth',
+        '`gate="any"`, the truth',
     ]
     return table(head, rows, [None, *[".0%"] * 4])

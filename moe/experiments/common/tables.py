@@ -120,7 +120,9 @@ def show(value: Any, form: Form | None = None) -> str:
         if isinf(value):
             return NEVER if value > 0 else f"−{NEVER}"
         text = format(value, form) if form else number(float(value))
-        return text.replace("-", "−") if text.startswith("-") else text
+        if not text.startswith("-"):
+            return text
+        return f"−{text[1:]}" if any(digit in text for digit in "123456789") else text[1:]
     return str(value)
 
 

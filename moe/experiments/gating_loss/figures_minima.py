@@ -53,7 +53,7 @@ def plane(record: PlaneRecord) -> Figure:
     extent = record.spec.extent
     right.set(xlim=(-extent, extent), ylim=(-extent, extent))
     right.grid(False)
-    right.legend(loc="upper right", fontsize=8)
+    right.legend(loc="upper right", fontsize=8, frameon=True, framealpha=1, edgecolor="none")
     return figure
 
 

@@ -32,11 +32,14 @@ def strip(record: landscape_escape.Record) -> Figure:
             axis.axvline(time, color=COLOURS["grey"], linestyle=":", linewidth=1)
         loss.axhline(wait.saddle_value, color=COLOURS["black"], linestyle="--", linewidth=0.8)
         loss.plot(time, float(record.values[wait.step]), "o", color=COLOURS["black"])
+        above = number % 2  # the loss falls: it is not there to the right, nor below to the left
         loss.annotate(
-            f"{number}: {wait.name}",
+            f"{number}: {wait.name}" if above else f"{number}: {wait.name}".replace("; ", ";\n"),
             (time, wait.saddle_value),
-            xytext=(6, 5) if number % 2 else (6, -14),
+            xytext=(6, 4) if above else (-6, -4),
             textcoords="offset points",
+            ha="left" if above else "right",
+            va="bottom" if above else "top",
             fontsize=9,
         )
     low, high = float(record.values[-1]), max([1.0, *(wait.saddle_value for wait in waits)])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from moe.experiments.common.claims import Finding, geometric_mean, over_clusters
+from moe.experiments.common.ledger import number
 from moe.experiments.nonlinear.centred import METHODS
 from moe.experiments.nonlinear.centred import Cell as Measured
 from moe.experiments.nonlinear.least import Bound
@@ -81,7 +82,7 @@ def relieved(bounds: Sequence[Bound], times: float) -> Finding:
     """Fewer conditions lower the least error for every g, for one at least by so many times."""
     ratios = [bound.least_every / bound.least for bound in bounds]
     holds = min(ratios) >= 1 and max(ratios) > times
-    return Finding(holds, f"{min(ratios):,.3g} to {max(ratios):,.3g}")
+    return Finding(holds, f"{number(min(ratios))} to {number(max(ratios))}")
 
 
 def nearer(cells: Sequence[Cell], n: int, above: str, below: str) -> Finding:

@@ -141,7 +141,8 @@ def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
         lines.scatter(across, data.y, s=5, color=COLOURS["grey"], alpha=0.3, linewidths=0)
         for i in range(view.gate.shape[1]):
             drawn = np.where(view.gate[:, i] > LEAST, view.answers[:, i], np.nan)
-            lines.plot(view.values, drawn, marker=MARKERS[i], markersize=4, label=f"expert {i}")
+            name = f"expert {i}" if np.isfinite(drawn).any() else None
+            lines.plot(view.values, drawn, marker=MARKERS[i], markersize=4, label=name)
         lines.plot(
             view.values, view.mean, color="black", linewidth=1.2, linestyle="-", label="mean"
         )
@@ -152,8 +153,10 @@ def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
         unit = f" ({source.unit})" if source.unit else ""
         lines.set(xlabel=view.column, ylabel=f"{data.output}{unit}", title=source.title)
         laws.set(xlabel=f"{data.output}{unit}", ylabel="density")
-        for panel in (lines, laws):
-            panel.legend(fontsize=9)
+        for panel, columns in ((lines, 2), (laws, 1)):
+            low, high = panel.get_ylim()
+            panel.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+            panel.legend(fontsize=9, loc="upper center", ncols=columns)
     return figure
 
 

@@ -49,6 +49,15 @@ def contest(record: Record, measure: str = DENSITY) -> Table:
     return table(["", *(SOURCES[name].title for name in names)], rows, [None, *[form] * len(names)])
 
 
+def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
+    """Log-likelihood and number of parameters under each gate."""
+    rows = [
+        (f"`{name}`" if "=" in name else name, m.log_likelihood_, m.results_.df_model)
+        for name, (m, _) in gates.items()
+    ]
+    return table(["gate", "log-likelihood", "parameters"], rows, [None, ".1f", "d"])
+
+
 def seconds(record: Record) -> Table:
     """Mean CPU seconds of a fit."""
     names = record.tables

@@ -24,7 +24,7 @@ def evidence(choice: Choice) -> Figure:
     right.plot(sizes, [best - choice.held_out[k] for k in sizes], "o-", color=COLOURS["blue"])
     right.axvline(choice.k, color=COLOURS["grey"], linestyle=":")
     right.set_yscale("symlog", linthresh=0.003)
-    right.set_ylim(bottom=-0.001)
+    right.set_ylim(-0.001, 2 * max(best - value for value in choice.held_out.values()))
     right.set(
         xlabel="experts $k$", ylabel="held-out nats per sample\nbelow the best $k$", xticks=sizes
     )

@@ -18,7 +18,7 @@ _HELD, _LEARNED, _TRUE = GATES
 _LOOKS = {
     "squared loss": ("vermilion", "--", "squared loss"),
     "L_4": ("blue", "", "L₄"),
-    _HELD: ("sky", "", "L_log, experts from L₄, σ held"),
+    _HELD: ("sky", "--", "L_log, experts from L₄, σ held"),
     _LEARNED: ("blue", "", "L_log, experts from L₄, σ learned"),
     _TRUE: ("green", "-.", "L_log, true experts, σ held"),
 }

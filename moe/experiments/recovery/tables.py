@@ -33,6 +33,7 @@ _KNOWS = {
     "gates": "all, from random starts",
     "search": "experts, from random starts",
 }
+_OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
 _RIVALS = {
     r"EM, one random start, $\sigma$ learned": "learned",
     r"EM, one random start, $\sigma$ held": "held",
@@ -55,7 +56,7 @@ def first_steps(tunings: dict[str, Tuning]) -> Table:
             if (loss, optimiser, step) in tuning.kept:
                 mean += f" ({float(tuning.kept[loss, optimiser, step].mean()):.2f})"
             cells.append(f"**{mean}**" if tuning.best(loss) == (optimiser, step) else mean)
-        rows.append([LABELS[loss], optimiser.upper()[:4], step, *cells])
+        rows.append([LABELS[loss], _OPTIMISERS[optimiser], step, *cells])
     return table(["loss", "optimiser", "first step", *tunings], rows, ["", "", "g"])
 
 
@@ -67,12 +68,12 @@ def ends(records: dict[str, Record]) -> Table:
         experts = {name: (v[-1], record.oracle[name]) for name, v in record.regressor.items()}
         for name, (own, best) in (experts | {last: (record.em[-1], record.em_oracle[-1])}).items():
             row = [setting, LABELS.get(name, name), r"$E_{\rm reg}$", *_spread(own)]
-            rows.append([*row, float(best.median())])
+            rows.append([*row, float(best.quantile(0.5))])
         for name, values in {**record.gate, last: record.em_gate}.items():
             row = [setting, LABELS.get(name, name), r"$E_{\rm gate}$", *_spread(values[-1])]
             rows.append([*row, None])
     head = ["setting", "method", "error", "median", "10 to 90 %", "from the truth, median"]
-    return table(head, rows, ["", "", "", ".2g", ".2g", lambda v: "" if v is None else f"{v:.1g}"])
+    return table(head, rows, ["", "", "", ".2g", ".2g", ".1g"])
 
 
 def _spread(values: Tensor) -> tuple[float, tuple[float, float]]:

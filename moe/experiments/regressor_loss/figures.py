@@ -167,5 +167,5 @@ def dual_figure(
                 style = dict(marker="os"[index], linestyle="-" if index == 0 else "none")
                 panel.plot(*ends.T, color=COLOURS[colour], label=label, markersize=5, **style)
         panel.set(aspect="equal", title=title, xlim=(-size, size), ylim=(-size, size))
-    axes[0, 1].legend(fontsize=8, loc="upper right")
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -67,7 +67,8 @@ def _saying(angle: int, share: float, mu: float, lam: float) -> str:
 def _directions(experts: NDArray[np.float64], duals: NDArray[np.float64]) -> Panel:
     """Unit vectors (ANGLES, 2, 2) each."""
     zero, by = np.zeros(2), ("angle",)
-    beside = 1.14 * np.concatenate([experts, duals], 1)
+    far = np.array([[1.14], [1.24], [1.14], [1.14]])  # the second clears its handle
+    beside = far * np.concatenate([experts, duals], 1)
     dual = {"colour": "vermilion", "dash": "--", "label": "dual basis"}
     return square(
         "Two experts as arrows of length one, the second of which can be dragged, and the two "

@@ -48,7 +48,7 @@ def with_delta(tried: weights.Record) -> Table:
 def length_terms(tried: weights.Record) -> Table:
     """E_reg of the lowest minimum by mu, with the slides' length term and with the general one."""
     rows = [
-        (mu, *slides, max(dual, 0.0), own)
+        (mu, *slides, dual if dual > 1e-12 else 0.0, own)  # else rounding
         for mu, slides, (dual, own) in zip(
             tried.spec.penalty_mus,
             tried.norm_penalty.tolist(),

@@ -57,7 +57,7 @@ def gate_profiles(
         ax=axes[0],
         label="$\\log_{10}$ excess squared loss ($y^2$)",
         shrink=0.8,
-        format="%.1f",
+        format="{x:.1f}",
     )
     return figure
 
@@ -136,6 +136,7 @@ def held_slices(record: HeldRecord) -> Figure:
         axes_.plot([1], [0], "X", color=COLOURS["vermilion"], mec="white", ms=9)
         axes_.set_title(rf"$\sigma$ held at {sigma:g}")
         axes_.grid(visible=False)
+    axes[0, 0].locator_params(axis="x", prune="upper")  # its place is the next panel's
     for axes_ in axes[-1]:
         axes_.set_xlabel("towards the stuck point (1)")
     for axes_ in axes[:, 0]:

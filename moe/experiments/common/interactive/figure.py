@@ -7,6 +7,7 @@ the controls. Nothing is computed in the page, and it loads nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -23,6 +24,8 @@ from moe.experiments.common.tables import MIME, Source
 # The path from the root of the repository, by which the book knows that a chapter depends on it.
 _TEMPLATE = Path(__file__).parents[4] / "moe/experiments/common/interactive/page.html"
 _PAD = 0.04  # of an axis, beyond the data
+_POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 P = ParamSpec("P")
 
 
@@ -119,7 +122,8 @@ class Interactive:
         """What the page is given."""
         by = [control.name for control in self.controls]
         lengths = [len(control.values) for control in self.controls]
-        said = [self.say(**dict(zip(by, at, strict=True))) for at in product(*map(range, lengths))]
+        every = product(*map(range, lengths))
+        said = [_powers(self.say(**dict(zip(by, at, strict=True)))) for at in every]
         for sentence in said:
             if "$" in sentence or "\\" in sentence:
                 raise ValueError(f"say: expected letters, not TeX, got {sentence!r}")
@@ -156,6 +160,18 @@ def moving(build: Callable[P, Interactive]) -> Callable[P, Interactive]:
         return Interactive(figure.controls, figure.panels, figure.say, source)
 
     return made
+
+
+def _powers(sentence: str) -> str:
+    """Numbers as people write them: 4.5e-07 as 4.5 · 10⁻⁷."""
+
+    def told(match: re.Match[str]) -> str:
+        exponent = int(match[2])
+        return (
+            f"{match[1]}\u202f·\u202f10{str(exponent).translate(_RAISED)}" if exponent else match[1]
+        )
+
+    return _POWER.sub(told, sentence)
 
 
 def _padded(data: NDArray[Any], log: bool) -> tuple[float, float]:
