@@ -16,6 +16,12 @@ _ALIKE = 0.01
 _RANK, _EXACT = 1e-10, 1e-6
 
 
+def in_words(p_value: float) -> str:
+    """A p-value for a message: "p = 3.2e-05", or "p below 1e-300" where it is too small to be told
+    from zero."""
+    return f"p = {p_value:.1e}" if p_value > 1e-300 else "p below 1e-300"
+
+
 def probability_transform(model: MoE, x: Tensor, y: Tensor) -> Tensor:
     """F(y | x) = sum_i p_i(x) Phi((y - g(<a_i, x>)) / sigma), (n,); uniform under a true model."""
     standard = (y[:, None] - model.expert_means(x)) / model.sigma
@@ -148,7 +154,7 @@ def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str
     if p_value < level:
         found.append(
             "the fitted model does not describe the data: its predictive distribution is not "
-            f"calibrated, p = {p_value:.1e}"
+            f"calibrated, {in_words(p_value)}"
             + (
                 '; recover(..., gate="any") needs no model of the gate'
                 if model.gating.any()

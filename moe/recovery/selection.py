@@ -12,7 +12,7 @@ from torch import Tensor
 
 from moe.checks import as_samples, check_at_least
 from moe.exceptions import DoubtfulFitWarning, warn
-from moe.likelihood.diagnostics import calibration_p_value
+from moe.likelihood.diagnostics import calibration_p_value, in_words
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.randomness import as_seed, child_seed
@@ -173,7 +173,7 @@ def objections(tried: dict[int, Tried], k: int, top: int) -> tuple[str, ...]:
     found, last = [], max(tried)
     if not tried[k].calibrated:
         found.append(
-            f"fits of {k} experts do not describe the data: p = {tried[k].calibration:.1e}"
+            f"fits of {k} experts do not describe the data: {in_words(tried[k].calibration)}"
         )
     if k == last and k > 1 and tried[k - 1].behind(tried[k]):
         why = "the largest k allowed" if last == top else "more would need more samples"

@@ -8,7 +8,13 @@ from helpers import samples
 from torch import Tensor
 
 from moe.experiments.common.claims import share
-from moe.likelihood.diagnostics import _moments, _whitened, calibration_p_value, dependence_p_value
+from moe.likelihood.diagnostics import (
+    _moments,
+    _whitened,
+    calibration_p_value,
+    dependence_p_value,
+    in_words,
+)
 from moe.model.mixture import MoE
 from moe.randomness import stream
 from moe.solvers.em import expectation_maximisation
@@ -105,3 +111,8 @@ def test_inputs_that_do_not_vary_say_nothing() -> None:
     uniform = torch.rand(50, generator=stream("uniform", 0), dtype=torch.float64)
     assert dependence_p_value(uniform, torch.ones(50, 3, dtype=torch.float64)) == 1.0
     assert dependence_p_value(torch.full_like(uniform, 0.5), skewed(50, 3)) == 1.0
+
+
+def test_a_p_value_too_small_for_a_number_is_not_called_zero() -> None:
+    assert in_words(3.21e-5) == "p = 3.2e-05"
+    assert in_words(0.0) == "p below 1e-300"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from moe.likelihood.diagnostics import dependence_p_value, exact
+from moe.likelihood.diagnostics import dependence_p_value, exact, in_words
 from moe.randomness import stream
 from moe.recovery.arguments import Task
 from moe.recovery.results import Origin
@@ -103,5 +103,5 @@ def uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
         return []
     return [
         "given the inputs in the experts' span the outputs are not a mixture with constant "
-        f"proportions, p = {p_value:.1e}: the gate looks into the span, or the experts are wrong"
+        f"proportions, {in_words(p_value)}: the gate looks into the span, or the experts are wrong"
     ]
