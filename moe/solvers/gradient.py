@@ -16,9 +16,9 @@ class Descent:
     """The runs of S starts.
 
     parameters: tensors with leading dimension S, where the runs ended; iterations: recorded steps
-    (T,); losses (T, S); observed (T, ...) what ``observe`` returned, empty without it;
-    gradient_norms (S,) at the end; diverged (S,) bool: loss or gradient stopped being finite, the
-    run then stays at its last finite parameters.
+    (T,); losses (T, S); observed (T, ...) what ``observe`` returned, empty without it; diverged
+    (S,) bool: loss or gradient stopped being finite, the run then stays at its last finite
+    parameters; gradient_norms (S,) at the end, NaN for such a run.
     """
 
     parameters: tuple[Tensor, ...]
@@ -75,7 +75,8 @@ def gradient_descent(
                 values[alive].sum(), parameters, allow_unused=True, materialize_grads=True
             )
         )
-        norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+        squares = [_by_run(g).square().sum(1) for g in gradients]
+        norms = torch.stack(squares).sum(0).sqrt()
         alive = alive & torch.isfinite(values.detach()) & torch.isfinite(norms)
         if iteration % every == 0 or iteration == iterations:
             steps.append(iteration)
@@ -90,14 +91,14 @@ def gradient_descent(
             far = torch.as_tensor(length(iteration), dtype=norms.dtype).expand(len(alive))
             for p, along in zip(parameters, direction(gradients, iteration), strict=True):
                 moved = p - _spread(far, p) * along
-                goes = alive & torch.isfinite(moved.flatten(1)).all(1)
+                goes = alive & torch.isfinite(_by_run(moved)).all(1)
                 p.copy_(torch.where(_spread(goes, p), moved, p))
     return Descent(
         tuple(p.detach() for p in parameters),
         torch.tensor(steps),
         torch.stack(losses),
         torch.stack(observed) if observed else torch.empty(0),
-        norms,
+        torch.where(alive, norms, torch.nan),
         ~alive,
     )
 
@@ -105,6 +106,11 @@ def gradient_descent(
 def _spread(runs: Tensor, like: Tensor) -> Tensor:
     """A value a run (S,), shaped to meet a tensor with leading dimension S."""
     return runs.view(-1, *[1] * (like.dim() - 1))
+
+
+def _by_run(values: Tensor) -> Tensor:
+    """(S, ...) -> (S, m), one number a run too."""
+    return values.reshape(len(values), -1)
 
 
 def _mixed(names: Sequence[str], parameters: Sequence[Tensor]) -> Direction:

@@ -134,6 +134,15 @@ def test_a_start_that_diverges_is_reported_and_does_not_harm_the_others() -> Non
     assert bool(torch.isfinite(run.parameters[0]).all())
     alone = gradient_descent(quartic, [begin[:1]], step=0.05, iterations=100)
     torch.testing.assert_close(run.parameters[0][0], alone.parameters[0][0])
+    assert run.gradient_norms.isnan().tolist() == [False, True, False]
+
+
+def test_parameters_may_be_one_number_a_run() -> None:
+    begin = torch.tensor([3.0, -1.0], dtype=torch.float64)
+    for optimiser in ("sgd", "adam"):
+        run = gradient_descent(torch.square, [begin], step=0.1, iterations=300, optimiser=optimiser)
+        assert run.parameters[0].shape == (2,) and float(run.parameters[0].abs().max()) < 1e-2
+        assert run.gradient_norms.shape == (2,)
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
