@@ -13,8 +13,8 @@ from moe.likelihood.grams import unpacked
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.samples import Chunk, Samples
 
-_LOG_NORMAL = -0.5 * math.log(2 * math.pi)
-_LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
+LOG_NORMAL = -0.5 * math.log(2 * math.pi)
+LEAST_EXPONENT = {torch.float64: -300.0, torch.float32: -50.0}
 
 
 @dataclass
@@ -57,7 +57,7 @@ def expectation(
     (starts, _, d), moved, pairs = regressors.shape, data.moved, data.pairs
     scale = math.sqrt(2) * sigma
     flat = not data.free and not bool(gating.any())
-    level = (_LOG_NORMAL - sigma.log())[:, :, None]
+    level = (LOG_NORMAL - sigma.log())[:, :, None]
     parts = [_sums(data, g, regressors, None if flat else gating, scale, level, c) for c in data]
     log_likelihood, load, squares, pulls, packed = (
         reduce(torch.add, part) for part in zip(*parts, strict=True)
@@ -157,7 +157,7 @@ def normalise(exponents: Tensor, hard: bool = False) -> Tensor:
         exponents.zero_().scatter_(1, winner, 1.0)
         return most[:, 0]
     most = exponents.amax(dim=1, keepdim=True)
-    least = _LEAST_EXPONENT[exponents.dtype]
+    least = LEAST_EXPONENT[exponents.dtype]
     total = exponents.sub_(most).clamp_min_(least).exp_().sum(dim=1, keepdim=True)
     exponents.mul_(total.reciprocal())
     return total.log_().add_(most)[:, 0]

@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from moe.solvers.expectation import LEAST_EXPONENT, LOG_NORMAL
 from moe.solvers.linear import RIDGE
+from moe.solvers.maximisation import SLACK
 from moe.solvers.samples import Samples
 
 Array = NDArray[np.floating]
 _MOST_ENTRIES, _MOST_PRODUCTS = 50_000, 300_000
 _MOST_ALONE = 200_000  # multiplications; OpenBLAS starts threads from 2^18 on
-_LOG_NORMAL = -0.5 * math.log(2 * math.pi)
-_SLACK = {np.dtype("float64"): 1e-12, np.dtype("float32"): 1e-6}
-_LEAST_EXPONENT = {np.dtype("float64"): -300.0, np.dtype("float32"): -50.0}
 
 
 def is_short(starts: int, k: int, n: int, d: int) -> bool:
@@ -51,6 +50,7 @@ class FlatSamples:
         places[first, second] = places[second, first] = np.arange(len(first))
         self.places = places.ravel()
         self.eps = float(np.finfo(self.rows.dtype).eps)
+        self.least, self.slack = LEAST_EXPONENT[x.dtype], SLACK[x.dtype]
         self.ridge = RIDGE[x.dtype] * np.eye(self.d, dtype=self.rows.dtype)
 
 
@@ -80,10 +80,10 @@ def flat_expectation(data: FlatSamples, regressors: Array, sigma: Array) -> Flat
     square = residual * residual
     variance = sigma * sigma
     r = square.reshape(starts, k, -1) * (-0.5 / variance)[..., None]
-    r += (_LOG_NORMAL - math.log(k) - np.log(sigma))[..., None]
+    r += (LOG_NORMAL - math.log(k) - np.log(sigma))[..., None]
     most = r.max(1, keepdims=True)
     r -= most
-    np.maximum(r, _LEAST_EXPONENT[r.dtype], out=r)  # numbers too small to be normal are slow
+    np.maximum(r, data.least, out=r)  # numbers too small to be normal are slow
     np.exp(r, out=r)
     total = r.sum(1, keepdims=True)
     r /= total
@@ -161,14 +161,13 @@ def flat_climb(
     ends, levels = step.regressors.copy(), step.sigma.copy()
     spent, converged = np.zeros(starts, np.int64), np.zeros(starts, bool)
     running, trace = np.arange(starts), [step.log_likelihood]
-    slack = _SLACK[step.sigma.dtype]
     for iteration in range(1, iterations + 1):
         try:
             new = flat_expectation(data, *flat_maximisation(data, step))
         except np.linalg.LinAlgError:
             return None
         gain = new.log_likelihood - step.log_likelihood
-        if not (gain >= -slack * np.abs(step.log_likelihood)).all():  # NaN neither
+        if not (gain >= -data.slack * np.abs(step.log_likelihood)).all():  # NaN neither
             return None
         step, done = new, gain < tolerance
         trace.append(trace[-1].copy())

@@ -14,7 +14,7 @@ from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Samples
 
 _HALVINGS, _PART_HALVINGS, _MOST_LOGITS = 12, 4, 1e6
-_SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
+SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def _halved(
 ) -> tuple[EStep, Tensor, Tensor]:
     """The moves, halved until the likelihood does not fall; the gain; and which (S,) were dropped
     in the end."""
-    slack = -_SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
+    slack = -SLACK[state.log_likelihood.dtype] * state.log_likelihood.abs()
     new = _maximisation(data, g, state, moves)
     gain = new.log_likelihood - state.log_likelihood
     worse = ~(gain >= slack)  # NaN is worse
