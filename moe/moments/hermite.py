@@ -146,22 +146,25 @@ def hermite_features(z: Tensor, degree: int) -> Tensor:
     Orthonormal under N(0, I), so that their Gram matrix is near the identity. Ordered by degree,
     then as in `multi_indices`.
     """
-    k = z.shape[1]
-    columns = z.T.contiguous()
+    k, columns = z.shape[1], z.T.contiguous()
     univariate = [torch.ones_like(columns), columns]
     for m in range(2, degree + 1):
         product = columns * univariate[-1] - math.sqrt(m - 1) * univariate[-2]
-        univariate.append(product / math.sqrt(m))
-    blocks = [univariate[0][:1], columns]
+        univariate.append(product.div_(math.sqrt(m)))
+    sizes = [math.comb(k + m - 1, m) for m in range(degree + 1)]
+    features = columns.new_empty(sum(sizes), len(z))
+    blocks = features.split(sizes)
+    for block, known in zip(blocks, (univariate[0][:1], columns), strict=False):
+        block.copy_(known)
     for m in range(2, degree + 1):
-        parts = []
+        first = 0
         for i in range(k):
             for power in range(m, 0, -1):
                 others = math.comb(k - i - 2 + m - power, m - power) if i < k - 1 else power == m
-                tail = blocks[m - power][len(blocks[m - power]) - others :]
-                parts.append(univariate[power][i] * tail)
-        blocks.append(torch.cat(parts))
-    return torch.cat(blocks[: degree + 1]).T
+                tail = blocks[m - power][sizes[m - power] - others :]
+                torch.mul(univariate[power][i], tail, out=blocks[m][first : first + others])
+                first += others
+    return features.T
 
 
 def weighted_powers(
