@@ -42,7 +42,7 @@ def test_l4_of_a_stream_goes_on_where_samples_in_memory_end() -> None:
         k=2,
         d=4,
     )
-    found = curves.run(spec)
+    found = curves.run(spec, workers=1)
     assert found.sizes(curves.L4, 1.0) == (500, 1_000, 250_000)
     assert found.sizes(curves.L4, 0.2) == (500,)
     assert found.sizes(curves.CONSTANT, 1.0) == (500, 1_000)
