@@ -110,7 +110,7 @@ def test_step_sizes_in_one_batch_are_those_of_runs_alone() -> None:
 
 
 def test_a_small_contest_runs() -> None:
-    record = contest.run(SMALL)
+    record = contest.run(SMALL, workers=1)
     assert len(tables.contest(record).values) == len(METHODS)
     errors = record.errors[1, "linear"]
     assert float(errors[TWO].max()) < 0.2

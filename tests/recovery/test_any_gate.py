@@ -202,7 +202,7 @@ def test_the_best_of_several_classifiers_wins_whatever_their_order_and_names() -
 
 
 def test_nonlinear_experts_stay_in_the_span_of_the_moments() -> None:
-    for left in saddles.run(saddles.Spec(n=20_000, mixtures=2)):
+    for left in saddles.run(saddles.Spec(n=20_000, mixtures=2), workers=1):
         assert left.free > 0.1 > 3 * left.in_span
     truth, x, y = data("quadrants", 60_000, k=2, d=5, g="tanh")
     fit = moe.recover(x, y, 2, "tanh", gate="any", classifiers=())
