@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moe.likelihood.grams import Grams
 from moe.model.nonlinearity import Nonlinearity
+from moe.solvers.expectation import normalise
 from moe.solvers.samples import sigma_floor
 
 _ROWS, _KEPT = 1 << 14, 20_000_000
@@ -149,33 +150,32 @@ class _Cells:
     def look(self, point: _Point) -> _View:
         """One pass: the likelihood, and Gauss-Newton (exact for linear g) M-steps."""
         a, k, d = point.regressors, *point.regressors.shape
-        logs = point.proportions.log()
+        logs = point.proportions.log().T
         level = math.log(point.sigma) + 0.5 * math.log(2 * math.pi)
-        value = 0.0
+        value = -self.n * level
         gram, pull, squares = a.new_zeros(k, d, d), a.new_zeros(k, d), a.new_zeros(())
         counts = torch.zeros_like(logs)
-        for x, y, cells, grams in self._chunks:
-            eta = x @ a.T
-            e = y[:, None] - self.g(eta)
-            joint = logs[cells] - 0.5 * (e / point.sigma).square() - level
-            density = torch.logsumexp(joint, 1, keepdim=True)
-            r = (joint - density).exp_()
-            value += float(density.sum())
-            counts.index_add_(0, cells, r)
+        for x, y, cells, grams in self._chunks:  # experts as rows: (k, n) is summed over fast
+            eta = a @ x.T
+            e = y - self.g(eta)
+            r = e.square().mul_(-0.5 / point.sigma**2)
+            r += logs if logs.shape[1] == 1 else logs[:, cells]
+            value += float(normalise(r[None]).sum())
+            counts += _sums(r, cells, counts.shape[1])
             weighted = r * e
             squares += (weighted * e).sum()
             if not self.g.is_linear:
                 slope = self.g.derivative(eta)
                 r, weighted = r * slope.square(), weighted * slope
-            pull += weighted.T @ x
-            gram += (grams or Grams(x))(r.T.contiguous())
+            pull += weighted @ x
+            gram += (grams or Grams(x))(r)
         ridge = 1e-9 * gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12 * self.n)
         solid = gram + ridge[:, None, None] * torch.eye(d, dtype=a.dtype)
         step = torch.linalg.solve(solid, pull[..., None])[..., 0]
         left = squares + (step * ((gram @ step[..., None])[..., 0] - 2 * pull)).sum()
         sigma = max(math.sqrt(max(float(left), 0.0) / self.n), self.floor)
-        shares = (counts + _LEAST_COUNT) / (counts + _LEAST_COUNT).sum(1, keepdim=True)
-        return _View(point, value, step, sigma, shares.clamp_min(_LEAST_SHARE))
+        shares = (counts + _LEAST_COUNT) / (counts + _LEAST_COUNT).sum(0)
+        return _View(point, value, step, sigma, shares.T.clamp_min(_LEAST_SHARE))
 
     def ascend(self, view: _View) -> _View:
         """The M-step, halved until the likelihood does not fall; stays where nothing helps."""
@@ -184,3 +184,10 @@ class _Cells:
             if new.value >= view.value - 1e-9 * abs(view.value):
                 return new
         return view
+
+
+def _sums(r: Tensor, cells: Tensor, count: int) -> Tensor:
+    """Of r (k, n) over the samples of each of so many cells, (k, count)."""
+    if count == 1:
+        return r.sum(1, keepdim=True)
+    return torch.stack([torch.bincount(cells, row, count) for row in r])

@@ -248,7 +248,7 @@ def test_intervals_too_narrow_or_too_wide_are_noticed() -> None:
 
 def test_the_figure_shows_every_method_of_a_small_run() -> None:
     small = replace(SPEC, sizes=(500, 2_000), recovered=(), mixtures=1, sigmas=(0.5,), loud=())
-    found = run_curves(small)
+    found = run_curves(small, workers=1)
     names = [figures.STYLES[method][3] for method in (L4, SOFTMAX, OFFSETS, CONSTANT)]
     value = torch.full((2, 1), 0.1, dtype=torch.float64)
     ends = Limits(LimitSpec(sigma=0.5), {"softmax": 0 * value, "quadrants": value}, {})
@@ -262,7 +262,7 @@ def test_the_figure_shows_every_method_of_a_small_run() -> None:
     lines = figures.errors_figure(found, ends).axes[1].lines
     drawn = [np.asarray(line.get_xdata()).tolist() for line in lines[:2]]
     assert drawn == [[2_000], [500, 2_000]]
-    assert found.errors.keys() == run_curves(small).errors.keys()
+    assert found.errors.keys() == run_curves(small, workers=1).errors.keys()
     assert len(tables.against_softmax(found, 2_000).values) == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from moe.likelihood.cells import _Terms
 from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import child_seed, stream
+from moe.recovery import recover
 from moe.solvers.cells import cell_em
 
 SPEC = limits.Spec(kinds=("softmax", "quadrants"), mixtures=1, log_points=9, k=2, d=4)
@@ -42,13 +44,28 @@ def test_l4_of_a_stream_goes_on_where_samples_in_memory_end() -> None:
         k=2,
         d=4,
     )
-    found = curves.run(spec)
+    found = curves.run(spec, workers=1)
     assert found.sizes(curves.L4, 1.0) == (500, 1_000, 250_000)
     assert found.sizes(curves.L4, 0.2) == (500,)
     assert found.sizes(curves.CONSTANT, 1.0) == (500, 1_000)
     first, second = found.at("quadrants", 1.0, curves.L4, 250_000).tolist()
     assert first < 0.01
     assert math.isnan(second)
+
+
+def test_what_the_curves_fit_is_what_recover_finds() -> None:
+    truth = gated_experts("shells", 2, 5, 0.5, 2)
+    x, y = truth.sample(4_000, stream("data", 2))
+    free = recover(x, y, 2, seed=1, gate="any", classifiers=())
+    expected = [regressor_error_of(r, truth.regressors) for r in (free.moments, free.regressors)]
+    assert curves.experts(truth, x, y, 1) == pytest.approx(expected, rel=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        softmax = recover(x, y, 2, seed=1)
+    error, doubted = curves.recovered(truth, x, y, 1)
+    own = regressor_error_of(softmax.model.regressors, truth.regressors)
+    assert error == pytest.approx(own, rel=1e-2)
+    assert doubted == ('gate="any"' in softmax.reason)
 
 
 def test_a_limit_that_is_not_reached_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

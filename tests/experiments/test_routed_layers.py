@@ -47,13 +47,13 @@ def data(chosen: int = 2, n: int = 400) -> Data:
 def test_a_router_keeps_so_many_and_weighs_them_by_a_softmax(chosen: int) -> None:
     logits = torch.randn(1_000, 3, generator=stream("logits"), dtype=torch.float64)
     still = torch.full_like(logits, -60.0)  # softplus zero: no noise
-    weights = noisy_top(logits, still, chosen, stream("router"))
+    weights = noisy_top(logits.T, still.T, chosen, stream("router")).T
     assert ((weights > 0).sum(1) == chosen).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(1_000, dtype=torch.float64))
     best = logits.topk(chosen, 1)
     expected = torch.zeros_like(logits).scatter(1, best.indices, best.values.softmax(1))
     torch.testing.assert_close(weights, expected)
-    noisy = noisy_top(logits, 0 * still, chosen, stream("router"))
+    noisy = noisy_top(logits.T, 0 * still.T, chosen, stream("router")).T
     moved = float((noisy.argmax(1) != logits.argmax(1)).double().mean())
     assert 0.1 < moved < 0.5
 
@@ -110,7 +110,7 @@ def test_step_sizes_in_one_batch_are_those_of_runs_alone() -> None:
 
 
 def test_a_small_contest_runs() -> None:
-    record = contest.run(SMALL)
+    record = contest.run(SMALL, workers=1)
     assert len(tables.contest(record).values) == len(METHODS)
     errors = record.errors[1, "linear"]
     assert float(errors[TWO].max()) < 0.2

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
+from moe.experiments.engine.sweep import by_spec, sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
-from moe.recovery import recover
+from moe.recovery.any_gate.constant import constant
+from moe.recovery.arguments import task_of
+from moe.recovery.plan import carried_out
+from moe.recovery.verdict import verdict
 from moe.solvers.em import expectation_maximisation
 from moe.solvers.l4 import NoMinimumError, minimise_l4
 from moe.solvers.streaming import stream_l4_moments
@@ -70,59 +72,91 @@ class Record:
         return self.errors[kind, sigma][method][self.sizes(method, sigma).index(n)]
 
 
-def run(spec: Spec) -> Record:
-    """All trials. Deterministic in ``spec``."""
-    errors: dict[tuple[str, float], dict[str, Tensor]] = {}
-    for kind in spec.kinds:
-        for sigma in spec.sigmas:
-            seeds = [child_seed(spec.seed, kind, index) for index in range(spec.mixtures)]
-            trials = [trial(spec, kind, sigma, seed) for seed in seeds]
-            if sigma in spec.loud:
-                for index, one in enumerate(trials):
-                    one[L4] += [
-                        math.nan if index else streamed(spec, kind, sigma, seeds[0], n)
-                        for n in spec.streamed
-                    ]
-            errors[kind, sigma] = {
-                method: torch.tensor([t[method] for t in trials], dtype=torch.float64).T
-                for method in trials[0]
-            }
-    return Record(spec, errors)
+@dataclass(frozen=True)
+class Trial:
+    """The mixture number ``index`` with a gate of one kind, at one sigma; sizes as in ``Spec``, of
+    ``far``, ``recovered`` and ``streamed`` those that run here."""
+
+    kind: str
+    sigma: float
+    index: int
+    sizes: tuple[int, ...]
+    far: tuple[int, ...]
+    recovered: tuple[int, ...]
+    streamed: tuple[int, ...]
+    k: int
+    d: int
+    nonlinearity: str
+
+    def truth(self, seed: int) -> tuple[GatedExperts, int]:
+        """The mixture, and the seed of all that is drawn for it, the same at every sigma."""
+        own = child_seed(seed, self.kind, self.index)
+        args = self.kind, self.k, self.d, self.sigma, own, self.nonlinearity
+        return gated_experts(*args), own
 
 
-def trial(spec: Spec, kind: str, sigma: float, seed: int) -> dict[str, list[float]]:
-    """E_reg of every method at its sizes, on one mixture; samples of smaller n are the first of
-    those of the largest."""
-    truth = gated_experts(kind, spec.k, spec.d, sigma, seed, spec.nonlinearity)
+def run(spec: Spec, workers: int | None = None) -> Record:
+    """All trials, through the sweep engine. Deterministic in ``spec``."""
+    cells = [(kind, sigma) for kind in spec.kinds for sigma in spec.sigmas]
+    trials = [_trial_of(spec, *cell, index) for cell in cells for index in range(spec.mixtures)]
+    done = by_spec(sweep(trial, trials, [spec.seed], workers=workers), spec.mixtures)
+    whole = Record(spec, {})
+    for (kind, sigma), group in zip(cells, done, strict=True):
+        rows = [one.result for one in group]
+        loud = sigma in spec.loud
+        whole.errors[kind, sigma] = {
+            method: torch.tensor(
+                [
+                    [row.get(f"{method} {n}", math.nan) for row in rows]
+                    for n in whole.sizes(method, sigma)
+                ],
+                dtype=torch.float64,
+            )
+            for method in (L4, CONSTANT, *ORACLES, *((RECOVER, DOUBTED) if loud else ()))
+        }
+    return whole
+
+
+def _trial_of(spec: Spec, kind: str, sigma: float, index: int) -> Trial:
     loud = sigma in spec.loud
-    far = spec.far if loud else ()
-    x, y = truth.sample(max(spec.sizes + far), stream("data", seed))
-    out: dict[str, list[float]] = {L4: [], CONSTANT: [], SOFTMAX: [], OFFSETS: []}
-    for n in spec.sizes + far:
-        moments, constant = experts(truth, x[:n], y[:n], seed)
-        out[L4].append(moments)
-        out[CONSTANT].append(constant)
+    return Trial(
+        *(kind, sigma, index, spec.sizes),
+        spec.far if loud else (),
+        spec.recovered if loud else (),
+        spec.streamed if loud and index == 0 else (),
+        *(spec.k, spec.d, spec.nonlinearity),
+    )
+
+
+def trial(spec: Trial, seed: int) -> dict[str, float]:
+    """E_reg of every method at its sizes, keys "method n"; samples of smaller n are the first of
+    those of the largest."""
+    truth, own = spec.truth(seed)
+    x, y = truth.sample(max(spec.sizes + spec.far), stream("data", own))
+    out: dict[str, float] = {}
+    for n in spec.sizes + spec.far:
+        out[f"{L4} {n}"], out[f"{CONSTANT} {n}"] = experts(truth, x[:n], y[:n], own)
     for n in spec.sizes:
         for name in ORACLES:
-            out[name].append(softmax_from_the_truth(truth, x[:n], y[:n], name == OFFSETS))
-    if loud:
-        found = [recovered(truth, x[:n], y[:n], seed) for n in spec.recovered]
-        out[RECOVER], out[DOUBTED] = [e for e, _ in found], [float(doubt) for _, doubt in found]
+            error = softmax_from_the_truth(truth, x[:n], y[:n], name == OFFSETS)
+            out[f"{name} {n}"] = error
+    for n in spec.recovered:
+        out[f"{RECOVER} {n}"], out[f"{DOUBTED} {n}"] = recovered(truth, x[:n], y[:n], own)
+    for n in spec.streamed:
+        out[f"{L4} {n}"] = streamed(truth, own, n)
     return out
 
 
-def streamed(spec: Spec, kind: str, sigma: float, seed: int, n: int) -> float:
-    """E_reg of L_4 from n fresh samples, of which no more than a chunk is in memory; NaN where it
-    refuses."""
-    truth = gated_experts(kind, spec.k, spec.d, sigma, seed, spec.nonlinearity)
-
-    def chunk(number: int) -> tuple[Tensor, Tensor]:
-        size = min(_CHUNK, n - number * _CHUNK)
-        return truth.sample(size, stream("data", seed, 1, number))
-
-    chunks = [partial(chunk, number) for number in range(-(-n // _CHUNK))]
+def streamed(truth: GatedExperts, seed: int, n: int) -> float:
+    """E_reg of L_4 from n fresh samples, drawn once and kept in single precision between the two
+    passes, whose moments are summed chunk by chunk; NaN where it refuses."""
+    starts = range(0, n, _CHUNK)
+    chunks = []
+    for number, start in enumerate(starts):
+        x, y = truth.sample(min(_CHUNK, n - start), stream("data", seed, 1, number))
+        chunks.append((x.float(), y.float()))
     try:
-        moments, pull = stream_l4_moments(chunks, spec.k, truth.nonlinearity)
+        moments, pull = stream_l4_moments(chunks, len(truth.regressors), truth.nonlinearity)
         fit = minimise_l4(moments, pull, stream("solver", seed))
     except NoMinimumError:
         return math.nan
@@ -130,14 +164,15 @@ def streamed(spec: Spec, kind: str, sigma: float, seed: int, n: int) -> float:
 
 
 def experts(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, float]:
-    """E_reg of the moments, and of the likelihood with constant proportions."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        k, g = len(truth.regressors), truth.nonlinearity
-        fit = recover(x, y, k, g, seed=seed, gate="any", classifiers=())
-    refused = any(why.startswith("L_4") for why in fit.refusals)
-    moments = math.nan if refused else regressor_error_of(fit.moments, truth.regressors)
-    return moments, regressor_error_of(fit.regressors, truth.regressors)
+    """E_reg of the moments, and of the likelihood with constant proportions: what
+    ``recover(..., gate="any", classifiers=())`` finds, without its covariance and last tests."""
+    task = task_of(x, y, len(truth.regressors), truth.nonlinearity, seed=seed, gated=False)
+    _, moments, fit, refusals = constant(task)
+    rows, found = (task.coordinates.regressors(each) for each in (moments, fit.regressors))
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    refused = any(why.startswith("L_4") for why in refusals)
+    error = math.nan if refused else regressor_error_of(rows, truth.regressors)
+    return error, regressor_error_of(found, truth.regressors)
 
 
 def softmax_from_the_truth(
@@ -159,9 +194,8 @@ def softmax_from_the_truth(
 
 
 def recovered(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float, bool]:
-    """E_reg of softmax ``recover``, and whether it doubts itself and names the way out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit = recover(x, y, len(truth.regressors), truth.nonlinearity, seed=seed)
-    doubted = 'gate="any"' in fit.reason
-    return regressor_error_of(fit.model.regressors, truth.regressors), doubted
+    """E_reg of softmax ``recover``, and whether it doubts itself and names the way out. Newton's
+    method takes EM's last steps, which are its slowest."""
+    task = task_of(x, y, len(truth.regressors), truth.nonlinearity, seed=seed, newton=True)
+    fit = verdict(carried_out(task))
+    return regressor_error_of(fit.model.regressors, truth.regressors), 'gate="any"' in fit.reason

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from moe.experiments.any_gate.gates import gated_experts
+from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.solvers.cells import cell_em
@@ -34,20 +35,30 @@ class Left:
     in_span: float
 
 
-def run(spec: Spec) -> list[Left]:
-    """Every mixture."""
-    return [_left(spec, index) for index in range(spec.mixtures)]
+@dataclass(frozen=True)
+class Trial:
+    """The mixture number ``index`` of a spec."""
+
+    spec: Spec
+    index: int
 
 
-def _left(spec: Spec, index: int) -> Left:
-    where = child_seed(0, "saddles", index)
+def run(spec: Spec, workers: int | None = None) -> list[Left]:
+    """Every mixture, through the sweep engine."""
+    trials = [Trial(spec, index) for index in range(spec.mixtures)]
+    return [Left(**one.result) for one in sweep(trial, trials, [spec.seed], workers=workers)]
+
+
+def trial(of: Trial, seed: int) -> dict[str, float]:
+    """What ``Left`` holds, of one mixture."""
+    spec, where = of.spec, child_seed(0, "saddles", of.index)
     truth = gated_experts(spec.kind, spec.k, spec.d, spec.sigma, where, spec.nonlinearity)
-    x, y = truth.sample(spec.n, stream("data", spec.seed, index))
+    x, y = truth.sample(spec.n, stream("data", seed, of.index))
     shares, rows = torch.full((spec.k,), 1 / spec.k).double(), truth.regressors
     span = torch.linalg.qr(rows.T).Q
     free = cell_em(x, y, rows, spec.sigma, shares, truth.nonlinearity)
     inside = cell_em(x @ span, y, rows @ span, spec.sigma, shares, truth.nonlinearity)
-    return Left(
-        regressor_error_of(free.regressors, rows),
-        regressor_error_of(inside.regressors @ span.T, rows),
-    )
+    return {
+        "free": regressor_error_of(free.regressors, rows),
+        "in_span": regressor_error_of(inside.regressors @ span.T, rows),
+    }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sklearn.linear_model import LogisticRegression
 
 from moe.experiments.any_gate.gates import gated_experts
+from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
@@ -42,30 +43,48 @@ class Trial:
     p_value: float
 
 
-def run(spec: Spec) -> list[Trial]:
-    """Every mixture of every kind. Deterministic in ``spec``."""
-    return [
-        _trial(spec, kind, child_seed(spec.seed, "agreement", kind, index))
+@dataclass(frozen=True)
+class Job:
+    """The mixture number ``index`` with a gate of one kind, n samples."""
+
+    kind: str
+    index: int
+    n: int
+    sigma: float
+    k: int
+    d: int
+
+
+def run(spec: Spec, workers: int | None = None) -> list[Trial]:
+    """Every mixture of every kind, through the sweep engine. Deterministic in ``spec``."""
+    jobs = [
+        Job(kind, index, spec.n, spec.sigma, spec.k, spec.d)
         for kind in spec.kinds
         for index in range(spec.mixtures + spec.more * (kind == SOFTMAX))
     ]
+    done = sweep(trial, jobs, [spec.seed], workers=workers)
+    found = [(job.kind, one.result) for job, one in zip(jobs, done, strict=True)]
+    return [
+        Trial(kind, r["cells"], r["softmax"], r["competing"], r["taken"] > 0, r["p_value"])
+        for kind, r in found
+    ]
 
 
-def _trial(spec: Spec, kind: str, seed: int) -> Trial:
-    truth = gated_experts(kind, spec.k, spec.d, spec.sigma, seed)
-    x, y = truth.sample(spec.n, stream("data", seed))
+def trial(spec: Job, seed: int) -> dict[str, float]:
+    """What ``Trial`` holds, of one mixture."""
+    own = child_seed(seed, "agreement", spec.kind, spec.index)
+    truth = gated_experts(spec.kind, spec.k, spec.d, spec.sigma, own)
+    x, y = truth.sample(spec.n, stream("data", own))
     linear = LogisticRegression()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = recover(x, y, spec.k, seed=seed, gate="any", classifiers=(SOFTMAX, linear))
+        fit = recover(x, y, spec.k, seed=own, gate="any", classifiers=(SOFTMAX, linear))
         taken = fit.chosen == SOFTMAX
         without = fit
         if taken:
-            without = recover(x, y, spec.k, seed=seed, gate="any", classifiers=(linear,))
-        softmax = recover(x, y, spec.k, seed=seed).model.regressors
-    cells, own, competing = (
-        regressor_error_of(rows, truth.regressors)
-        for rows in (without.regressors, softmax, fit.regressors)
-    )
+            without = recover(x, y, spec.k, seed=own, gate="any", classifiers=(linear,))
+        softmax = recover(x, y, spec.k, seed=own).model.regressors
+    rows = {"cells": without.regressors, "softmax": softmax, "competing": fit.regressors}
+    errors = {name: regressor_error_of(each, truth.regressors) for name, each in rows.items()}
     p_value = 1.0 if fit.hausman is None else fit.hausman.p_value
-    return Trial(kind, cells, own, competing, taken, p_value)
+    return {**errors, "taken": float(taken), "p_value": p_value}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
 
 from moe.model.nonlinearity import Nonlinearity
 
@@ -22,14 +19,17 @@ def one_step(
     x (n, d), y (n,), regressors (k, d), proportions (k,) > 0.
     """
     k, d = regressors.shape
-
-    def log_density(theta: Tensor, at: Tensor, out: Tensor) -> Tensor:
-        odds = torch.cat([theta[k * d + 1 :], theta.new_zeros(1)])
-        residual = (out - g(theta[: k * d].view(k, d) @ at)) * torch.exp(-theta[k * d])
-        return torch.logsumexp(torch.log_softmax(odds, 0) - residual.square() / 2, 0) - theta[k * d]
-
-    odds = (proportions[:-1] / proportions[-1]).log()
-    theta = torch.cat([regressors.flatten(), regressors.new_tensor([math.log(sigma)]), odds])
-    scores = vmap(grad(log_density), in_dims=(None, 0, 0))(theta, x, y)
+    eta = x @ regressors.T
+    u = (y[:, None] - g(eta)) / sigma
+    r = torch.softmax(proportions.log() - u.square() / 2, 1)
+    phi = r * u * g.derivative(eta) / sigma
+    scores = torch.cat(
+        [
+            (phi[:, :, None] * x[:, None]).flatten(1),
+            (r * u.square()).sum(1, keepdim=True) - 1,
+            r[:, :-1] - proportions[:-1],
+        ],
+        1,
+    )
     step = torch.linalg.solve(scores.T @ scores, scores.sum(0))
-    return (theta + step)[: k * d].view(k, d)
+    return regressors + step[: k * d].view(k, d)

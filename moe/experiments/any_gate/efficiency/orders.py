@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +21,10 @@ _SMALLEST = 0.02  # share of an expert while it is fitted
 
 def transforms(y: Tensor, tau: float, top: int) -> list[Tensor]:
     """Q_m(y) = tau^m He_m(y / tau), m = 0..top, of outputs of variance tau^2 = 1 + sigma^2."""
-    blocks = hermite_blocks(y[:, None] / tau, top)
-    return [tau**m * block[:, 0] for m, block in enumerate(blocks)]
+    found = [torch.ones_like(y), y]
+    for m in range(1, top):
+        found.append(y * found[-1] - m * tau**2 * found[-2])
+    return found[: top + 1]
 
 
 def hermite_blocks(z: Tensor, top: int) -> list[Tensor]:
@@ -61,48 +62,52 @@ class System:
 
 
 def system(rows: Tensor, proportions: Tensor, sigma: float, orders: tuple[int, ...]) -> System:
-    """By Gauss-Hermite quadrature, exact: every integrand is a polynomial."""
+    """By Gauss-Hermite quadrature, exact: every integrand is a polynomial.
+
+    Who answers and the noise enter a second moment through E[Q_m(y) Q_l(y) | z] alone, which is
+    averaged first.
+    """
     k, top = len(rows), max(orders)
-    tau = math.sqrt(1 + sigma**2)
-    z, noise, weights = _nodes(k, top)
+    z, weights = grid_rule(k, 2 * top + 1)  # degree 4 top in z
+    noise, of_noise = grid_rule(1, top + 1)  # degree 2 top in the noise
+    y = (z @ rows.T)[..., None] + sigma * noise[:, 0]
+    q = torch.stack([transforms(y, math.sqrt(1 + sigma**2), top)[m] for m in orders])
+    share = proportions[:, None] * of_noise
+    pairs = torch.einsum("azin,bzin,in,z->abz", q, q, share, weights)
     blocks = hermite_blocks(z, top)
 
     def second_moment(lower: int) -> Tensor:
-        total = torch.zeros((), dtype=rows.dtype)
-        for row, share in zip(rows, proportions, strict=True):
-            q = transforms(z @ row + sigma * noise, tau, top)
-            every = torch.cat([blocks[m - lower] * q[m][:, None] for m in orders], 1)
-            total = total + share * (every.T * weights) @ every
-        return total
+        every = [blocks[m - lower].T for m in orders]
+        sizes = torch.tensor([len(block) for block in every])
+        both = torch.cat(every)
+        parts = zip(every, pairs, strict=True)
+        return torch.cat([b @ (both * p.repeat_interleave(sizes, 0)).T for b, p in parts])
 
-    def moments(theta: Tensor) -> Tensor:
-        first = theta[k * k :]
-        return expected(
-            theta[: k * k].view(k, k), torch.cat([first, 1 - first.sum()[None]]), orders
-        )
-
-    theta = torch.cat([rows.flatten(), proportions[:-1]])
-    value = moments(theta)
-    jacobian: Callable[[Tensor], Tensor] = torch.func.jacrev(moments)
+    value = expected(rows, proportions, orders)
     outside = [
         math.factorial(m) * (proportions[:, None] * rows[:, multi_indices(k, m - 1)].prod(-1)).T
         for m in orders
     ]
     return System(
         value,
-        jacobian(theta),
+        torch.cat([_jacobian(rows, proportions, m) for m in orders]),
         torch.cat(outside),
         second_moment(0) - torch.outer(value, value),
         second_moment(1),
     )
 
 
-def _nodes(k: int, top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """z (q, k), noise (q,) and weights (q,): exact for degree 4 top in z and 2 top in noise."""
-    z, of_z = grid_rule(k, 2 * top + 1)
-    noise, of_noise = grid_rule(1, top + 1)
-    weights = torch.outer(of_z, of_noise).flatten()
-    return z.repeat_interleave(len(noise), 0), noise[:, 0].repeat(len(z)), weights
+def _jacobian(rows: Tensor, proportions: Tensor, m: int) -> Tensor:
+    """Of m! sum_i w_i b_i^alpha, |alpha| = m, in the entries of the b_i and w_1, ..., w_{k-1}, the
+    last being one less these: (entries, k^2 + k - 1)."""
+    places = multi_indices(rows.shape[1], m)
+    parts = rows[:, places]
+    powers, slopes = parts.prod(-1), rows.new_zeros(len(rows), len(places), rows.shape[1])
+    for at in range(m):  # b_i^alpha without one of its factors, where that factor stands
+        others = torch.cat([parts[..., :at], parts[..., at + 1 :]], -1).prod(-1, keepdim=True)
+        slopes += others * (places[:, at, None] == torch.arange(rows.shape[1]))
+    own = (proportions[:, None, None] * slopes).transpose(0, 1).flatten(1)
+    return math.factorial(m) * torch.cat([own, (powers[:-1] - powers[-1]).T], 1)
 
 
 def weighted_moments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from moe.experiments.any_gate.efficiency.one_step import one_step
 from moe.experiments.any_gate.efficiency.orders import FOUR, ORDERS, SIX, weighted_moments
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
+from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.solvers.l4 import NoMinimumError, l4_moments_of, minimise_l4
@@ -40,16 +41,33 @@ class Steps:
     one_step: float
 
 
-def run(spec: Spec) -> list[Steps]:
+@dataclass(frozen=True)
+class Trial:
+    """The mixture number ``index`` of a kind, with ``n`` samples."""
+
+    kind: str
+    index: int
+    sigma: float
+    n: int
+    k: int
+    d: int
+
+
+def run(spec: Spec, workers: int | None = None) -> list[Steps]:
     """Every mixture of every kind. Deterministic in ``spec``."""
-    found = []
-    for kind in spec.kinds:
-        for index in range(spec.mixtures):
-            seed = child_seed(spec.seed, kind, "steps", index)
-            truth = gated_experts(kind, spec.k, spec.d, spec.sigma, seed)
-            x, y = truth.sample(spec.n, stream("data", seed))
-            found.append(steps_from_l4(truth, x, y, seed))
-    return found
+    trials = [
+        Trial(kind, index, spec.sigma, spec.n, spec.k, spec.d)
+        for kind in spec.kinds
+        for index in range(spec.mixtures)
+    ]
+    return [Steps(**one.result) for one in sweep(trial, trials, [spec.seed], workers=workers)]
+
+
+def trial(spec: Trial, seed: int) -> dict[str, float]:
+    """What ``Steps`` holds, of one mixture."""
+    own = child_seed(seed, spec.kind, "steps", spec.index)
+    truth = gated_experts(spec.kind, spec.k, spec.d, spec.sigma, own)
+    return asdict(steps_from_l4(truth, *truth.sample(spec.n, stream("data", own)), own))
 
 
 def steps_from_l4(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> Steps:

@@ -65,22 +65,25 @@ def of_moments(rows: Tensor, proportions: Tensor, sigma: float, orders: tuple[in
 def of_likelihood(rows: Tensor, proportions: Tensor, sigma: float, nodes: int = 24) -> float:
     """The inverse Fisher information of the mixture with constant proportions of (z, y), z the
     input in the span: the law of those two under every gate outside the span. Experts, sigma and
-    proportions are unknown. By Gauss-Hermite quadrature with ``nodes`` an axis."""
+    proportions are unknown. By Gauss-Hermite quadrature with ``nodes`` an axis, an even
+    number."""
     k = len(rows)
     grid, weights = grid_rule(k + 1, nodes)
-    z, noise = grid[:, :k], sigma * grid[:, k]
+    half = grid[:, k] > 0  # scores stay as they are where z and the noise change sign
+    grid, weights = grid[half].T, 2 * weights[half]
+    z, noise = grid[:k], sigma * grid[k]
     total = torch.zeros((), dtype=rows.dtype)
     for row, share in zip(rows, proportions, strict=True):
-        residual = ((z @ row + noise)[:, None] - z @ rows.T) / sigma
-        r = torch.softmax(proportions.log() - residual.square() / 2, 1)
-        ratio = r / proportions
+        residual = (row @ z + noise - rows @ z) / sigma
+        r = torch.softmax(proportions.log()[:, None] - residual.square() / 2, 0)
+        ratio = r / proportions[:, None]
         scores = [
-            ((r * residual / sigma)[:, :, None] * z[:, None, :]).flatten(1),
-            ratio[:, :-1] - ratio[:, -1:],
-            (r * (residual.square() - 1)).sum(1, keepdim=True),
+            ((r * residual / sigma)[:, None] * z).flatten(0, 1),
+            ratio[:-1] - ratio[-1:],
+            (r * (residual.square() - 1)).sum(0, keepdim=True),
         ]
-        every = torch.cat(scores, 1)
-        total = total + share * (every.T * weights) @ every
+        every = torch.cat(scores)
+        total = total + share * (every * weights) @ every.T
     return _worst(rows, total)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from moe.experiments.any_gate.routed.joint import (
     train,
 )
 from moe.experiments.any_gate.routed.layers import RoutedLayer, routed_layer
+from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import child_seed, stream
@@ -62,12 +63,43 @@ class Record:
     excess: dict[tuple[int, str], dict[str, Tensor]]
 
 
-def run(spec: Spec) -> Record:
-    """All layers of a kind side by side. Deterministic in ``spec``."""
-    errors, excess = {}, {}
-    for setting in spec.settings:
-        errors[setting], excess[setting] = _contest(spec, *setting)
-    return Record(spec, errors, excess)
+@dataclass(frozen=True)
+class Trial:
+    """One of the settings of a contest: how many experts a layer chooses, and g."""
+
+    spec: Spec
+    chosen: int
+    g: str
+
+
+def run(spec: Spec, workers: int | None = None) -> Record:
+    """All layers of a kind side by side, kinds through the sweep engine. Deterministic in
+    ``spec``."""
+    trials = [Trial(spec, *setting) for setting in spec.settings]
+    record = Record(spec, {}, {})
+    done = sweep(trial, trials, [spec.seed], workers=workers)
+    for setting, one in zip(spec.settings, done, strict=True):
+        for kind, cells in (("error", record.errors), ("excess", record.excess)):
+            cells[setting] = {
+                method: torch.tensor(
+                    [one.result[f"{kind} {method} {layer}"] for layer in range(spec.layers)],
+                    dtype=torch.float64,
+                )
+                for method in METHODS
+                if f"{kind} {method} 0" in one.result
+            }
+    return record
+
+
+def trial(of: Trial, seed: int) -> dict[str, float]:
+    """Errors and excess of every method on every layer of a setting, keys "error method layer"."""
+    errors, excess = _contest(replace(of.spec, seed=seed), of.chosen, of.g)
+    return {
+        f"{kind} {method} {layer}": value
+        for kind, cells in (("error", errors), ("excess", excess))
+        for method, values in cells.items()
+        for layer, value in enumerate(values.tolist())
+    }
 
 
 def _contest(spec: Spec, chosen: int, g: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, log, pi
 
 import torch
 from torch import Tensor
@@ -38,39 +38,49 @@ class Students:
     spreads: Tensor
     log_sigma: Tensor
 
-    def outputs(self, x: Tensor, g: Nonlinearity) -> tuple[Tensor, Tensor, Tensor]:
-        """x (T, n, d) -> experts' outputs, gate scores and spreads, (T, R, n, k) each."""
-        ones = torch.cat([x, torch.ones_like(x[..., :1])], -1)[:, None]
-        answers = g(x[:, None] @ self.experts.transpose(-1, -2))
-        scores, spreads = (ones @ w.transpose(-1, -2) for w in (self.gates, self.spreads))
-        return answers, scores, spreads
+    def outputs(self, x: Tensor, g: Nonlinearity) -> tuple[Tensor, Tensor]:
+        """x (T, n, d) -> experts' outputs and gate scores, (T, R, k, n) each: experts as rows, so
+        that what is summed over them runs along memory."""
+        return g(_lines(self.experts, x)), _lines(self.gates, _with_ones(x))
+
+    def routed(self, x: Tensor, scores: Tensor, chosen: int, generator: torch.Generator) -> Tensor:
+        """One draw of the router's weights at x, (T, R, k, n)."""
+        return noisy_top(scores, _lines(self.spreads, _with_ones(x)), chosen, generator)
 
     def mean(self, kind: str, x: Tensor, data: Data, generator: torch.Generator) -> Tensor:
         """The prediction at x (T, n, d): (T, R, n); a router's noise averaged."""
-        answers, scores, spreads = self.outputs(x, data.g)
+        answers, scores = self.outputs(x, data.g)
         if kind == SPARSE:
-            draws = [noisy_top(scores, spreads, data.chosen, generator) for _ in range(_DRAWS)]
+            draws = [self.routed(x, scores, data.chosen, generator) for _ in range(_DRAWS)]
             weights = torch.stack(draws).mean(0)
         else:
-            weights = torch.softmax(scores, -1)
-        return (weights * answers).sum(-1)
+            weights = torch.softmax(scores, 2)
+        return (weights * answers).sum(2)
 
     def loss(
         self, kind: str, x: Tensor, y: Tensor, data: Data, generator: torch.Generator
     ) -> Tensor:
         """(T, R): mean of -log p(y | x), or of the squared error, one draw of the router."""
-        answers, scores, spreads = self.outputs(x, data.g)
-        y = y[:, None]
+        answers, scores = self.outputs(x, data.g)
         if kind == LIKELIHOOD:
             level = self.log_sigma[..., None]
-            misfit = 0.5 * ((y[..., None] - answers) / level.exp()).square() + level
-            logs = torch.log_softmax(scores, -1) - misfit
-            return -torch.logsumexp(logs, -1).mean(-1) + 0.5 * torch.log(torch.tensor(2 * pi))
+            misfit = 0.5 * ((y[:, None, None] - answers) / level.exp()).square() + level
+            density = torch.logsumexp(scores - misfit, 2) - torch.logsumexp(scores, 2)
+            return 0.5 * log(2 * pi) - density.mean(-1)
         if kind == SPARSE:
-            weights = noisy_top(scores, spreads, data.chosen, generator)
+            weights = self.routed(x, scores, data.chosen, generator)
         else:
-            weights = torch.softmax(scores, -1)
-        return (y - (weights * answers).sum(-1)).square().mean(-1)
+            weights = torch.softmax(scores, 2)
+        return (y[:, None] - (weights * answers).sum(2)).square().mean(-1)
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones_like(x[..., :1])], -1)
+
+
+def _lines(rows: Tensor, x: Tensor) -> Tensor:
+    """<rows, x>, rows (T, R, k, d), x (T, n, d) -> (T, R, k, n)."""
+    return (rows.flatten(1, 2) @ x.transpose(1, 2)).unflatten(1, rows.shape[1:3])
 
 
 def train(

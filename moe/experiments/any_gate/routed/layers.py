@@ -15,13 +15,17 @@ _SHARPNESS, _SPREAD = 2.0, 0.3
 
 
 def noisy_top(logits: Tensor, spread: Tensor, chosen: int, generator: torch.Generator) -> Tensor:
-    """Weights (..., k): logits + softplus(spread) * normal noise, the ``chosen`` largest kept, a
-    softmax over those, zero for the others (Shazeer and others, 2017; recalled)."""
-    noise = torch.randn(logits.shape, generator=generator, dtype=logits.dtype)
+    """Weights (..., k, n), experts as rows: logits + softplus(spread) * normal noise, the
+    ``chosen`` largest kept, a softmax over those, zero for the others (Shazeer and others, 2017;
+    recalled)."""
+    shape = (*logits.shape[:-2], logits.shape[-1], logits.shape[-2])
+    noise = torch.randn(shape, generator=generator, dtype=logits.dtype).transpose(-1, -2)
     noisy = logits + torch.nn.functional.softplus(spread) * noise
-    best = noisy.topk(chosen, -1).indices
-    kept = torch.full_like(noisy, -torch.inf).scatter(-1, best, noisy.gather(-1, best))
-    return torch.softmax(kept, -1)
+    left = noisy.detach()
+    for _ in range(chosen - 1):
+        left = left.masked_fill(left >= left.amax(-2, keepdim=True), -torch.inf)
+    kept = noisy.masked_fill(noisy < left.amax(-2, keepdim=True), -torch.inf)
+    return torch.softmax(kept, -2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,22 +42,24 @@ class RoutedLayer:
     sigma: float
     nonlinearity: Nonlinearity
 
-    def weights(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw of the router at each x (n, d): (n, k)."""
-        v = x @ self.complement
-        return noisy_top(v @ self.route.T, v @ self.spread.T, self.chosen, generator)
+    def scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """R v and S v at each x (n, d): (k, n) each."""
+        v = (x @ self.complement).T
+        return self.route @ v, self.spread @ v
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """n independent pairs, x (n, d) ~ N(0, I), y (n,)."""
         x = torch.randn(n, self.regressors.shape[1], generator=generator, dtype=torch.float64)
-        answers = self.nonlinearity(x @ self.regressors.T)
+        answers = self.nonlinearity(self.regressors @ x.T)
         noise = torch.randn(n, generator=generator, dtype=torch.float64)
-        return x, (self.weights(x, generator) * answers).sum(1) + self.sigma * noise
+        weights = noisy_top(*self.scores(x), self.chosen, generator)
+        return x, (weights * answers).sum(0) + self.sigma * noise
 
     def mean(self, x: Tensor, generator: torch.Generator, draws: int = 200) -> Tensor:
         """E[y | x], the routers' noise averaged over ``draws``: the best prediction there is."""
-        weights = sum(self.weights(x, generator) for _ in range(draws)) / draws
-        return (weights * self.nonlinearity(x @ self.regressors.T)).sum(1)
+        scores = self.scores(x)
+        total = sum(noisy_top(*scores, self.chosen, generator) for _ in range(draws))
+        return (total / draws * self.nonlinearity(self.regressors @ x.T)).sum(0)
 
 
 def routed_layer(
