@@ -116,40 +116,46 @@ def exact(residual: Tensor, y: Tensor) -> bool:
     return float(residual.max()) <= _EXACT * float(y.abs().median())
 
 
-def separation(model: MoE, x: Tensor, load: Tensor, i: int, j: int) -> float:
-    """m mean (g(<a_i, x>) - g(<a_j, x>))^2 / sigma^2, 1/m = 1/load_i + 1/load_j (derived).
+def separation(means: Tensor, load: Tensor, sigma: float) -> float:
+    """m mean (g(<a_i, x>) - g(<a_j, x>))^2 / sigma^2, 1/m = 1/load_i + 1/load_j (derived), of two
+    experts, means (n, 2).
 
     About chi-squared with d degrees of freedom, were both fits of one expert, each to a random part
-    of the samples x (n, d) as large as its ``load`` (k,). EM chooses the parts that fit best, so
+    of the samples as large as its ``load`` (2,). EM chooses the parts that fit best, so
     two fits of one expert mostly lie further apart: a small value tells duplicates, a large one
     does not tell that there are none. Does not depend on the units of x or y.
     """
-    means = model.nonlinearity(x @ model.regressors[[i, j]].T)
-    shared = 1.0 / float(load[[i, j]].clamp_min(_TAIL).reciprocal().sum())
-    return shared * float((means[:, 0] - means[:, 1]).square().mean()) / model.sigma**2
+    shared = 1.0 / float(load.clamp_min(_TAIL).reciprocal().sum())
+    return shared * float((means[:, 0] - means[:, 1]).square().mean()) / sigma**2
+
+
+def crowding(means: Tensor, load: Tensor, sigma: float, d: int) -> list[str]:
+    """What the experts' means (n, k) and loads (k,) say against a fit, in words: one with fewer
+    than d effective samples, two alike (``separation`` within the 99 % point of chi-squared)."""
+    found = []
+    for expert in (load < d).nonzero()[:, 0].tolist():
+        found.append(
+            f"expert {expert} has collapsed: it answers for {float(load[expert]):.1f} samples, "
+            f"fewer than its d = {d} weights"
+        )
+    for pair in combinations(range(len(load)), 2):
+        apart = separation(means[:, pair], load[[*pair]], sigma)
+        if apart < 2 * gammainccinv(d / 2, _ALIKE):
+            found.append(
+                f"experts {pair[0]} and {pair[1]} are alike: what they answer differs by no more "
+                f"than two fits of one expert would, chi-squared {apart:.1f} with d = {d}"
+            )
+    return found
 
 
 def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str]:
     """Why the fit should not be trusted, in words; empty when nothing speaks against it.
 
-    Looked for: an expert with fewer than d effective samples, two experts alike (``separation``
-    within the 99 % point of chi-squared), and a predictive distribution that fails calibration at
-    ``level`` (outputs without noise leave nothing to calibrate: ``noiseless``).
+    Looked for: experts that are too many (``crowding``), and a predictive distribution that fails
+    calibration at ``level`` (outputs without noise leave nothing to calibrate: ``noiseless``).
     """
-    found = []
     load = model.responsibilities(x, y).sum(0)
-    for expert in (load < model.d).nonzero()[:, 0].tolist():
-        found.append(
-            f"expert {expert} has collapsed: it answers for {float(load[expert]):.1f} samples, "
-            f"fewer than its d = {model.d} weights"
-        )
-    for i, j in combinations(range(model.k), 2):
-        apart = separation(model, x, load, i, j)
-        if apart < 2 * gammainccinv(model.d / 2, _ALIKE):
-            found.append(
-                f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
-                f"of one expert would, chi-squared {apart:.1f} with d = {model.d}"
-            )
+    found = crowding(model.expert_means(x), load, model.sigma, model.d)
     p_value = 1.0 if noiseless(model, x, y) else calibration_p_value(model, x, y)
     if p_value < level:
         found.append(

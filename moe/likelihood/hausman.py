@@ -42,8 +42,10 @@ def hausman(
         b = A_cells + sum_n psi_n - A_softmax - sum_n psi'_n,
 
     and b' V^-1 b is asymptotically chi-squared, V = sum_n (psi_n - psi'_n)(...)' about the mean,
-    each influence at its own fit. The cells' proportions follow the noise, so that with few samples
-    a cell V is too large, and the test rejects too seldom (measured).
+    each influence at its own fit. The cells' proportions follow the noise, and V is too large: at
+    all sizes tried, 2,000 to 48,000 samples, the statistic was 0.5 to 0.8 times its degrees, and
+    the test rejected too seldom (measured: never in 372 softmax data sets at level 0.05). With one
+    cell it has about its level from some thousands of samples on.
 
     Directions in which V is less than 1e-4 of the cells' own variance count as if it were that: the
     two are then one estimate, and differences of a hundredth of its standard error are of no

@@ -144,7 +144,7 @@ def hermite_features(z: Tensor, degree: int) -> Tensor:
     """He_alpha(z) / sqrt(alpha!) for all |alpha| <= `degree`: z (n, k) -> (n, F).
 
     Orthonormal under N(0, I), so that their Gram matrix is near the identity. Ordered by degree,
-    then as in `multi_indices`.
+    then as in `multi_indices`. Not differentiable: written in place.
     """
     k, columns = z.shape[1], z.T.contiguous()
     univariate = [torch.ones_like(columns), columns]

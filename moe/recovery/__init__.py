@@ -120,7 +120,8 @@ def recover(
     have ``fit(X, y, sample_weight)`` and ``predict_proba(X)``. "softmax" among them stands for the
     softmax likelihood, which is not right for any gate, but efficient for its own: it is taken
     where it gains most and a test finds no difference from the others' experts (linear g). None
-    tries it, a linear classifier and gradient-boosted trees; an empty sequence tries none.
+    tries it, a linear classifier and gradient-boosted trees; an empty sequence tries none. A given
+    sigma is that of the moments and of the softmax candidate; the others learn their own.
 
     mu, lam: the weights of L_4, by default inside the benign region 0 < mu < 1,
     lam > mu / min_i E[p_i] (see ``moe.solvers.l4.minimise_l4``); a pair given outside it draws a

@@ -13,6 +13,7 @@ from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, expectation
 from moe.solvers.flat import FlatSamples, flat_climb, is_short
+from moe.solvers.linear import RIDGE
 from moe.solvers.maximisation import iterated
 from moe.solvers.samples import Columns, Samples, sigma_floor
 
@@ -140,13 +141,13 @@ def expectation_maximisation(
         own = data.own or level.ndim == 2
         level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k)
         begin = regressors.clone(), gating.expand_as(regressors).clone(), level.clone()
-        plain = not (record or hard) and counts is None and columns is None
-        if plain and nonlinearity.is_linear and data.moved and not data.free:
+        plain = counts is None and columns is None and not (record or hard or data.free)
+        run = None
+        if plain and data.moved and nonlinearity.is_linear:
             run = _climbed_flat(data, x, y, begin, own, iterations, tolerance)
-            if run is not None:
-                return run
-        state = expectation(data, nonlinearity, *begin)
-        run = _climbed(data, nonlinearity, state, own, iterations, tolerance, record)
+        if run is None:
+            state = expectation(data, nonlinearity, *begin)
+            run = _climbed(data, nonlinearity, state, own, iterations, tolerance, record)
     return run.outside()
 
 
@@ -161,7 +162,8 @@ def _climbed_flat(
 ) -> EMResult | None:
     """In NumPy, where the gates are flat and samples few; None where they are not."""
     (starts, k, d), gating = begin[0].shape, begin[1]
-    if not (x.is_cpu and is_short(starts, k, len(x), d)) or bool(gating.any()):
+    alike = x.is_cpu and x.dtype == y.dtype == gating.dtype and x.dtype in RIDGE
+    if not (alike and is_short(starts, k, len(x), d)) or bool(gating.any()):
         return None
     end = flat_climb(FlatSamples(data, x, y), begin[0], begin[2], iterations, tolerance)
     if end is None:

@@ -17,7 +17,7 @@ class Descent:
 
     parameters: tensors with leading dimension S, where the runs ended; iterations: recorded steps
     (T,); losses (T, S); observed (T, ...) what ``observe`` returned, empty without it; diverged
-    (S,) bool: loss or gradient stopped being finite, the run then stays at its last finite
+    (S,) bool: loss, gradient or step stopped being finite, the run then stays at its last finite
     parameters; gradient_norms (S,) at the end, NaN for such a run.
     """
 
@@ -50,7 +50,7 @@ def gradient_descent(
     observe : takes the parameters, returns a tensor to record; with the loss, at every
         ``every``-th step, at the first and after the last.
 
-    Raises ValueError for an unknown optimiser, step <= 0 or iterations < 1.
+    Raises ValueError for an unknown optimiser, step <= 0, iterations or every < 1.
     """
     names = [optimiser] * len(start[0]) if isinstance(optimiser, str) else list(optimiser)
     if not set(names) <= OPTIMISERS.keys() or len(names) != len(start[0]):
@@ -60,6 +60,8 @@ def gradient_descent(
         )
     if iterations < 1:
         raise ValueError(f"iterations: expected at least 1, got {iterations}")
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}")
     if not callable(step) and not step > 0:
         raise ValueError(f"step: expected a number > 0 or a schedule, got {step}")
     length = step if callable(step) else lambda iteration: step
@@ -83,16 +85,20 @@ def gradient_descent(
             losses.append(values.detach().clone())
             if observe is not None:
                 with torch.no_grad():
-                    observed.append(observe(*parameters))
+                    observed.append(observe(*parameters).clone())
         if iteration == iterations:
             break
         gradients = [torch.where(_spread(alive, g), g, 0.0) for g in gradients]
         with torch.no_grad():
             far = torch.as_tensor(length(iteration), dtype=norms.dtype).expand(len(alive))
+            goes, ends = alive, list[Tensor]()
             for p, along in zip(parameters, direction(gradients, iteration), strict=True):
                 moved = p - _spread(far, p) * along
-                goes = alive & torch.isfinite(_by_run(moved)).all(1)
+                goes = goes & torch.isfinite(_by_run(moved)).all(1)
+                ends.append(moved)
+            for p, moved in zip(parameters, ends, strict=True):
                 p.copy_(torch.where(_spread(goes, p), moved, p))
+            alive = goes
     return Descent(
         tuple(p.detach() for p in parameters),
         torch.tensor(steps),

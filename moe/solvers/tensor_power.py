@@ -66,8 +66,8 @@ def spectral_start(
     """``spectral_regressors`` from samples x (n, d), y (n,) whose M has been whitened already.
 
     bounded: by a bounded Q_3 (`moe.moments.bounded`), where g has one and noise is Gaussian. It
-    errs less on average, though not in every sample (measured: five nonlinearities in four
-    settings, 0.1 to 0.9 of the error, geometric means over twelve mixtures each).
+    mostly errs less, though not in every sample (measured: six nonlinearities in several settings,
+    0.1 to 1.1 of the error, geometric means over eight to twelve mixtures each).
 
     Raises NoTransformError where g has no third-order transform (an even g, say).
     """

@@ -390,3 +390,25 @@ def test_bad_arguments_are_named() -> None:
         moe.recover(x, y, 2, gate="any", classifiers=[object()])
     with pytest.raises(ValueError, match="kind: expected"):
         gated_experts("oracle", 2, 5, 0.1, 0)
+
+
+def test_an_expert_that_holds_on_to_an_outlier_is_doubted() -> None:
+    _, x, y = data("softmax", 2_000)
+    y = y.clone()
+    y[0] = 1e6
+    with pytest.warns(DoubtfulFitWarning, match="has collapsed: it answers for 1"):
+        fit = moe.recover(x, y, 2, seed=0, gate="any")
+    assert not fit.converged and float(fit.proportions.min()) < 1e-3
+
+
+def test_gains_count_parameters_whether_or_not_sigma_is_given() -> None:
+    """Softmax has (k - 1) (d - 1) more than constant proportions, which learn sigma in any case."""
+    truth, x, y = data("softmax", 3_000)
+    k, d = truth.regressors.shape
+    for sigma in (None, truth.sigma):
+        fit = moe.recover(x, y, k, sigma=sigma, gate="any", classifiers="softmax")
+        plain = moe.recover(x, y, k, sigma=sigma, gate="any", classifiers=())
+        assert fit.chosen == "softmax"
+        more = (k - 1) * (d - 1) - (sigma is not None)
+        gain = fit.log_likelihood - plain.log_likelihood - more
+        assert fit.gains["softmax"] == pytest.approx(gain, abs=1e-6)

@@ -111,6 +111,25 @@ def test_what_rounding_spoils_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) 
         assert flat.flat_climb(flat.FlatSamples(data, x, y), rows, level, 10, 1e-6) is None
 
 
+def test_its_tensors_are_like_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their own memory, usable in gradients; no warning where nothing is finite."""
+    x, y, rows = problem(3, 4, 50, 2, torch.float64)
+    ends = [climbed(x, y, rows, ["sigmas"], 1e-3)]
+    zero = torch.zeros_like(rows)
+    for _ in range(2):
+        for sigma in (y.std(), 0.0):
+            end = expectation_maximisation(
+                *(x, y, rows, zero, sigma, LINEAR), learn=["regressors", "sigma"], iterations=3
+            )
+            ends.append(end)
+        monkeypatch.setattr(em, "is_short", lambda *_: False)
+    for end in ends:
+        parts = [part for part in vars(end).values() if isinstance(part, Tensor)]
+        assert not any(part.is_inference() for part in parts)
+        places = [part.untyped_storage().data_ptr() for part in (*parts, rows, zero, x, y)]
+        assert len(set(places)) == len(places)
+
+
 def test_gates_and_all_that_is_not_flat_go_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("not flat")

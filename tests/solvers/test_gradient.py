@@ -137,6 +137,21 @@ def test_a_start_that_diverges_is_reported_and_does_not_harm_the_others() -> Non
     assert run.gradient_norms.isnan().tolist() == [False, True, False]
 
 
+def test_what_is_observed_is_kept_and_a_step_without_end_is_reported() -> None:
+    begin = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+
+    def square(point: Tensor) -> Tensor:
+        return point.square().sum(-1)
+
+    run = gradient_descent(square, [begin], step=0.1, iterations=3, observe=lambda a: a[:, 0])
+    torch.testing.assert_close(
+        run.observed[:, 0], 0.8 ** torch.arange(4, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+    far = gradient_descent(square, [begin * 1e150], step=1e200, iterations=3)
+    assert far.diverged.tolist() == [True]
+    assert torch.equal(far.parameters[0], begin * 1e150)
+
+
 def test_parameters_may_be_one_number_a_run() -> None:
     begin = torch.tensor([3.0, -1.0], dtype=torch.float64)
     for optimiser in ("sgd", "adam"):
@@ -164,6 +179,7 @@ def test_a_loss_that_is_not_finite_leaves_its_start_where_it_was(optimiser: str)
         ("step", {"step": 0.0}),
         ("step", {"step": float("nan")}),
         ("iterations", {"iterations": 0}),
+        ("every", {"every": 0}),
     ],
 )
 def test_bad_arguments_are_refused_by_name(argument: str, options: dict[str, Any]) -> None:

@@ -60,7 +60,10 @@ class Experts:
     @property
     def reason(self) -> str:
         """All of it in words."""
-        return "; ".join([*self.doubts, *self.refusals]) or "EM converged and the fit is calibrated"
+        return (
+            "; ".join([*self.doubts, *self.refusals])
+            or "EM converged, and nothing was seen against the fit"
+        )
 
     @cached_property
     def standard_errors(self) -> Tensor:

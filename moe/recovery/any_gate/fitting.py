@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from moe.likelihood.cells import cell_covariance
+from moe.likelihood.diagnostics import crowding
 from moe.likelihood.hausman import Hausman
 from moe.metrics import match
 from moe.randomness import child_seed
@@ -168,6 +169,9 @@ def _brought_back(
     order = shares.argsort(descending=True)
     fit = replace(fit, regressors=fit.regressors[order], proportions=fit.proportions[:, order])
     against = uncalibrated(problem, replace(fit, proportions=shares[order][None]))
+    load = fit.responsibilities(problem.x, problem.y, found.cells, problem.g).sum(0)
+    means = problem.g(problem.x @ fit.regressors.T)
+    against += crowding(means, load, fit.sigma, problem.x.shape[1])
     if not fit.converged:
         against.insert(0, "EM had not converged")
     if problem.scarce:

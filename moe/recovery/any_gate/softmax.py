@@ -69,7 +69,8 @@ def softmax_fit(task: Task, begin: CellFit) -> SoftmaxFit | None:
     shares = model.responsibilities(problem.x, problem.y).mean(0, keepdim=True)
     value, converged = float(end.log_likelihood), bool(end.converged)
     fit = CellFit(model.regressors, model.sigma, shares, value, end.passes, converged)
-    gain = value - begin.log_likelihood - (k - 1) * (d - 1)
+    more = (k - 1) * (d - 1) - (problem.sigma is not None)  # constant proportions learn sigma
+    gain = value - begin.log_likelihood - more
     return SoftmaxFit(fit, SoftmaxGate(model.gating), gain)
 
 

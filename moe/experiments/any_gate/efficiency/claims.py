@@ -44,17 +44,23 @@ def lower_orders_gain(found: Sequence[Steps]) -> Finding:
 
 
 def orders_saturate(found: Sequence[Variances]) -> Finding:
-    """In every mixture orders 1 to 8 have more than half the variance of orders 1 to 4, and the
-    likelihood less than half of theirs. The value is the range of the second ratio."""
+    """In every mixture orders 1 to 8 have more than three quarters of the variance of orders 1 to
+    4, and the likelihood less than half of theirs. The value is the range of the second ratio."""
     gained = [each.of[FOUR] / each.of[EIGHT] for each in found]
     left = [each.of[EIGHT] / each.of[LIKELIHOOD] for each in found]
-    return Finding(max(gained) < 2 and min(left) > 2, f"{min(left):.3g} to {max(left):.3g}")
+    return Finding(max(gained) < 4 / 3 and min(left) > 2, f"{min(left):.3g} to {max(left):.3g}")
 
 
 def never_far_above(rows: Sequence[Row]) -> Finding:
     """E_reg of what ``recover`` chooses is nowhere above twice that of L_4."""
     worst = max((row.competing / row.l4 for row in rows if math.isfinite(row.l4)), default=0.0)
     return Finding(worst < 2, worst)
+
+
+def rejected(found: Sequence[Trial], level: float) -> str:
+    """In how many mixtures with a softmax gate the test rejects it, in words."""
+    p_values = [trial.p_value for trial in found if trial.kind == "softmax"]
+    return f"{sum(p < level for p in p_values)} of {len(p_values)} softmax gates"
 
 
 def efficient(found: Sequence[Trial]) -> Finding:
