@@ -78,7 +78,9 @@ def test_the_best_end_is_the_maximum_that_em_has_in_the_end(seed: int) -> None:
     plain = to_the_end(x, y, begun(x, y, tolerance=1e-2))
     assert int(fit.iterations.max()) < int(plain.iterations.max()) / 5
     at = look(Samples(x, y, 1, 3, ALL, False), best.regressors, best.gating, best.sigma)
-    assert float(torch.linalg.eigvalsh(at.observed)[0, 0]) > 0, "a maximum, not a saddle"
+    curvature = torch.linalg.eigvalsh(at.observed)[0]  # gates that grow for ever have none
+    rounding = 1e-15 * float(curvature[-1])
+    assert float(curvature[0]) > -rounding, "a maximum, not a saddle"
     assert float(at.score.abs().max()) < 1e-2
 
 
