@@ -150,20 +150,14 @@ class FlatEnd:
     trace: Array
 
 
+@np.errstate(all="ignore")  # what is not finite is handed back
 def flat_climb(
     data: FlatSamples, regressors: Tensor, sigma: Tensor, iterations: int, tolerance: float
 ) -> FlatEnd | None:
     """EM from regressors (S, k, d) and sigma (S, k) until an iteration gains less than
     ``tolerance``; None where rounding has spoilt a step, which wants the care of
     ``maximisation.iterated``."""
-    with np.errstate(all="ignore"):  # what is not finite is handed back
-        return _climbed(data, regressors.numpy(), sigma.numpy(), iterations, tolerance)
-
-
-def _climbed(
-    data: FlatSamples, regressors: Array, sigma: Array, iterations: int, tolerance: float
-) -> FlatEnd | None:
-    step = flat_expectation(data, regressors, sigma)
+    step = flat_expectation(data, regressors.numpy(), sigma.numpy())
     starts = len(step.sigma)
     ends, levels = step.regressors.copy(), step.sigma.copy()
     spent, converged = np.zeros(starts, np.int64), np.zeros(starts, bool)

@@ -110,13 +110,12 @@ def stream_l4_moments(
     gathered = first
     if isinstance(quadratic, BoundedTransform):
         gathered = passes.fold(partial(_gathered, transform=quadratic, method="average"))
-    way = "average" if isinstance(quadratic, BoundedTransform) else method
-    second = _estimate(passes, gathered, quadratic, way)
+    second = _estimate(passes, gathered, quadratic, _way(quadratic, method))
     try:
         whitening = whiten(second.tensor, k)
     except TooFewEigenvaluesError as error:
         raise NoMinimumError(str(error)) from error
-    way = "average" if isinstance(quartic, BoundedTransform) else method
+    way = _way(quartic, method)
     inside = passes.fold(partial(_gathered, transform=quartic, method=way, basis=whitening.basis))
     if inside.count != first.count:
         raise ValueError(
@@ -126,6 +125,11 @@ def stream_l4_moments(
     fourth = _estimate(passes, inside, quartic, way, whitening.basis)
     moments = L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
     return moments, first.outputs / first.count
+
+
+def _way(transform: OutputTransform, method: str) -> str:
+    """The method asked for, or the plain average, whose constant a bounded transform has chosen."""
+    return "average" if isinstance(transform, BoundedTransform) else method
 
 
 @dataclass(frozen=True)

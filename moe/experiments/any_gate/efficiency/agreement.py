@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sklearn.linear_model import LogisticRegression
 
+from moe.experiments.any_gate.efficiency.steps import Mixture
 from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
@@ -43,22 +44,10 @@ class Trial:
     p_value: float
 
 
-@dataclass(frozen=True)
-class Job:
-    """The mixture number ``index`` with a gate of one kind, n samples."""
-
-    kind: str
-    index: int
-    n: int
-    sigma: float
-    k: int
-    d: int
-
-
 def run(spec: Spec, workers: int | None = None) -> list[Trial]:
     """Every mixture of every kind, through the sweep engine. Deterministic in ``spec``."""
     jobs = [
-        Job(kind, index, spec.n, spec.sigma, spec.k, spec.d)
+        Mixture(kind, index, spec.sigma, spec.n, spec.k, spec.d)
         for kind in spec.kinds
         for index in range(spec.mixtures + spec.more * (kind == SOFTMAX))
     ]
@@ -70,7 +59,7 @@ def run(spec: Spec, workers: int | None = None) -> list[Trial]:
     ]
 
 
-def trial(spec: Job, seed: int) -> dict[str, float]:
+def trial(spec: Mixture, seed: int) -> dict[str, float]:
     """What ``Trial`` holds, of one mixture."""
     own = child_seed(seed, "agreement", spec.kind, spec.index)
     truth = gated_experts(spec.kind, spec.k, spec.d, spec.sigma, own)

@@ -42,8 +42,8 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """The mixture number ``index`` of a kind, with ``n`` samples."""
+class Mixture:
+    """The mixture number ``index`` with a gate of one kind, n samples: a trial of a sweep."""
 
     kind: str
     index: int
@@ -56,14 +56,14 @@ class Trial:
 def run(spec: Spec, workers: int | None = None) -> list[Steps]:
     """Every mixture of every kind. Deterministic in ``spec``."""
     trials = [
-        Trial(kind, index, spec.sigma, spec.n, spec.k, spec.d)
+        Mixture(kind, index, spec.sigma, spec.n, spec.k, spec.d)
         for kind in spec.kinds
         for index in range(spec.mixtures)
     ]
     return [Steps(**one.result) for one in sweep(trial, trials, [spec.seed], workers=workers)]
 
 
-def trial(spec: Trial, seed: int) -> dict[str, float]:
+def trial(spec: Mixture, seed: int) -> dict[str, float]:
     """What ``Steps`` holds, of one mixture."""
     own = child_seed(seed, spec.kind, "steps", spec.index)
     truth = gated_experts(spec.kind, spec.k, spec.d, spec.sigma, own)
