@@ -14,12 +14,13 @@ from moe.checks import as_samples, check_at_least
 from moe.exceptions import DoubtfulFitWarning, warn
 from moe.likelihood.diagnostics import calibration_p_value, in_words
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.best import best_transforms
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.randomness import as_seed, child_seed
 from moe.recovery.arguments import task_of
 from moe.recovery.plan import carried_out
 from moe.recovery.verdict import verdict
-from moe.solvers.l4 import best_transforms, noise_edge, noise_level, robust_moment
+from moe.solvers.l4 import noise_edge, noise_level, robust_moment
 
 _STANDARD_ERRORS = 2.0
 _LEVEL = 1e-4

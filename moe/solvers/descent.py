@@ -11,15 +11,19 @@ _NEWTON_MEMORY = 2**23  # entries of the Hessians that are formed at once
 
 
 class Objective(Protocol):
-    """A loss of points (S, k, k). lam: the size of its curvature near the minima; rounding: the
-    error of its gradient, at points of length one; radius: points beyond it have run off."""
+    """A loss of points (S, k, k), or one for each. lam: the size of its curvature near the minima;
+    rounding: the error of its gradient, at points of length one, numbers or (S,); radius: points
+    beyond it have run off."""
 
     @property
-    def lam(self) -> float: ...
+    def lam(self) -> float | Tensor: ...
     @property
-    def rounding(self) -> float: ...
+    def rounding(self) -> float | Tensor: ...
     @property
     def radius(self) -> float: ...
+
+    def some(self, index: Tensor) -> Objective:
+        """The losses of some of the points."""
 
     def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """(S,) and (S, k, k)."""
@@ -72,34 +76,31 @@ def polish(run: Objective, points: Tensor, iterations: int) -> tuple[Tensor, int
     for iteration in range(1, iterations + 1):
         if len(active) == 0:
             return points, iteration - 1
-        start, level = points[active], value[active]
-        trial = start - _newton_step(run, start, gradient[active], damping[active])
-        trial_value, trial_gradient = run.value_and_gradient(trial)
-        accept = trial_value <= level + run.rounding * (1 + norm(start)) ** 4  # False for NaN
+        part, start, level = run.some(active), points[active], value[active]
+        trial = start - _newton_step(part, start, gradient[active], damping[active])
+        trial_value, trial_gradient = part.value_and_gradient(trial)
+        accept = trial_value <= level + part.rounding * (1 + norm(start)) ** 4  # False for NaN
         taken = active[accept]
         points[taken], value[taken] = trial[accept], trial_value[accept]
         gradient[taken] = trial_gradient[accept]
-        calmer = torch.where(damping[active] < 1e-3 * run.lam, 0.0, damping[active] / 8)
-        bolder = (4 * damping[active]).clamp(min=1e-2 * run.lam)
+        calmer = torch.where(damping[active] < 1e-3 * part.lam, 0.0, damping[active] / 8)
+        bolder = (4 * damping[active]).maximum(torch.as_tensor(1e-2 * part.lam, dtype=value.dtype))
         damping[active] = torch.where(accept, calmer, bolder)
         here = points[active]
         size = norm(here)
-        going = (norm(gradient[active]) > run.threshold(here)) & (size < run.radius)
+        going = (norm(gradient[active]) > part.threshold(here)) & (size < run.radius)
         active = active[going]
     return points, iteration
 
 
 def _newton_step(run: Objective, points: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
     """(H + damping I)^-1 gradient; NaN where that matrix is not positive definite."""
-    k = points.shape[-1]
     steps = []
-    size = max(1, _NEWTON_MEMORY // k**4)
-    for some, slope, shift in zip(
-        *(torch.split(part, size) for part in (points, gradient, damping)), strict=True
-    ):
-        matrix = run.hessian(some).flatten(-2).flatten(-3, -2)
-        matrix.diagonal(dim1=-2, dim2=-1).add_(shift[:, None])
+    for index in torch.arange(len(points)).split(max(1, _NEWTON_MEMORY // points.shape[-1] ** 4)):
+        matrix = run.some(index).hessian(points[index]).flatten(-2).flatten(-3, -2)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(damping[index, None])
         factor, failed = torch.linalg.cholesky_ex(matrix)
-        step = torch.cholesky_solve(slope.flatten(1).unsqueeze(-1), factor).view_as(some)
+        slope = gradient[index]
+        step = torch.cholesky_solve(slope.flatten(1).unsqueeze(-1), factor).view_as(slope)
         steps.append(torch.where((failed == 0)[:, None, None], step, torch.nan))
     return torch.cat(steps)

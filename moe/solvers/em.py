@@ -12,10 +12,10 @@ from torch import Tensor
 from moe.model.mixture import MoE
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.expectation import EStep, expectation
-from moe.solvers.flat import FlatSamples, flat_climb, is_short
 from moe.solvers.linear import RIDGE
 from moe.solvers.maximisation import iterated
 from moe.solvers.samples import Columns, Samples, sigma_floor
+from moe.solvers.small import SmallSamples, climb_small, is_small
 
 _PARAMETERS = ("regressors", "gating", "sigma")
 
@@ -141,17 +141,23 @@ def expectation_maximisation(
         own = data.own or level.ndim == 2
         level = (level if level.ndim == 2 else level.expand(starts)[:, None]).expand(starts, k)
         begin = regressors.clone(), gating.expand_as(regressors).clone(), level.clone()
-        plain = counts is None and columns is None and not (record or hard or data.free)
-        run = None
-        if plain and data.moved and nonlinearity.is_linear:
-            run = _climbed_flat(data, x, y, begin, own, iterations, tolerance)
-        if run is None:
+        plain = counts is None and columns is None and not (record or hard)
+        alike = x.is_cpu and x.dtype == y.dtype == level.dtype == gating.dtype == regressors.dtype
+        if plain and alike and nonlinearity.is_linear and _is_small(data, x, starts, k):
+            run = _climbed_small(data, x, y, begin, own, iterations, tolerance)
+        else:
             state = expectation(data, nonlinearity, *begin)
             run = _climbed(data, nonlinearity, state, own, iterations, tolerance, record)
     return run.outside()
 
 
-def _climbed_flat(
+def _is_small(data: Samples, x: Tensor, starts: int, k: int) -> bool:
+    """Whether NumPy is quicker, and has all that it takes."""
+    formed = data.free == 0 or data.pairs > 0
+    return x.dtype in RIDGE and formed and is_small(starts, k + data.pairs, len(x), x.shape[1])
+
+
+def _climbed_small(
     data: Samples,
     x: Tensor,
     y: Tensor,
@@ -159,20 +165,14 @@ def _climbed_flat(
     own: bool,
     iterations: int,
     tolerance: float,
-) -> EMResult | None:
-    """In NumPy, where the gates are flat and samples few; None where they are not."""
-    (starts, k, d), gating = begin[0].shape, begin[1]
-    alike = x.is_cpu and x.dtype == y.dtype == gating.dtype and x.dtype in RIDGE
-    if not (alike and is_short(starts, k, len(x), d)) or bool(gating.any()):
-        return None
-    end = flat_climb(FlatSamples(data, x, y), begin[0], begin[2], iterations, tolerance)
-    if end is None:
-        return None
-    parts = (end.regressors, end.sigma, end.trace, end.iterations, end.converged)
-    regressors, sigma, trace, spent, converged = (torch.from_numpy(part) for part in parts)
+) -> EMResult:
+    """In NumPy."""
+    end = climb_small(SmallSamples(data, x, y), *begin, iterations, tolerance)
+    parts = (end.regressors, end.gating, end.sigma, end.trace, end.iterations, end.converged)
+    regressors, weights, sigma, trace, spent, converged = map(torch.from_numpy, parts)
     level = sigma if own else sigma[:, 0].clone()
     passes = int(spent.sum())
-    return EMResult(regressors, gating, level, trace[-1], spent, converged, trace, passes)
+    return EMResult(regressors, weights, level, trace[-1], spent, converged, trace, passes)
 
 
 def _climbed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +16,18 @@ from moe.exceptions import (
     warn,
 )
 from moe.model.nonlinearity import Nonlinearity
-from moe.moments.bounded import bounded_transform
-from moe.moments.centring import costs
-from moe.moments.estimate import ScoreMoment, chosen, score_moment
+from moe.moments.best import best_transforms
+from moe.moments.estimate import ScoreMoment, score_moment
 from moe.moments.quadrature import gauss_hermite
 from moe.moments.transforms import OutputTransform, solved_transform
 from moe.moments.whitening import Whitening, whiten
-from moe.solvers.quartic import QuarticSolution, check_weights, minimise_quartic, random_starts
+from moe.solvers.quartic import (
+    QuarticSolution,
+    check_weights,
+    minimise_quartic,
+    minimise_quartics,
+    random_starts,
+)
 
 DEFAULT_MU = 0.8
 MARGIN = 3.0
@@ -114,33 +120,6 @@ def l4_moments_of(
     return L4Moments(level, second, fourth, whitening, whitening.apply(fourth.tensor))
 
 
-def best_transforms(
-    g: Nonlinearity, sigma: float, d: int, k: int, n: float = math.inf
-) -> tuple[OutputTransform, OutputTransform]:
-    """Q_2 for x in R^d and Q_4 for x in the experts' span, of least error (`moe.moments.bounded`);
-    but for Q_2 the polynomial where that, fitted by least squares as far as n samples allow, errs
-    less; for orthonormal experts of equal share. (At noise far above the outputs bumps, which reach
-    three sigma beyond them, may miss the least error by a few per cent.)
-
-    Polynomials where g has no bounded transforms. Raises NoTransformError where it has neither.
-    """
-    quadratic, quartic = (solved_transform(g, sigma, m) for m in (2, 4))
-    level = rounded(sigma)
-    try:
-        two = bounded_transform(g, level, 2, d)
-        four = bounded_transform(g, level, 4, k, in_span=True)
-    except ValueError:
-        return quadratic, quartic
-    cost = costs(quadratic, d, k)
-    own = cost.least_squares if chosen(quadratic, d, n) == "least_squares" else cost.centred
-    return (quadratic if own < two.cost - 1 / k else two), four
-
-
-def rounded(sigma: float) -> float:
-    """In six digits: rounding errors of a noise level shall not change a bounded transform."""
-    return float(f"{sigma:.6g}")
-
-
 def noise_edge(x: Tensor, y: Tensor, transform: OutputTransform) -> float:
     """The largest eigenvalue of the average of q S_2(x), q = Q_2(y) / c_2, were q independent of x.
 
@@ -188,6 +167,47 @@ def minimise_l4(
     Warns where mu, lam given by the caller lie outside the benign region that the recovered
     proportions imply. Raises NoMinimumError where no start converged to such a minimum.
     """
+    mu, lam = _weights(moments, mu, lam)
+    k, dtype = moments.tensor.shape[0], moments.tensor.dtype
+    points = random_starts(starts, k, generator, dtype)
+    solution = minimise_quartic(moments.tensor, mu, lam, points)
+    return _fit(moments, first_moment, mu, lam, solution)
+
+
+def minimise_l4_of_many(
+    moments: Sequence[L4Moments],
+    first_moments: Sequence[Tensor],
+    generators: Sequence[torch.Generator],
+    *,
+    starts: int = 32,
+) -> list[L4Fit | NoMinimumError]:
+    """``minimise_l4`` of many moments for as many experts in one batch, with the weights that it
+    has by default; the error in the place of a fit where there is none."""
+    found: list[L4Fit | NoMinimumError] = []
+    known: list[tuple[int, float, float]] = []
+    for place, one in enumerate(moments):
+        found.append(NoMinimumError("not tried"))
+        try:
+            known.append((place, *_weights(one, None, None)))
+        except NoMinimumError as error:
+            found[place] = error
+    if not known:
+        return found
+    places, (mu, *_), lams = zip(*known, strict=True)
+    tensors = torch.stack([moments[place].tensor for place in places])
+    k, dtype = tensors.shape[-1], tensors.dtype
+    points = torch.stack([random_starts(starts, k, generators[p], dtype) for p in places])
+    solutions = minimise_quartics(tensors, mu, torch.tensor(lams, dtype=dtype), points)
+    for place, lam, solution in zip(places, lams, solutions, strict=True):
+        try:
+            found[place] = _fit(moments[place], first_moments[place], mu, lam, solution)
+        except NoMinimumError as error:
+            found[place] = error
+    return found
+
+
+def _weights(moments: L4Moments, mu: float | None, lam: float | None) -> tuple[float, float]:
+    """mu and lambda, those that are not given by default; warns of what is not benign."""
     k = moments.tensor.shape[0]
     ceiling = float(torch.linalg.eigvalsh(moments.tensor.reshape(k * k, k * k))[-1])
     if not ceiling > 0:
@@ -204,8 +224,12 @@ def minimise_l4(
                 + f" (p_min = {1 / ceiling:.3g} estimated from the samples)",
                 OutsideTheoryWarning,
             )
-    points = random_starts(starts, k, generator, moments.tensor.dtype)
-    solution = minimise_quartic(moments.tensor, mu, lam, points)
+    return mu, lam
+
+
+def _fit(
+    moments: L4Moments, first_moment: Tensor, mu: float, lam: float, solution: QuarticSolution
+) -> L4Fit:
     if not bool(solution.converged.any()):
         raise NoMinimumError("no start converged: L_4 has no minimum that the starts could reach")
     regressors = _lowest_independent(solution, moments.whitening)

@@ -13,7 +13,7 @@ from moe.solvers.gates import newton_step
 from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Samples
 
-_HALVINGS, _PART_HALVINGS, _MOST_LOGITS = 12, 4, 1e6
+HALVINGS, _PART_HALVINGS, MOST_LOGITS = 12, 4, 1e6
 SLACK = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
@@ -81,14 +81,14 @@ def _gate_moves(data: Samples, state: EStep) -> Tensor:
     than a million: where gates are saturated there is no curvature left, and of logits after a step
     of Newton's nothing but rounding would be seen."""
     step = newton_step(data, state)
-    if float(step.abs().max()) * data.reach <= _MOST_LOGITS:
+    if float(step.abs().max()) * data.reach <= MOST_LOGITS:
         return step
     reach = step.abs().amax((1, 2), keepdim=True) * data.reach
-    return step * (_MOST_LOGITS / reach).clamp_max(1.0)
+    return step * (MOST_LOGITS / reach).clamp_max(1.0)
 
 
 def _halved(
-    data: Samples, g: Nonlinearity, state: EStep, moves: Moves, halvings: int = _HALVINGS
+    data: Samples, g: Nonlinearity, state: EStep, moves: Moves, halvings: int = HALVINGS
 ) -> tuple[EStep, Tensor, Tensor]:
     """The moves, halved until the likelihood does not fall; the gain; and which (S,) were dropped
     in the end."""

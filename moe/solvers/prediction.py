@@ -22,11 +22,12 @@ from torch import Tensor
 
 from moe.checks import check_experts, check_positive
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.best import best_transforms
 from moe.moments.bounded import BoundedTransform
 from moe.moments.centring import centre, cheapest
 from moe.moments.quadrature import Array, gauss_hermite, rule
 from moe.moments.transforms import OutputTransform, solved_transform
-from moe.solvers.l4 import DEFAULT_MU, best_transforms
+from moe.solvers.l4 import DEFAULT_MU
 
 _EXACT, _NOISE = 9, 24  # Gauss-Hermite nodes: integrands have degree 16 in an axis of the span
 
@@ -49,7 +50,7 @@ def samples_for_l4(
     order says (book, chapter 11: how much).
     Below ``goal`` = 1 samples the first-order law no longer applies.
     ``recover`` starts from elsewhere too, and may well succeed where L_4 alone does not.
-    bounded: with bounded transforms (``moe.solvers.l4.best_transforms``) or polynomials; None: as
+    bounded: with bounded transforms (``moe.moments.best.best_transforms``) or polynomials; None: as
     ``recover`` does, bounded ones except for linear experts.
 
     Raises NoTransformError (a ValueError) where g has no Q_2 or Q_4, TypeError or ValueError for

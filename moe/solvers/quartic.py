@@ -10,12 +10,17 @@ below exactly when lambda > mu / min_m p_m (at equality a row along v_m falls wi
 for 0 < mu <= 1 its only local minima are b_i = +- s_i v_pi(i) (derived; book, chapter 5).
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from moe.solvers.contractions import fold, hessian, value_and_gradient
 from moe.solvers.descent import descend, norm, polish
+
+TOLERANCE, FIRST_ORDER, NEWTON, RADIUS = 1e-10, 100, 200, 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,7 @@ class QuarticSolution:
 
 def quartic_loss(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
     """L_4 at the rows b_i of points (..., k, k); tensor (k, k, k, k) symmetric; returns (...)."""
-    return _value_and_gradient(points, _folded(points, tensor), mu, lam)[0]
+    return value_and_gradient(points, fold(points, tensor), mu, lam)[0]
 
 
 def quartic_gradient(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
@@ -53,7 +58,7 @@ def quartic_gradient(points: Tensor, tensor: Tensor, mu: float, lam: float) -> T
 
     4 [T(P) - (1 + mu) T(b_i b_i') + lambda (|b_i|^2 - 1) I] b_i,   P = sum_j b_j b_j'.
     """
-    return _value_and_gradient(points, _folded(points, tensor), mu, lam)[1]
+    return value_and_gradient(points, fold(points, tensor), mu, lam)[1]
 
 
 def quartic_hessian(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
@@ -62,7 +67,7 @@ def quartic_hessian(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Te
     8 T(b_i b_j') + delta_ij [4 T(P) - 12 (1 + mu) T(b_i b_i') + 4 lambda (|b_i|^2 - 1) I
     + 8 lambda b_i b_i']  (derived).
     """
-    return _hessian(points, _folded(points, tensor), mu, lam)
+    return hessian(points, fold(points, tensor), mu, lam)
 
 
 def random_starts(
@@ -82,10 +87,10 @@ def minimise_quartic(
     lam: float,
     starts: Tensor,
     *,
-    tolerance: float = 1e-10,
-    first_order_iterations: int = 100,
-    max_iterations: int = 200,
-    radius: float = 1e3,
+    tolerance: float = TOLERANCE,
+    first_order_iterations: int = FIRST_ORDER,
+    max_iterations: int = NEWTON,
+    radius: float = RADIUS,
 ) -> QuarticSolution:
     """Minimise L_4 from all starts (S, k, k) together.
 
@@ -98,91 +103,90 @@ def minimise_quartic(
     """
     if starts.ndim != 3:
         raise ValueError(f"starts must have shape (S, k, k), got {tuple(starts.shape)}")
+    _check(starts)
+    starts = starts.detach()
+    folded = fold(starts, tensor.detach())
+    largest = float(tensor.abs().max())
+    run = _Run(folded, mu, lam, tolerance, _eps(starts) * (lam + largest), _reach(starts, radius))
+    return _minimised(run, starts, first_order_iterations, max_iterations)
+
+
+def minimise_quartics(
+    tensors: Tensor, mu: float, lams: Tensor, starts: Tensor
+) -> list[QuarticSolution]:
+    """``minimise_quartic`` for tensors (T, k, k, k, k) with lambdas (T,) from starts (T, S, k, k),
+    all in one batch; ``iterations`` are those of the slowest start of all."""
+    if starts.ndim != 4 or len(starts) != len(tensors) or lams.shape != (len(tensors),):
+        raise ValueError(
+            "tensors, lams, starts: expected shapes (T, k, k, k, k), (T,) and (T, S, k, k), got "
+            f"{tuple(tensors.shape)}, {tuple(lams.shape)} and {tuple(starts.shape)}"
+        )
+    _check(starts)
+    starts, count = starts.detach(), starts.shape[1]
+    folded = torch.stack([fold(starts, tensor) for tensor in tensors.detach()])
+    lam = lams.repeat_interleave(count)
+    largest = tensors.detach().abs().flatten(1).amax(1).repeat_interleave(count)
+    run = _Run(
+        folded.repeat_interleave(count, 0),
+        mu,
+        lam,
+        TOLERANCE,
+        _eps(starts) * (lam + largest),
+        _reach(starts, RADIUS),
+    )
+    end = _minimised(run, starts.flatten(0, 1), FIRST_ORDER, NEWTON)
+    parts = (end.points, end.values, end.gradient_norms, end.converged)
+    shares = zip(*(part.split(count) for part in parts), strict=True)
+    return [QuarticSolution(a, b, c, d, end.iterations) for a, b, c, d in shares]
+
+
+def _check(starts: Tensor) -> None:
     if not bool(torch.isfinite(starts).all()):
         raise ValueError("starts must be finite, got NaN or infinite entries")
-    starts = starts.detach()
-    folded = _folded(starts, tensor.detach())
-    rounding = 16 * torch.finfo(starts.dtype).eps * (lam + float(tensor.abs().max()))
-    run = _Run(folded, mu, lam, tolerance, rounding, radius * starts.shape[-1] ** 0.5)
-    points, first = descend(run, starts, first_order_iterations)
-    points, second = polish(run, points, max_iterations)
-    value, gradient = _value_and_gradient(points, folded, mu, lam)
+
+
+def _eps(starts: Tensor) -> float:
+    return 16 * torch.finfo(starts.dtype).eps
+
+
+def _reach(starts: Tensor, radius: float) -> float:
+    return float(radius * starts.shape[-1] ** 0.5)
+
+
+def _minimised(run: _Run, starts: Tensor, first_order: int, newton: int) -> QuarticSolution:
+    points, first = descend(run, starts, first_order)
+    points, second = polish(run, points, newton)
+    value, gradient = run.value_and_gradient(points)
     norms = norm(gradient)
     return QuarticSolution(points, value, norms, norms <= run.threshold(points), first + second)
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """L_4 as ``descent`` wants it."""
+    """L_4 as ``descent`` wants it: one, or one for each start, whose lam and rounding are (S,) and
+    whose folded tensors have a leading S."""
 
     folded: Tensor
     mu: float
-    lam: float
+    lam: float | Tensor
     tolerance: float
-    rounding: float
+    rounding: float | Tensor
     radius: float
 
+    def some(self, index: Tensor) -> _Run:
+        if isinstance(self.lam, Tensor) and isinstance(self.rounding, Tensor):
+            lam, rounding = self.lam[index], self.rounding[index]
+            return replace(self, folded=self.folded[index], lam=lam, rounding=rounding)
+        return self
+
     def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        return _value_and_gradient(points, self.folded, self.mu, self.lam)
+        return value_and_gradient(points, self.folded, self.mu, self.lam)
 
     def hessian(self, points: Tensor) -> Tensor:
-        return _hessian(points, self.folded, self.mu, self.lam)
+        return hessian(points, self.folded, self.mu, self.lam)
 
     def threshold(self, points: Tensor) -> Tensor:
         return (self.rounding * (1 + norm(points)) ** 3).clamp(min=self.tolerance)
-
-
-def _folded(points: Tensor, tensor: Tensor) -> Tensor:
-    """T as a (k (k + 1) / 2, k^2) matrix that acts on the products b_a b_b, a <= b."""
-    k = points.shape[-1]
-    if points.ndim < 2 or points.shape[-2] != k:
-        raise ValueError(f"points must have shape (..., k, k), got {tuple(points.shape)}")
-    if tensor.shape != (k,) * 4:
-        raise ValueError(f"tensor must have shape {(k,) * 4}, got {tuple(tensor.shape)}")
-    if tensor.dtype != points.dtype:
-        raise TypeError(f"tensor is {tensor.dtype}, points are {points.dtype}: expected the same")
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError("tensor must be finite, got NaN or infinite entries")
-    slack = 1e3 * torch.finfo(tensor.dtype).eps * float(tensor.abs().max())
-    for axis in range(3):
-        if float((tensor - tensor.transpose(axis, axis + 1)).abs().max()) > slack:
-            raise ValueError(f"tensor must be symmetric, but axes {axis} and {axis + 1} differ")
-    row, column = torch.triu_indices(k, k, device=tensor.device)
-    weight = torch.where(row == column, 1.0, 2.0).to(tensor.dtype)
-    return (weight[:, None, None] * tensor[row, column]).flatten(1)
-
-
-def _value_and_gradient(
-    points: Tensor, folded: Tensor, mu: float, lam: float
-) -> tuple[Tensor, Tensor]:
-    k = points.shape[-1]
-    row, column = torch.triu_indices(k, k, device=points.device)
-    products = points.index_select(-1, row) * points.index_select(-1, column)
-    mixed = products.sum(-2, keepdim=True) - (1 + mu) * products
-    matrices = torch.unflatten(mixed @ folded, -1, (k, k))
-    cubic = (matrices @ points.unsqueeze(-1)).squeeze(-1)
-    excess = points.square().sum(-1) - 1
-    value = (cubic * points).sum((-2, -1)) + lam * excess.square().sum(-1)
-    return value, 4 * (cubic + lam * excess.unsqueeze(-1) * points)
-
-
-def _hessian(points: Tensor, folded: Tensor, mu: float, lam: float) -> Tensor:
-    k = points.shape[-1]
-    row, column = torch.triu_indices(k, k, device=points.device)
-    left, right = points[..., row, :], points[..., column, :]
-    pairs = left[..., row] * right[..., column] + left[..., column] * right[..., row]
-    blocks = torch.unflatten(pairs @ (folded / 2), -1, (k, k))  # T(b_i b_j'), i <= j
-    position = torch.empty(k, k, dtype=torch.long, device=points.device)
-    position[row, column] = position[column, row] = torch.arange(len(row), device=points.device)
-    hessian = 8 * blocks[..., position, :, :].transpose(-3, -2).contiguous()
-    own = blocks[..., position.diagonal(), :, :]
-    excess = points.square().sum(-1) - 1
-    identity = torch.eye(k, dtype=points.dtype, device=points.device)
-    diagonal = 4 * own.sum(-3, keepdim=True) - 12 * (1 + mu) * own
-    diagonal = diagonal + 4 * lam * excess[..., None, None] * identity
-    diagonal = diagonal + 8 * lam * points.unsqueeze(-1) * points.unsqueeze(-2)
-    hessian.diagonal(dim1=-4, dim2=-2).add_(diagonal.movedim(-3, -1))
-    return hessian
 
 
 def proportions_from_norms(squared_norms: Tensor, mu: float, lam: float) -> Tensor:

@@ -20,6 +20,7 @@ from moe.exceptions import (
     warn,
 )
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
+from moe.moments.best import best_transforms
 from moe.moments.bounded import BoundedTransform
 from moe.moments.estimate import (
     DIRECT_FEATURES,
@@ -35,7 +36,7 @@ from moe.moments.least_squares import PowerSums, fit_matrix_free, power_sums
 from moe.moments.passes import Passes, open_source
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.moments.whitening import whiten
-from moe.solvers.l4 import L4Moments, NoMinimumError, best_transforms, noise_level
+from moe.solvers.l4 import L4Moments, NoMinimumError, noise_level
 
 
 def stream_moments(
@@ -79,8 +80,8 @@ def stream_l4_moments(
     centring where ``sigma`` is to be found first. "auto" chooses as
     `moe.moments.estimate.score_moment` does. In float64; inputs are taken to be N(0, I).
 
-    bounded: by the transforms that `moe.solvers.l4.best_transforms` finds, for Gaussian noise, with
-    one pass more where Q_2 is among them; with method "auto" only.
+    bounded: by the transforms that `moe.moments.best.best_transforms` finds, for Gaussian noise,
+    with one pass more where Q_2 is among them; with method "auto" only.
 
     Raises TypeError for a source that can be iterated over only once, NoMinimumError where M has
     fewer than k positive eigenvalues, and as `stream_moments`.

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from moe.model.nonlinearity import Nonlinearity
+from moe.moments.best import rounded
 from moe.moments.bounded import bounded_transform
 from moe.moments.transforms import OutputTransform, output_transform
 from moe.moments.whitening import Whitening
-from moe.solvers.l4 import L4Moments, robust_moment, rounded
+from moe.solvers.l4 import L4Moments, robust_moment
 
 
 def tensor_power(

@@ -1,6 +1,7 @@
 """The fast solver of L_4 in whitened coordinates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -15,11 +16,15 @@ from torch.func import jacrev
 
 from moe.landscape import global_minimum, population_tensor
 from moe.losses import l4_population
+from moe.metrics import regressor_error_of
+from moe.model.mixture import random_moe
 from moe.randomness import stream
+from moe.solvers.l4 import L4Fit, NoMinimumError, l4_moments_of, minimise_l4, minimise_l4_of_many
 from moe.solvers.quartic import (
     benign,
     check_weights,
     minimise_quartic,
+    minimise_quartics,
     proportions_from_norms,
     quartic_gradient,
     quartic_hessian,
@@ -127,6 +132,59 @@ def test_many_starts_end_where_each_ends_alone_and_at_scipys_value() -> None:
 
         slow = minimize(objective, start.flatten().numpy(), jac=True, method="BFGS")
         assert float(together.values[i]) == pytest.approx(slow.fun, abs=1e-6)
+
+
+def test_many_losses_are_minimised_as_each_is_alone() -> None:
+    """Each with a lambda of its own; one of them is unbounded below, and runs off."""
+    directions, count = rotation(3), 7
+    noisy = [population_tensor(SKEWED, directions) + 0.3 * random_symmetric(3, s) for s in range(4)]
+    tensors = torch.stack([*noisy, population_tensor(SKEWED, directions)])
+    lams = torch.tensor([6.0, 8.0, 11.0, 20.0, 0.1], dtype=torch.float64)
+    starts = normal(5, count, 3, 3) / 3**0.5
+    together = minimise_quartics(tensors, 0.5, lams, starts)
+    assert not bool(together[-1].converged.any())
+    for tensor, lam, start, mine in zip(tensors, lams, starts, together, strict=True):
+        alone = minimise_quartic(tensor, 0.5, float(lam), start)
+        assert torch.equal(mine.converged, alone.converged)
+        ended = mine.converged
+        torch.testing.assert_close(mine.points[ended], alone.points[ended], rtol=0, atol=1e-8)
+        torch.testing.assert_close(mine.values[ended], alone.values[ended], rtol=1e-12, atol=1e-12)
+    assert sum(int(mine.converged.sum()) for mine in together) >= 3 * count
+    with pytest.raises(ValueError, match=r"tensors, lams, starts: expected shapes .*, got \(5, 3"):
+        minimise_quartics(tensors, 0.5, lams[:4], starts)
+    with pytest.raises(ValueError, match="starts must be finite"):
+        minimise_quartics(tensors, 0.5, lams, starts / 0)
+
+
+def test_l4_of_many_is_l4_of_each_and_errors_stay_in_their_place() -> None:
+    """Moments of data sets with no direction that is positive, and with few samples, among them."""
+    moments, firsts = [], []
+    for seed, (n, sign) in enumerate(((100_000, 1), (60, 1), (20_000, -1), (300, 1))):
+        truth = random_moe(3, 5, sigma=0.2, gate_norm=1.0, generator=stream("truth", seed))
+        x, y = truth.sample(n, stream("data", seed))
+        one = l4_moments_of(x, y, 3, truth.nonlinearity, truth.sigma)
+        moments.append(replace(one, tensor=sign * one.tensor))
+        firsts.append(y @ x / n)
+
+    def alone(seed: int) -> L4Fit | NoMinimumError:
+        try:
+            return minimise_l4(moments[seed], firsts[seed], stream("starts", seed), starts=8)
+        except NoMinimumError as error:
+            return error
+
+    fits = minimise_l4_of_many(moments, firsts, [stream("starts", s) for s in range(4)], starts=8)
+    for mine, fit in zip(map(alone, range(4)), fits, strict=True):
+        if isinstance(mine, NoMinimumError) or isinstance(fit, NoMinimumError):
+            assert str(mine) == str(fit)
+            continue
+        assert (fit.mu, fit.lam) == (mine.mu, mine.lam)
+        assert regressor_error_of(fit.regressors, mine.regressors) < 1e-8  # in any order
+        shares, others = fit.proportions.sort().values, mine.proportions.sort().values
+        torch.testing.assert_close(shares, others, rtol=1e-6, atol=1e-8)
+    assert isinstance(fits[2], NoMinimumError) and isinstance(fits[0], L4Fit)
+    assert minimise_l4_of_many([], [], []) == []
+    (none,) = minimise_l4_of_many(moments[2:3], firsts[2:3], [stream("starts", 0)])
+    assert isinstance(none, NoMinimumError)
 
 
 def test_a_thousand_starts_at_eight_experts_end_at_the_required_gradient_norm() -> None:

@@ -25,11 +25,12 @@ from moe.experiments.common.error_law import ErrorLaw, span_of, tangent_projecti
 from moe.experiments.common.gaussian_integrals import grid_rule, line_rule
 from moe.losses import dual_basis
 from moe.model.mixture import MoE, log_gate
+from moe.moments.best import best_transforms
 from moe.moments.bounded import BoundedTransform
 from moe.moments.centring import centre
 from moe.moments.estimate import Method
 from moe.moments.transforms import OutputTransform, output_transform
-from moe.solvers.l4 import DEFAULT_MU, MARGIN, best_transforms
+from moe.solvers.l4 import DEFAULT_MU, MARGIN
 
 Way = Method | Literal["bounded"]
 

@@ -33,7 +33,7 @@ from moe.moments.transforms import OutputTransform, output_transform
 from moe.moments.whitening import whiten
 from moe.randomness import stream
 from moe.recovery import recover
-from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
+from moe.solvers.l4 import L4Fit, L4Moments, minimise_l4_of_many
 
 METHODS = ("average", "least_squares", "low_rank")
 LABELS = {
@@ -158,18 +158,27 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     """E_reg of every method at every n, keys "method n". Deterministic in (spec, seed)."""
     truth = reference_mixture(spec.k, spec.d, spec.sigma, spec.gate_norm, spec.nonlinearity)
     x, y = truth.sample(max(spec.sizes + spec.recover_sizes), stream("data", seed))
-    out = {}
-    for method, moments in second_moments(x, y, spec).items():
-        for n, moment in zip(spec.sizes, moments, strict=True):
-            starts = stream("starts", seed)
-            found = l4_regressors(x[:n], y[:n], moment, spec, method, starts)
-            error = 1.0 if found is None else regressor_error_of(found, truth.regressors)
-            out[f"{method} {n}"] = error
+    cases = {
+        f"{method} {n}": (n, l4_moments(x[:n], y[:n], moment, spec, method))
+        for method, moments in second_moments(x, y, spec).items()
+        for n, moment in zip(spec.sizes, moments, strict=True)
+    }
+    found = {name: (n, moments) for name, (n, moments) in cases.items() if moments is not None}
+    fits = minimise_l4_of_many(
+        [moments for _, moments in found.values()],
+        [y[:n] @ x[:n] / n for n, _ in found.values()],
+        [stream("starts", seed) for _ in found],
+        starts=spec.starts,
+    )
+    out = dict.fromkeys(cases, 1.0)
+    for name, fit in zip(found, fits, strict=True):
+        if isinstance(fit, L4Fit):
+            out[name] = regressor_error_of(fit.regressors, truth.regressors)
     for n in spec.recover_sizes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DoubtfulFitWarning)  # at small n
-            fit = recover(x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed)
-        out[f"recover {n}"] = regressor_error(fit.model, truth)
+            fit_of_all = recover(x[:n], y[:n], spec.k, truth.nonlinearity, seed=seed)
+        out[f"recover {n}"] = regressor_error(fit_of_all.model, truth)
     return out
 
 
@@ -211,19 +220,15 @@ def _low_rank_or(plain: Tensor, x: Tensor, y: Tensor, quadratic: OutputTransform
         return plain
 
 
-def l4_regressors(
-    x: Tensor, y: Tensor, second: Tensor, spec: Spec, method: str, generator: torch.Generator
-) -> Tensor | None:
-    """Unit regressors (k, d) of the lowest minimum of L_4 with sigma known, None where none is."""
+def l4_moments(x: Tensor, y: Tensor, second: Tensor, spec: Spec, method: str) -> L4Moments | None:
+    """What L_4 sees with sigma known; None where M has fewer than k positive eigenvalues."""
     quartic = output_transform(spec.nonlinearity, spec.sigma, 4)
     try:
         whitening = whiten(second, spec.k)
         enough = len(y) >= SAMPLES_PER_FEATURE[4] * feature_count(spec.k, 4)
         way: Method = "least_squares" if enough and method != "average" else "average"
         fourth = score_moment(x, y, quartic, way, whitening.basis, CG_TOLERANCE)
-        tensor = whitening.apply(fourth.tensor)
-        moments = L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
-        fit = minimise_l4(moments, y @ x / len(y), generator, starts=spec.starts)
-    except (TooFewEigenvaluesError, DependentFeaturesError, NoMinimumError):
+    except (TooFewEigenvaluesError, DependentFeaturesError):
         return None
-    return fit.regressors
+    tensor = whitening.apply(fourth.tensor)
+    return L4Moments(spec.sigma, fourth, fourth, whitening, tensor)
