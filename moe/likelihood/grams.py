@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _MAX_PAIRS = 2_000
+_FEW_PAIRS, _MANY_WEIGHTS = 120, 5
 
 
 class Grams:
@@ -21,16 +22,27 @@ class Grams:
     def __init__(self, x: Tensor, keep: bool = True) -> None:
         self.x = x
         self._keep = keep and (packed_size(x.shape[1]) < x.shape[1] ** 2 or x.shape[1] == 1)
+        self._few = packed_size(x.shape[1]) <= _FEW_PAIRS
 
     @cached_property
     def _products(self) -> Tensor:
+        """(d (d + 1) / 2, n), or transposed where there are few of them."""
         columns, first = self.x.T.contiguous(), 0
         d, n = columns.shape
         products = self.x.new_empty(d * (d + 1) // 2, n)
         for a in range(d):
             torch.mul(columns[a], columns[a:], out=products[first : first + d - a])
             first += d - a
-        return products
+        return products.T.contiguous() if self._few else products
+
+    def _summed(self, weights: Tensor) -> Tensor:
+        """weights (m, n) times the products: of the same numbers in three layouts, the one that is
+        two to four times as fast as the slowest (measured)."""
+        if self._few:
+            return weights @ self._products
+        if len(weights) < _MANY_WEIGHTS:
+            return weights @ self._products.T
+        return (self._products @ weights.T).T.contiguous()
 
     def __call__(self, weights: Tensor) -> Tensor:
         """weights (m, n) -> (m, d, d), symmetric."""
@@ -40,7 +52,7 @@ class Grams:
         """What adds up over parts of the samples and ``unpacked`` makes matrices of: weights (m, n)
         -> (m, d (d + 1) / 2), the entries a <= b; in high dimension (m, d^2), all of them."""
         if self._keep:
-            return weights @ self._products.T
+            return self._summed(weights)
         d = self.x.shape[1]
         squares = weights.new_empty(len(weights), d * d)
         for row, square in zip(weights, squares, strict=True):

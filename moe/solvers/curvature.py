@@ -73,7 +73,7 @@ def _sums(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of one chunk: packed Gram matrices and sums of x, a row for each start and weight of
     ``_bends``, and the sums of what stands alone, (3, S)."""
-    (starts, k, _), (z, x, grams, counts) = gating.shape, chunk
+    (starts, k, _), (z, x, rows, grams, counts) = gating.shape, chunk
     q, gates = k + data.free, data.free * (data.free + 1) // 2
     u, r, p = (data.room(name, z, starts, k) for name in "urp")
     bends = data.room("bends", z, starts, q * (q + 1) // 2 + k + gates)
@@ -87,7 +87,7 @@ def _sums(
     if counts is not None:
         for part in (bends, linear, alone):
             part.mul_(counts)
-    return grams.packed(bends.flatten(0, 1)), linear.flatten(0, 1) @ x.T, alone.sum(-1)
+    return grams.packed(bends.flatten(0, 1)), linear.flatten(0, 1) @ rows, alone.sum(-1)
 
 
 def _bends(

@@ -92,7 +92,7 @@ def _sums(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Of one chunk: the log-likelihood (S,), loads and squares of u (S, k), pulls and packed Gram
     matrices, a row for each start and weight. gating: None where flat."""
-    z, x, grams, counts = chunk
+    z, x, rows, grams, counts = chunk
     (starts, k, _), free, moved = regressors.shape, data.free, data.moved
     weights = data.room("weights", z, starts, moved + data.pairs)
     pull = data.room("pull", z, starts, moved + free)
@@ -119,7 +119,7 @@ def _sums(
         r.mul_(slope).mul_(slope)
         weighted.mul_(slope)
     packed = grams.packed(weights.flatten(0, 1))
-    return log_density.sum(-1), load, squares, pull.flatten(0, 1) @ x.T, packed
+    return log_density.sum(-1), load, squares, pull.flatten(0, 1) @ rows, packed
 
 
 def _hold(grids: Tensor, pulls: Tensor, masks: list[Tensor] | None, moved: int) -> None:

@@ -53,7 +53,7 @@ class _Curvature:
         starts, k, _ = gating.shape
 
         def weights() -> Iterable[Tensor]:
-            for _, x, _, _ in data:
+            for _, x, *_ in data:
                 gate = gating @ x
                 normalise(gate)
                 yield gate
@@ -70,14 +70,14 @@ class _Curvature:
         """H(V), V (S, free, d)."""
         starts, free, _ = v.shape
         out = torch.zeros_like(v)
-        for (_, x, _, counts), gate in zip(self.data, self.weights(), strict=True):
+        for (_, x, rows, _, counts), gate in zip(self.data, self.weights(), strict=True):
             p = gate[:, :free]
             u = (v.flatten(0, 1) @ x).view(starts, free, -1)
             u -= (p * u).sum(1, keepdim=True)
             u *= p
             if counts is not None:
                 u *= counts
-            out += (u.flatten(0, 1) @ x.T).view_as(v)
+            out += (u.flatten(0, 1) @ rows).view_as(v)
         return out if self.mask is None else out * self.mask
 
     def precondition(self, r: Tensor) -> Tensor:

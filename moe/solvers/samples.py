@@ -37,10 +37,11 @@ def sigma_floor(y: Tensor) -> float:
 
 class Chunk(NamedTuple):
     """Some of the samples: the columns of x and y as rows, z (d + 1, n); of them those of x (d, n);
-    the Gram matrices of x; and how often each counts, None: once."""
+    x itself, rows (n, d); its Gram matrices; and how often each counts, None: once."""
 
     z: Tensor
     x: Tensor
+    rows: Tensor
     grams: Grams
     counts: Tensor | None
 
@@ -84,7 +85,8 @@ class Samples:
             Chunk(
                 z := torch.cat([part, out[:, None]], dim=1).T.contiguous(),
                 z[:-1],
-                Grams(z[:-1].T, keep),
+                part.contiguous(),
+                Grams(part, keep),
                 c,
             )
             for part, out, c in zip(x.split(rows), y.split(rows), times, strict=True)
@@ -101,7 +103,7 @@ class Samples:
         none in finite numbers."""
         parts = [
             grams(torch.ones_like(z[:1]) if counts is None else counts[None])[0]
-            for z, _, grams, counts in self
+            for z, _, _, grams, counts in self
         ]
         gram = torch.stack(parts).sum(0)
         gram.diagonal().add_(RIDGE[gram.dtype] * gram.diagonal().mean())
