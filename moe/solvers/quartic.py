@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from moe.solvers.contractions import fold, hessian, value_and_gradient
-from moe.solvers.descent import descend, norm, polish
+from moe.solvers.descent import Index, descend, norm, polish
+from moe.solvers.linear import Array
 
 TOLERANCE, FIRST_ORDER, NEWTON, RADIUS = 1e-10, 100, 200, 1e3
 
@@ -50,7 +52,8 @@ class QuarticSolution:
 
 def quartic_loss(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
     """L_4 at the rows b_i of points (..., k, k); tensor (k, k, k, k) symmetric; returns (...)."""
-    return value_and_gradient(points, fold(points, tensor), mu, lam)[0]
+    value: Tensor = value_and_gradient(points, fold(points, tensor), mu, lam)[0]
+    return value
 
 
 def quartic_gradient(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
@@ -58,7 +61,8 @@ def quartic_gradient(points: Tensor, tensor: Tensor, mu: float, lam: float) -> T
 
     4 [T(P) - (1 + mu) T(b_i b_i') + lambda (|b_i|^2 - 1) I] b_i,   P = sum_j b_j b_j'.
     """
-    return value_and_gradient(points, fold(points, tensor), mu, lam)[1]
+    gradient: Tensor = value_and_gradient(points, fold(points, tensor), mu, lam)[1]
+    return gradient
 
 
 def quartic_hessian(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Tensor:
@@ -67,7 +71,8 @@ def quartic_hessian(points: Tensor, tensor: Tensor, mu: float, lam: float) -> Te
     8 T(b_i b_j') + delta_ij [4 T(P) - 12 (1 + mu) T(b_i b_i') + 4 lambda (|b_i|^2 - 1) I
     + 8 lambda b_i b_i']  (derived).
     """
-    return hessian(points, fold(points, tensor), mu, lam)
+    bent: Tensor = hessian(points, fold(points, tensor), mu, lam)
+    return bent
 
 
 def random_starts(
@@ -104,10 +109,9 @@ def minimise_quartic(
     if starts.ndim != 3:
         raise ValueError(f"starts must have shape (S, k, k), got {tuple(starts.shape)}")
     _check(starts)
-    starts = starts.detach()
-    folded = fold(starts, tensor.detach())
-    largest = float(tensor.abs().max())
-    run = _Run(folded, mu, lam, tolerance, _eps(starts) * (lam + largest), _reach(starts, radius))
+    folded = fold(starts, tensor.detach()).cpu().numpy()
+    size = lam + float(tensor.abs().max())
+    run = _Run(folded, mu, lam, tolerance, _eps(starts) * size, _reach(starts, radius))
     return _minimised(run, starts, first_order_iterations, max_iterations)
 
 
@@ -122,18 +126,12 @@ def minimise_quartics(
             f"{tuple(tensors.shape)}, {tuple(lams.shape)} and {tuple(starts.shape)}"
         )
     _check(starts)
-    starts, count = starts.detach(), starts.shape[1]
+    count = starts.shape[1]
     folded = torch.stack([fold(starts, tensor) for tensor in tensors.detach()])
-    lam = lams.repeat_interleave(count)
-    largest = tensors.detach().abs().flatten(1).amax(1).repeat_interleave(count)
-    run = _Run(
-        folded.repeat_interleave(count, 0),
-        mu,
-        lam,
-        TOLERANCE,
-        _eps(starts) * (lam + largest),
-        _reach(starts, RADIUS),
-    )
+    largest = tensors.detach().abs().flatten(1).amax(1)
+    every = (folded, lams, _eps(starts) * (lams + largest))
+    own, lam, rounding = (part.repeat_interleave(count, 0).cpu().numpy() for part in every)
+    run = _Run(own, mu, lam, TOLERANCE, rounding, _reach(starts, RADIUS))
     end = _minimised(run, starts.flatten(0, 1), FIRST_ORDER, NEWTON)
     parts = (end.points, end.values, end.gradient_norms, end.converged)
     shares = zip(*(part.split(count) for part in parts), strict=True)
@@ -153,12 +151,15 @@ def _reach(starts: Tensor, radius: float) -> float:
     return float(radius * starts.shape[-1] ** 0.5)
 
 
+@np.errstate(all="ignore")  # what is not finite is not stepped to
 def _minimised(run: _Run, starts: Tensor, first_order: int, newton: int) -> QuarticSolution:
-    points, first = descend(run, starts, first_order)
+    points, first = descend(run, starts.detach().cpu().numpy(), first_order)
     points, second = polish(run, points, newton)
     value, gradient = run.value_and_gradient(points)
     norms = norm(gradient)
-    return QuarticSolution(points, value, norms, norms <= run.threshold(points), first + second)
+    found = (points, value, norms, norms <= run.threshold(points))
+    a, b, c, d = (torch.from_numpy(part).to(starts.device) for part in found)
+    return QuarticSolution(a, b, c, d, first + second)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,27 +167,28 @@ class _Run:
     """L_4 as ``descent`` wants it: one, or one for each start, whose lam and rounding are (S,) and
     whose folded tensors have a leading S."""
 
-    folded: Tensor
+    folded: Array
     mu: float
-    lam: float | Tensor
+    lam: float | Array
     tolerance: float
-    rounding: float | Tensor
+    rounding: float | Array
     radius: float
 
-    def some(self, index: Tensor) -> _Run:
-        if isinstance(self.lam, Tensor) and isinstance(self.rounding, Tensor):
+    def some(self, index: Index) -> _Run:
+        if isinstance(self.lam, np.ndarray) and isinstance(self.rounding, np.ndarray):
             lam, rounding = self.lam[index], self.rounding[index]
             return replace(self, folded=self.folded[index], lam=lam, rounding=rounding)
         return self
 
-    def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_gradient(self, points: Array) -> tuple[Array, Array]:
         return value_and_gradient(points, self.folded, self.mu, self.lam)
 
-    def hessian(self, points: Tensor) -> Tensor:
-        return hessian(points, self.folded, self.mu, self.lam)
+    def hessian(self, points: Array) -> Array:
+        bent: Array = hessian(points, self.folded, self.mu, self.lam)
+        return bent
 
-    def threshold(self, points: Tensor) -> Tensor:
-        return (self.rounding * (1 + norm(points)) ** 3).clamp(min=self.tolerance)
+    def threshold(self, points: Array) -> Array:
+        return np.maximum(self.rounding * (1 + norm(points)) ** 3, self.tolerance)
 
 
 def proportions_from_norms(squared_norms: Tensor, mu: float, lam: float) -> Tensor:

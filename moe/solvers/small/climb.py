@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.solvers.small.expectation import Array, SmallSamples, expectation_small
+from moe.solvers.linear import Array
+from moe.solvers.small.expectation import SmallSamples, expectation_small
 from moe.solvers.small.maximisation import iterated_small
 
 _MOST_ENTRIES, _MOST_PRODUCTS = 30_000, 300_000

@@ -6,17 +6,13 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.solvers.expectation import LEAST_EXPONENT, LOG_NORMAL
-from moe.solvers.linear import RIDGE
+from moe.solvers.linear import RIDGE, Array, product
 from moe.solvers.maximisation import SLACK
 from moe.solvers.samples import Samples
-
-Array = NDArray[np.floating]
-_MOST_ALONE = 200_000  # multiplications; OpenBLAS starts threads from 2^18 on
 
 
 class SmallSamples:
@@ -82,14 +78,14 @@ def expectation_small(
     moved, free = samples.moved, samples.free
     weights = np.empty((starts, moved + samples.pairs, data.n), regressors.dtype)
     pull = np.empty((starts, moved + free, data.n), regressors.dtype)
-    residual = _product(regressors.reshape(-1, d), data.columns).reshape(starts, k, -1)
+    residual = product(regressors.reshape(-1, d), data.columns).reshape(starts, k, -1)
     np.subtract(data.y, residual, out=residual)
     square = residual * residual
     variance = sigma * sigma
     r: Array = weights[:, :k] if moved else np.empty_like(square)
     np.multiply(square, (-0.5 / variance)[..., None], out=r)
     if free or gating.any():
-        gate = _product(gating.reshape(-1, d), data.columns).reshape(starts, k, -1)
+        gate = product(gating.reshape(-1, d), data.columns).reshape(starts, k, -1)
         r += (LOG_NORMAL - np.log(sigma))[..., None]
         r += gate
         density: Array = _normalised(data, r) - _normalised(data, gate)
@@ -105,7 +101,7 @@ def expectation_small(
     square *= r
     if moved:
         np.multiply(residual, r, out=pull[:, :k])
-    sums = _product(weights.reshape(-1, data.n), data.products)
+    sums = product(weights.reshape(-1, data.n), data.products)
     return SmallStep(
         regressors,
         gating,
@@ -114,7 +110,7 @@ def expectation_small(
         r.sum(2) if samples.own else np.zeros_like(sigma),
         square.sum(2),
         sums.reshape(starts, moved + samples.pairs, data.products.shape[1]),
-        _product(pull.reshape(-1, data.n), data.rows).reshape(starts, moved + free, d),
+        product(pull.reshape(-1, data.n), data.rows).reshape(starts, moved + free, d),
     )
 
 
@@ -139,11 +135,3 @@ def _gate_weights(gate: Array, out: Array) -> None:
         np.multiply(-gate[:, a : a + 1], gate[:, a:], out=block)
         block[:, 0] += gate[:, a]
         first += free - a
-
-
-def _product(one: Array, other: Array) -> Array:
-    """A product of matrices on one thread: NumPy's library takes several for large ones, which wait
-    for one another longer than they work, and torch has been told not to (``moe.threads``)."""
-    if one.size * other.shape[1] <= _MOST_ALONE:
-        return one @ other
-    return torch.mm(torch.from_numpy(one), torch.from_numpy(other)).numpy()

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moe.solvers.linear import Array
 from moe.solvers.maximisation import HALVINGS, MOST_LOGITS
-from moe.solvers.small.expectation import Array, SmallSamples, SmallStep, expectation_small
+from moe.solvers.small.expectation import SmallSamples, SmallStep, expectation_small
 
 _MOST_SOLVED = 5_000  # entries of matrices
 
