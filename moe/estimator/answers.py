@@ -114,6 +114,8 @@ class Answers:
         reference: the one whose linear predictors differ least, in the mean square over the
         reference's samples (Hungarian method). Both need the same columns."""
         check_is_fitted(self)
+        if not isinstance(reference, Answers):
+            raise TypeError(f"reference: expected a fitted MoERegressor, got {reference!r}")
         check_is_fitted(reference)
         mine, theirs = (_rows(each) for each in (self, reference))
         if mine.shape != theirs.shape:

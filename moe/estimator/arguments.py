@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import has_fit_parameter
 
 from moe.estimator.answers import Answers
+from moe.estimator.fit.classified import weight_argument
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _WHOLE = Interval(Integral, 0, None, closed="left")
@@ -55,9 +55,25 @@ def refuse_masked(**arrays: Any) -> None:
             )
 
 
+def refuse_beside(formula: str, parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for what a formula says already, and for a bar without a gate behind it."""
+    for name in ("expert_features", "gate_features", "fit_intercept"):
+        if name in parameters:
+            raise ValueError(f"{name}: expected none beside a formula, which says it: {formula!r}")
+    gate = parameters.get("gate")
+    if "|" in formula and isinstance(gate, str) and gate in ("constant", "equal"):
+        raise ValueError(f"formula: expected no bar with gate={gate!r}, got {formula!r}")
+
+
 def refuse_unweighted(gate: Any) -> None:
     """Raise TypeError for a classifier that takes no weights: responsibilities are weights."""
-    if not isinstance(gate, str) and not has_fit_parameter(gate, "sample_weight"):
+    if isinstance(gate, str):
+        return
+    if isinstance(gate, type):
+        raise TypeError(
+            f"gate: expected a classifier, got the class {gate.__name__}: {gate.__name__}()"
+        )
+    if weight_argument(gate) is None:
         raise TypeError(
             "gate: expected a classifier whose fit takes sample_weight, got "
             f"{type(gate).__name__}, whose fit does not"

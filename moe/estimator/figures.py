@@ -36,7 +36,10 @@ def _columns(model: MoERegressor, X: Any) -> dict[str, NDArray[Any]]:
 def _column(columns: dict[str, NDArray[Any]], feature: int | str) -> tuple[str, Array]:
     """One of them, of numbers, with its name."""
     names = list(columns)
-    name = names[names.index(feature) if isinstance(feature, str) else int(feature)]
+    places = range(-len(names), len(names))
+    if feature not in (names if isinstance(feature, str) else places):
+        raise ValueError(f"feature: expected a name or place out of {names}, got {feature!r}")
+    name = feature if isinstance(feature, str) else names[int(feature)]
     if not np.issubdtype(columns[name].dtype, np.number):
         raise ValueError(f"feature: expected a column of numbers, got {name!r}")
     return name, columns[name].astype(np.float64)

@@ -69,7 +69,8 @@ class FormulaDesign:
         ]
         matrices = [_matrix(spec, data) for spec in (self.experts, self.gate)]
         joined = pandas.concat(matrices, axis=1)
-        return joined.loc[:, ~joined.columns.duplicated()][wanted].astype(np.float64)
+        kept = wanted or [_CONSTANT]  # "y ~ 1": a column that neither part looks at
+        return joined.loc[:, ~joined.columns.duplicated()][kept].astype(np.float64)
 
     def samples(self, data: Any) -> tuple[Any, Any]:
         """Inputs and outputs."""

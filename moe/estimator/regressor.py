@@ -12,7 +12,13 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from moe.estimator.answers import Answers, opened
-from moe.estimator.arguments import CONSTRAINTS, columns_named, refuse_masked, refuse_unweighted
+from moe.estimator.arguments import (
+    CONSTRAINTS,
+    columns_named,
+    refuse_beside,
+    refuse_masked,
+    refuse_unweighted,
+)
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.whole import fitted
@@ -65,12 +71,13 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         function.
     gate : {"softmax", "constant", "equal", "any"} or classifier, default "softmax"
         "constant": p_i does not depend on x, and is learned; "equal": p_i = 1/k, held. A classifier
-        (unfitted, of scikit-learn; ``fit(X, y, sample_weight)`` and ``predict_proba``) is fitted to
+        (unfitted, of scikit-learn, or a pipeline that ends in one; ``fit(X, y, sample_weight)`` and
+        ``predict_proba``) is fitted to
         the responsibilities on ``gate_features``, four-fold cross-fitted; its log odds s are the
         columns of a softmax gate, p = softmax(W s + c). "any": boosted trees, softmax or constant,
         by Akaike's criterion.
     expert_features, gate_features : sequence of names or places of columns, default all
-        What the experts, and what the gate look at.
+        What the experts, and what the gate look at; "constant" and "equal" gates look at none.
     fit_intercept : bool, default True
         b_i and c_i. Without, and with gate="softmax", the model of the paper.
     noise : {"shared", "each"}, default "shared"
@@ -99,7 +106,8 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     experts_ (k, e), intercepts_ (k,), gates_ (k, z), gate_intercepts_ (k,): experts by falling
     share of the samples, equal ones by their first coefficient; the last gate is zero. sigma_, a
     number or (k,); proportions_ (k,), shares of the samples; n_experts_, n_iter_,
-    log_likelihood_ (nats), converged_ (nothing speaks against the fit), doubts_ (what does),
+    log_likelihood_ (nats), converged_ (nothing speaks against the likelihood reached;
+    doubts_ may name columns that leave coefficients undetermined), doubts_ (what speaks),
     origin_ (which start won), held_out_ (of every k tried: nats a sample), results_
     (``MixtureResults``), n_features_in_, feature_names_in_, expert_names_, gate_names_; gate_: the
     fitted classifiers, else None (log_likelihood_ is then cross-fitted, and gates_ (k, k - 1) are
@@ -217,9 +225,12 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     def from_formula(cls, formula: str, data: Any, **parameters: Any) -> MoERegressor:
         """Fitted to a data frame by a formula, "y ~ x1 + x2 | z1": the experts' terms, then those
         of the gate (without a bar the same). ``predict`` and the like then take data frames.
-        ``sample_weight`` may be among the parameters. Needs the package formulaic (the extra
-        "formula"); raises ImportError without."""
+        ``sample_weight`` may be among the parameters. Functions in a formula are formulaic's and
+        NumPy's (``np.log(x)``); outputs are those of the left side, so ``score`` wants them
+        transformed. A clone knows no formula: to cross-validate, give arrays. Needs the package
+        formulaic (the extra "formula"); raises ImportError without."""
         read = FormulaDesign.read(formula, data)
+        refuse_beside(formula, parameters)
         weights = parameters.pop("sample_weight", None)
         model = cls(**parameters | read.features).fit(*read.samples(data), sample_weight=weights)
         model.formula_ = read

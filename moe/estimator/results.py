@@ -100,8 +100,7 @@ class MixtureResults:
 
     def conf_int(self, alpha: float = 0.05, *, robust: bool = False) -> Array:
         """Intervals of level 1 - alpha, (P, 2), from the normal law."""
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha: expected a number between 0 and 1, got {alpha!r}")
+        check_alpha(alpha)
         half = norm.isf(alpha / 2) * self.errors(robust=robust)
         return np.stack([self.params - half, self.params + half], axis=1)
 
@@ -123,6 +122,7 @@ class MixtureResults:
 
     def summary(self, alpha: float = 0.05, *, robust: bool = False) -> Summary:
         """A table that prints as text and shows as HTML in a notebook."""
+        check_alpha(alpha)
         try:
             errors = self.errors(robust=robust)
             missing = ""
@@ -146,3 +146,9 @@ class MixtureResults:
             },
             index=list(self.param_names),
         )
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise ValueError unless 0 < alpha < 1."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha: expected a number between 0 and 1, got {alpha!r}")

@@ -13,7 +13,7 @@ from scipy.stats import norm
 if TYPE_CHECKING:
     from moe.estimator.results import MixtureResults
 
-_WIDTH = 78
+_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,23 @@ class Summary:
     remarks: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [" Mixture of experts ".center(_WIDTH, "=")]
+        longest = max([12, *(len(row[0]) for _, rows in self.sections for row in rows)])
+        wide = longest + 2
+        width = max(_WIDTH, wide + 11 * len(self.columns))
+        lines = [" Mixture of experts ".center(width, "=")]
         half = (len(self.facts) + 1) // 2
         for left, right in zip(
             self.facts[:half], (*self.facts[half:], ("", ""))[:half], strict=True
         ):
-            lines.append(f"{_fact(left):<40}{_fact(right):<38}".rstrip())
-        wide = max([12, *(len(row[0]) for _, rows in self.sections for row in rows)]) + 2
+            lines.append(f"{_fact(left):<40}{_fact(right)}".rstrip())
         head = "".ljust(wide) + "".join(f"{column:>11}" for column in self.columns)
-        lines += ["=" * _WIDTH, head]
+        lines += ["=" * width, head]
         for title, rows in self.sections:
-            lines.append(f" {title} ".center(_WIDTH, "-"))
-            lines += [row[0].ljust(wide) + "".join(f"{c:>11}" for c in row[1:]) for row in rows]
-        return "\n".join([*lines, "=" * _WIDTH, *self.remarks])
+            lines.append(f" {title} ".center(width, "-"))
+            lines += [
+                (row[0].ljust(wide) + "".join(f"{c:>11}" for c in row[1:])).rstrip() for row in rows
+            ]
+        return "\n".join([*lines, "=" * width, *self.remarks])
 
     __repr__ = __str__
 
@@ -80,8 +84,10 @@ def summary_of(
         if part.startswith("noise"):
             continue
         z = value / error if error > 0 else np.nan
-        cells = (value, error, z, 2 * norm.sf(abs(z)), value - half[j], value + half[j])
-        sections.setdefault(_title(part, results), []).append((term, *map(_number, cells)))
+        p_value = _p_value(2 * norm.sf(abs(z)))
+        interval = _number(value - half[j]), _number(value + half[j])
+        cells = (term, _number(value), _number(error), _number(z), p_value, *interval)
+        sections.setdefault(_title(part, results), []).append(cells)
     sections["noise: sigma"] = _noise(results, errors, half)
     facts = (
         *results.settings.items(),
@@ -114,15 +120,21 @@ def _noise(
 ) -> list[tuple[str, ...]]:
     """Sigma with its error by the delta method and an interval that is one of log sigma."""
     rows: list[tuple[str, ...]] = []
+    known = results.settings.get("Noise") == "known"
     k = 1 if results.shared_noise else results.n_experts
     for i in range(k):
         j, sigma = len(errors) - results.n_experts + i, float(results.sigmas[i])
         low, high = sigma * np.exp(-half[j]), sigma * np.exp(half[j])
         name = "all experts" if results.shared_noise else f"expert {i}"
-        error = sigma * float(errors[j])
-        cells = (_number(sigma), _number(error), "", "", _number(low), _number(high))
+        found = [""] * 3 if known else [_number(v) for v in (sigma * float(errors[j]), low, high)]
+        cells = (_number(sigma), found[0], "", "", *found[1:])
         rows.append((name, *cells))
     return rows
+
+
+def _p_value(value: float) -> str:
+    """Zero is what is too small for a number."""
+    return "< 1e-300" if value == 0 else _number(value)
 
 
 def _number(value: float) -> str:

@@ -21,7 +21,7 @@ from moe.solvers.em import EMResult, expectation_maximisation
 
 AHEAD = 1.0
 _SUSPICIOUS = 1e-3
-_MOMENTS = (Origin.FOURTH_MOMENTS, Origin.THIRD_MOMENTS)
+_MOMENTS = (Origin.FOURTH_MOMENTS, Origin.THIRD_MOMENTS, Origin.LEAST_SQUARES)
 _LINEAGE = {**dict.fromkeys(_MOMENTS, "moments"), Origin.GIVEN: "given"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -156,22 +157,27 @@ def race_jointly(
     kept: int = 3,
     iterations: int = 300,
     tolerance: float = 1.0,
+    learn: Sequence[str] = ("regressors", "gating", "sigma"),
 ) -> EMResult:
     """The best, as many as are to be ``kept``, of up to twenty starts of joint EM: experts
-    N(0, I/d), flat gates, and one sigma from half the spread of y, all learned from the start;
-    after 20 iterations the better half goes on.
+    N(0, I/d), flat gates, and sigma, one or one each ("sigmas"), from half the spread of y, all
+    that is to be learned from the start; after 20 iterations the better half goes on.
 
     For samples that no mixture of k describes. There the likelihood has many maxima, and none that
     a search without gates, or with a noise level an expert, would know for the right one.
 
-    x (n, d), y (n,) -> ends, best first; sigma (kept,).
+    x (n, d), y (n,) -> ends, best first; sigma (kept,), or (kept, k).
     """
     count = min(_JOINT, starts)
     rows = random_rows(count, k, x.shape[1], generator, x.dtype)
-    gates, sigma, passes = torch.zeros_like(rows), _TIGHT * y.std().expand(count), 0
+    shape = (count, k) if "sigmas" in learn else (count,)
+    gates, sigma, passes = torch.zeros_like(rows), _TIGHT * y.std().expand(shape), 0
     for budget, most in ((_TOGETHER, (count + 1) // 2), (iterations, kept)):
         fit = expectation_maximisation(
-            x, y, rows, gates, sigma, nonlinearity, iterations=budget, tolerance=tolerance
+            *(x, y, rows, gates, sigma, nonlinearity),
+            learn=learn,
+            iterations=budget,
+            tolerance=tolerance,
         )
         passes += fit.passes
         fit = joined([fit])[: max(1, most)]

@@ -22,6 +22,7 @@ class Origin(StrEnum):
     SEARCH = "annealed"
     GATES = "annealed with gates"
     GIVEN = "given"
+    LEAST_SQUARES = "least squares"
 
 
 _WON = {

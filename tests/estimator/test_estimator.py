@@ -116,6 +116,15 @@ def test_a_fit_uses_one_thread_and_leaves_the_programs_setting() -> None:
     assert seen == {1} and after == 2
 
 
+def test_of_one_expert_it_says_that_least_squares_found_it() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        one = moe.MoERegressor(1).fit(X, Y)
+    assert one.origin_ == "least squares" and not any("start" in why for why in one.doubts_)
+    with pytest.raises(TypeError, match="reference: expected a fitted MoERegressor, got 'a'"):
+        one.align("a")  # type: ignore[arg-type]
+
+
 def test_tools_that_wrap_an_estimator_work() -> None:
     scores = cross_val_score(moe.MoERegressor(), X, Y, cv=3)
     assert scores.shape == (3,) and scores.min() > 0.3
@@ -224,6 +233,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         ValueError,
         "^gate_features: expected a col",
     ),
+    "a class as gate": ({"gate": DecisionTreeClassifier}, TypeError, "^gate: .* got the class"),
     "tol": ({"tol": -1.0}, ValueError, "'tol' parameter"),
     "a start of another size": ({"start": np.ones((3, 4))}, ValueError, "^start: expected finite"),
     "a start of other words": ({"start": {"a": 1}}, ValueError, "^start: expected keys"),

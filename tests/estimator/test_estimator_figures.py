@@ -68,7 +68,9 @@ def test_responsibilities_and_calibration() -> None:
 def test_a_figure_goes_where_it_is_told() -> None:
     _, axes = plt.subplots()
     assert plot_gate(FITTED, X, 0, axes=axes) is axes
-    with pytest.raises(ValueError, match="'z' is not in list"):
+    with pytest.raises(
+        ValueError, match=r"feature: expected a name or place out of .'a', 'b'., got 'z'"
+    ):
         plot_experts(NAMED, FRAME, feature="z")
     plt.close("all")
 
@@ -86,3 +88,9 @@ def test_figures_of_a_formula_take_its_data_frame() -> None:
     with pytest.raises(ValueError, match="feature: expected a column of numbers, got 'f'"):
         plot_experts(model, frame, feature="f")
     plt.close("all")
+
+
+@pytest.mark.parametrize("feature", [7, -9, "no such column"])
+def test_a_column_that_is_not_there_is_named(feature: int | str) -> None:
+    with pytest.raises(ValueError, match=r"feature: expected a name or place out of .*, got"):
+        plot_gate(FITTED, X, feature)

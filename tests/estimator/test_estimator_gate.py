@@ -16,6 +16,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import moe
@@ -158,6 +160,15 @@ def test_answers_belong_together() -> None:
     assert BENT.gate_names_ == ["score 0"] and BENT.gates_.shape == (2, 1)
     assert BENT.results_.df_model == 2 * 2 + 2 + 1
     assert (BENT.results_.errors(robust=True) > 0).all()
+
+
+def test_a_pipeline_that_ends_in_a_classifier_is_a_gate() -> None:
+    """Scaling by the sizes of the columns changes nothing for trees; the weights reach the tree."""
+    alone = fitted(X, Y, TREE)
+    piped = fitted(X, Y, make_pipeline(StandardScaler(), TREE))
+    assert piped.log_likelihood_ == pytest.approx(alone.log_likelihood_, abs=0.5)
+    with pytest.raises(TypeError, match="gate: expected a classifier whose fit takes sample_w"):
+        fitted(X, Y, make_pipeline(StandardScaler(), KNeighborsClassifier()))
 
 
 def test_clones_pickles_searches_and_formulas_work() -> None:

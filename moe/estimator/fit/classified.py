@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 from moe.estimator.fit.request import Request
@@ -156,10 +158,20 @@ def cross_fitted(
         inside = (fold == number).numpy()
         seen, weights = inputs[~inside], labels[~inside].T.ravel()
         model = clone(classifier)
-        model.fit(np.tile(seen, (k, 1)), np.repeat(np.arange(k), len(seen)), sample_weight=weights)
+        counted = {str(weight_argument(classifier)): weights}
+        model.fit(np.tile(seen, (k, 1)), np.repeat(np.arange(k), len(seen)), **counted)
         scores[inside] = _log_odds(model, inputs[inside], k)
         models.append(model)
     return ClassifiedGate(tuple(columns), tuple(models), k), torch.from_numpy(scores)
+
+
+def weight_argument(classifier: Any) -> str | None:
+    """By what name ``fit`` takes weights, a pipeline for its last step; None where it does not."""
+    if isinstance(classifier, Pipeline):
+        name, last = classifier.steps[-1]
+        inner = weight_argument(last)
+        return None if inner is None else f"{name}__{inner}"
+    return "sample_weight" if has_fit_parameter(classifier, "sample_weight") else None
 
 
 def _log_odds(model: Any, inputs: Array, k: int) -> Array:

@@ -7,14 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 from torch.nn.functional import pad
 
+from moe.estimator.fit.joint import joint, law_of
+from moe.estimator.fit.own_noise import searched_each, without_prior
 from moe.estimator.fit.task import Found, Task, fair_rows
 from moe.model.regressions import Regressions
 from moe.recovery.arguments import Task as Asked
 from moe.recovery.coordinates import Coordinates, sample_order
-from moe.recovery.plan import Run, Wanted, carried_out
+from moe.recovery.plan import Wanted, carried_out
 from moe.recovery.results import Origin
 from moe.recovery.starts import (
     Options,
@@ -27,7 +28,7 @@ from moe.recovery.starts import (
     search,
     third_moments,
 )
-from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.em import EMResult
 from moe.solvers.samples import PRIOR_SHARE
 
 Report = Callable[[str, int, int], None]
@@ -35,8 +36,6 @@ Report = Callable[[str, int, int], None]
 
 Step = tuple[str, Way, Wanted]
 """A way with its name, and when it is wanted."""
-
-_FEW = 3
 
 
 def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
@@ -52,10 +51,12 @@ def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
     asked = Asked(full.x, full.y, full, still, options, seed)
     run = carried_out(asked, told)
     report("likelihood", len(plan), len(plan) + 1)
-    doubts = []
-    if run.field.lonely:
+    fit, doubts = run.fit, list[str]()
+    if task.own:
+        fair = replace(problem_of(_fair(task)), counts=None, columns=None)
+        fit, doubts = searched_each(task, full, fair, run, options, seed)
+    elif run.field.lonely:
         doubts.append("of all starts only one reached the highest likelihood found")
-    fit = _each(task, full, run, options) if task.own else run.fit
     found = _found(task, fit, options, str(run.field.leader.origin), run.field.supporters, doubts)
     return replace(found, iterations=max(found.iterations, run.stages[-1].iterations))
 
@@ -82,9 +83,9 @@ def climbed(task: Task, law: Regressions, options: Options) -> Found:
     full, common = problem_of(task), law.sigmas.square().mean().sqrt()[None]
     sigma = law.sigmas[None] if task.own else common
     prior = PRIOR_SHARE * float(common) ** 2
-    run = _joint(full, experts[None], gates[None], sigma, task, options, prior)
+    run = joint(full, experts[None], gates[None], sigma, task, options, prior)
     if task.own:
-        run = _without_prior(task, full, run, options)
+        run = without_prior(task, full, run, options)
     return _found(task, run, options, "start", 1, [])
 
 
@@ -105,7 +106,7 @@ def _plan(task: Task) -> Sequence[Step]:
     few these come before the search, which is left out if two lineages come to the same end."""
     if task.k == 1 and task.g.is_linear:
         return [("least squares", _zero, lambda so_far, options: True)]
-    fair = task if task.even else task.rows(fair_rows(task.weights))
+    fair = _fair(task)
     whole = replace(problem_of(fair), counts=None, columns=None)
     width = task.x.shape[1] - task.design.experts.ones
     moments = replace(whole, x=fair.x[:, :width])
@@ -138,6 +139,11 @@ def _plan(task: Task) -> Sequence[Step]:
     ]
 
 
+def _fair(task: Task) -> Task:
+    """Rows of even weight: drawn in proportion to them where they differ."""
+    return task if task.even else task.rows(fair_rows(task.weights))
+
+
 def _on(
     problem: Problem,
     way: Way,
@@ -165,55 +171,7 @@ def _zero(full: Problem, part: Problem, options: Options, generator: torch.Gener
     """All coefficients zero: for one linear expert EM goes to the maximum in one step."""
     rows = full.x.new_zeros(1, full.k, full.x.shape[1])
     level = full.y.square().mean().sqrt()[None]
-    return Starts(Origin.FOURTH_MOMENTS, rows, rows, level, rows.new_ones(full.k))
-
-
-def _joint(
-    full: Problem,
-    experts: Tensor,
-    gates: Tensor,
-    sigma: Tensor,
-    task: Task,
-    options: Options,
-    prior_variance: float,
-) -> EMResult:
-    noise = ("sigmas",) if task.own else ("sigma",) if task.sigma is None else ()
-    return expectation_maximisation(
-        full.x,
-        full.y,
-        experts,
-        gates,
-        sigma if task.sigma is None else task.sigma,
-        full.g,
-        learn=("regressors", *noise, *(("gating",) if full.gated else ())),
-        iterations=options.iterations,
-        tolerance=options.tolerance,
-        prior_variance=prior_variance,
-        **full.terms,
-    )
-
-
-def _each(task: Task, full: Problem, run: Run, options: Options) -> EMResult:
-    """Joint EM with a noise level an expert, from all ends: they have been compared with a common
-    one, whose square the prior takes for the noise's variance."""
-    runs = [run.fit, *(end.run for end in run.field.ends)]
-    sigma = torch.cat([each.sigma for each in runs])[:, None].expand(-1, task.k)
-    experts = torch.cat([each.regressors for each in runs])
-    gates = torch.cat([each.gating for each in runs])
-    prior = PRIOR_SHARE * float(run.fit.sigma[0]) ** 2
-    found = _joint(full, experts, gates, sigma, task, options, prior).best
-    return _without_prior(task, full, found, options)
-
-
-def _without_prior(task: Task, full: Problem, run: EMResult, options: Options) -> EMResult:
-    """EM once more, with the prior at a hundredth of the smallest variance found, where it weighs
-    0.3 samples a coefficient and no more; as it was where an expert has few samples."""
-    law = _law_of(task, run)
-    load = task.weights @ law.responsibilities(task.x, task.z, task.y)
-    if float(load.min()) < _FEW * task.x.shape[1]:
-        return run
-    prior = PRIOR_SHARE * float(run.sigma.min()) ** 2
-    return _joint(full, run.regressors, run.gating, run.sigma, task, options, prior)
+    return Starts(Origin.LEAST_SQUARES, rows, rows, level, rows.new_ones(full.k))
 
 
 def _found(
@@ -223,11 +181,4 @@ def _found(
     if not converged:
         doubts.insert(0, f"joint EM had not converged after {options.iterations} iterations")
     iterations = max(1, int(run.iterations[0]))
-    return Found(_law_of(task, run), iterations, converged, origin, supporters, tuple(doubts))
-
-
-def _law_of(task: Task, run: EMResult) -> Regressions:
-    """Where the first start ended, on the white designs."""
-    experts, gates = task.layout.gathered(run.regressors[0], run.gating[0])
-    sigmas = (run.sigma[:1] if task.own else run.sigma[:1, None]).expand(1, task.k)[0].clone()
-    return Regressions(experts, gates, sigmas, task.g)
+    return Found(law_of(task, run), iterations, converged, origin, supporters, tuple(doubts))
