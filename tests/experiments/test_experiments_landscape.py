@@ -339,6 +339,8 @@ def test_the_way_out_of_a_saddle_takes_the_time_of_linear_theory() -> None:
     assert times.shape == (points.count("strict saddle"), 3)
     expected = (math.log(100) / kappa)[:, None].expand(-1, 2)
     torch.testing.assert_close(times.diff(dim=1), expected, rtol=0.02, atol=0)
+    alone, _ = landscape_escape.leaving_times(points, landscape_escape.Spec(k=2), 4.0, near[:1])
+    torch.testing.assert_close(times[:, :1], alone, rtol=1e-12, atol=0)
 
 
 def test_errors_of_the_proven_size_leave_the_minimum_within_the_proven_radius() -> None:

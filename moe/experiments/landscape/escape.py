@@ -153,14 +153,14 @@ def leaving_times(
     tensor = population_tensor(skewed_proportions(spec.k, spec.skew))
     hessians = quartic_hessian(places, tensor, spec.mu, lam).view(-1, spec.k**2, spec.k**2)
     aside = torch.linalg.eigh(hessians).eigenvectors[..., 0].view_as(places)
-    times = torch.full((len(places), len(distances)), torch.inf, dtype=torch.float64)
-    for column, distance in enumerate(distances):
-        rows = places + distance * aside
-        for iteration in range(spec.iterations * 200):
-            gone = (rows - places).flatten(1).norm(dim=1) > _AWAY
-            new = gone & times[:, column].isinf()
-            times[new, column] = step * iteration
-            if bool(gone.all()):
-                break
-            rows = rows - step * quartic_gradient(rows, tensor, spec.mu, lam)
-    return times, -points.lowest_curvature[saddles]
+    rows = torch.cat([places + distance * aside for distance in distances])
+    places, waiting = places.repeat(len(distances), 1, 1), torch.arange(len(rows))
+    times = torch.full((len(rows),), torch.inf, dtype=torch.float64)
+    for iteration in range(spec.iterations * 200):
+        gone = (rows - places[waiting]).flatten(1).norm(dim=1) > _AWAY
+        times[waiting[gone]] = step * iteration
+        rows, waiting = rows[~gone], waiting[~gone]
+        if len(rows) == 0:
+            break
+        rows = rows - step * quartic_gradient(rows, tensor, spec.mu, lam)
+    return times.view(len(distances), -1).T, -points.lowest_curvature[saddles]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -55,14 +56,23 @@ def neighbour(kind: str, step: float, seed: int = 0) -> tuple[Form, Tensor]:
 def contact(kind: str, step: float, seed: int = 0) -> float:
     """Hellinger distance of the laws of (x, y) of the mixture and of its neighbour, by quadrature:
     H^2 = E[int (f^(1/2) - f_near^(1/2))^2 dy] / 2."""
+    x, weight, y = _grid()
+    gaps = (_at_the_truth(seed) - _root(*neighbour(kind, step, seed), x, y)).square().sum(1)
+    return float((weight @ (gaps * float(y[1] - y[0]) / 2)).sqrt())
+
+
+def _grid() -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs with their weights, and outputs."""
     node, weight = (torch.from_numpy(v) for v in gauss_hermite(14))
     y = torch.linspace(-12, 12, 601, dtype=torch.float64)
-    x = torch.cartesian_prod(node, node)
-    first, other = (
-        _root(*each, x, y) for each in (neighbour(KNOWN, 0, seed), neighbour(kind, step, seed))
-    )
-    gaps = (first - other).square().sum(1) * float(y[1] - y[0]) / 2
-    return float((torch.outer(weight, weight).flatten() @ gaps).sqrt())
+    return torch.cartesian_prod(node, node), torch.outer(weight, weight).flatten(), y
+
+
+@lru_cache(1)
+def _at_the_truth(seed: int) -> Tensor:
+    """What every move is compared with."""
+    x, _, y = _grid()
+    return _root(*neighbour(KNOWN, 0, seed), x, y)
 
 
 def _root(form: Form, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
