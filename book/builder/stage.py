@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import joblib
 import nbformat
 import yaml
 
@@ -111,9 +110,3 @@ def _write_config(source: Path, target: Path, banner: str, quoted: dict[str, Any
     config["parse"]["myst_substitutions"] = quoted
     config["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
     target.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-
-
-def fingerprint(*folders: Path) -> str:
-    """One digest of the files in some folders: equal digests, equal book."""
-    paths = (p for folder in folders for p in sorted(folder.rglob("*")) if p.suffix != ".pyc")
-    return str(joblib.hash([(p.name, p.read_bytes()) for p in paths if p.is_file()]))

@@ -24,6 +24,8 @@ from builder.edition import Edition
 from builder.pages.hosts import hosts
 from builder.pages.portable import Places, citations, portable
 
+OF_PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
+"""What the package is built of, beside its modules."""
 _BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
 
 
@@ -92,7 +94,7 @@ def build_wheel(root: Path, folder: Path) -> str:
         return ""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in OF_PACKAGE:
             shutil.copy(root / name, copy)
         shutil.copytree(root / "moe", copy / "moe", ignore=shutil.ignore_patterns("__pycache__"))
         built = subprocess.run(
