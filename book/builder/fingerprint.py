@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import joblib
@@ -21,9 +20,14 @@ def fingerprint(
     """One digest of all files that the pages are made of and of the builder: equal digests, equal
     pages. `executed` maps a chapter's name to its notebook."""
     tops = {root / Path(c.document).parts[0] for c in chapters if "/" in c.document}
-    folders = {root / "moe", Path(__file__).parent, *tops}
-    files = {path for folder in folders for path in folder.rglob("*") if path.suffix != ".pyc"}
+    builder = Path(__file__).parent
+    files = {path for folder in (root / "moe", *tops) for path in folder.rglob("*")}
     files |= {*executed.values(), *(c.source for c in chapters), *(root / n for n in _OF_BOOK)}
-    named = [(os.path.relpath(path, root), path) for path in files if path.is_file()]
-    contents = [(name, path.read_bytes()) for name, path in sorted(named)]
+    contents = [_contents(files, root), _contents({*builder.rglob("*")}, builder)]
     return str(joblib.hash([edition, sorted(executed), contents]))
+
+
+def _contents(files: Iterable[Path], folder: Path) -> list[tuple[str, bytes]]:
+    """What is in those of the files that exist and that Python did not make."""
+    found = (path for path in sorted(files) if path.is_file() and path.suffix != ".pyc")
+    return [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in found]

@@ -85,9 +85,10 @@ def _modules(code: str, chapter: Chapter) -> tuple[dict[str, str], list[str]]:
     Stays in the build folder, for the sources that it was told of last.
     """
     root, folder = chapter.root, chapter.source.parent
-    sources = sorted({*folder.glob("*.py"), *(root / "moe").rglob("*.py"), Path(__file__)})
-    contents = [(os.path.relpath(path, root), path.read_bytes()) for path in sources]
-    key = joblib.hash([code, contents, platform.python_version()])
+    sources = sorted({*folder.glob("*.py"), *(root / "moe").rglob("*.py")})
+    contents = [(str(path.relative_to(root)), path.read_bytes()) for path in sources]
+    own = (Path(__file__).read_bytes(), platform.python_version())
+    key = joblib.hash([code, contents, own])
     kept = root / "_build" / "finished" / f"{chapter.name}.modules.json"
     if kept.is_file() and (known := json.loads(kept.read_text("utf-8")))["key"] == key:
         return known["files"], known["names"]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,8 @@ def _executed(
     chapters: list[Chapter], profile: str, workers: int | None, report: Report
 ) -> tuple[list[Job], dict[str, Path]]:
     """What was executed because it had changed, and where the notebooks of all chapters are."""
-    jobs: list[Job] = []
-    last_seconds: dict[Path, float] = {}
-    unchanged: list[Job] = []
+    jobs, unchanged = list[Job](), list[Job]()
+    last_seconds = dict[Path, float]()
     for chapter in (c for c in chapters if c.is_notebook):
         job = _job(chapter, profile, profile, {})
         before = _provenance(job.target)
@@ -180,13 +180,11 @@ def _provenance(notebook: Path) -> dict[str, Any]:
 def _execute(jobs: list[Job], workers: int | None, report: Report) -> None:
     if not jobs:
         return
-    count = 0
+    counter = count(1)
 
     def done(job: Job, outcome: Outcome) -> None:
-        nonlocal count
-        count += 1
         text = "FAILED" if isinstance(outcome, Failure) else duration(outcome)
-        report(f"[{count}/{len(jobs)}] {job.chapter.name}  {text}")
+        report(f"[{next(counter)}/{len(jobs)}] {job.chapter.name}  {text}")
 
     report(f"executing: {', '.join(job.chapter.name for job in jobs)}")
     here = {"machine": machine(), "commit": commit(jobs[0].chapter.root)}
