@@ -87,8 +87,8 @@ def _modules(code: str, chapter: Chapter) -> tuple[dict[str, str], list[str]]:
     root, folder = chapter.root, chapter.source.parent
     sources = sorted({*folder.glob("*.py"), *(root / "moe").rglob("*.py")})
     contents = [(str(path.relative_to(root)), path.read_bytes()) for path in sources]
-    own = (Path(__file__).read_bytes(), platform.python_version())
-    key = joblib.hash([code, contents, own])
+    finders = [Path(file).read_bytes() for file in (__file__, dependencies.__code__.co_filename)]
+    key = joblib.hash([code, contents, finders, platform.python_version()])
     kept = root / "_build" / "finished" / f"{chapter.name}.modules.json"
     if kept.is_file() and (known := json.loads(kept.read_text("utf-8")))["key"] == key:
         return known["files"], known["names"]
