@@ -9,6 +9,7 @@ execute       chapters -> executed notebooks, in parallel
 provenance    how a page came to be, told at its foot
 sources       links below figures and tables, and the files they lead to
 vectors       vector figures in fewer bytes
+fingerprint   whether the pages have to be made anew
 stage         executed notebooks -> the folder Jupyter Book reads
 render        the staged folder -> HTML
 pages         the HTML -> light pages that everybody can read

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import jupytext
@@ -50,11 +51,7 @@ class Chapter:
 
     def notebook(self) -> NotebookNode:
         """The cells of the source, without outputs; their ids count cells of their kind."""
-        notebook: NotebookNode = jupytext.reads(self.text, fmt="md:myst")
-        for kind in ("code", "markdown"):
-            for number, cell in enumerate(c for c in notebook.cells if c.cell_type == kind):
-                cell["id"] = f"{kind}-{number}"
-        return notebook
+        return deepcopy(_parsed(self.text))
 
     def code_cells(self) -> list[str]:
         return [c.source for c in self.notebook().cells if c.cell_type == "code"]
@@ -73,6 +70,15 @@ class Chapter:
             cell.update(outputs=before.outputs, execution_count=before.execution_count)
         notebook.metadata = executed.metadata
         return notebook
+
+
+@lru_cache(64)
+def _parsed(text: str) -> NotebookNode:
+    notebook: NotebookNode = jupytext.reads(text, fmt="md:myst")
+    for kind in ("code", "markdown"):
+        for number, cell in enumerate(c for c in notebook.cells if c.cell_type == kind):
+            cell["id"] = f"{kind}-{number}"
+    return notebook
 
 
 def injected(cell: NotebookNode) -> bool:

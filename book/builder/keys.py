@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import joblib
 from IPython.core.inputtransformer2 import TransformerManager
 
 from builder import execute
@@ -25,7 +26,8 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
+@lru_cache(1)
+def versions() -> Mapping[str, str]:
     """Python and the packages whose version can change a number or a figure."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -42,12 +44,10 @@ def ingredients(chapter: Chapter, parameters: Mapping[str, Any]) -> dict[str, st
     Of the chapter itself these are the code cells and their tags: prose, captions and alternative
     texts can change without an execution.
     """
-    root, folder = chapter.root, chapter.source.parent
-    code = _python(chapter.code_cells())
-    files = _modules(code, root, folder)
-    texts = [code, *(f.read_text(encoding="utf-8") for f in files)]
-    files |= set(_data_files(texts, root, folder)) - {chapter.source}
-    found = {str(f.relative_to(root)): _digest(f) for f in files}
+    root = chapter.root
+    found, names = _modules(_python(chapter.code_cells()), chapter)
+    data = set(_data_files(names, root, chapter.source.parent)) - {chapter.source}
+    found |= {str(path.relative_to(root)): _digest(path) for path in data}
     found[str(chapter.source.relative_to(root))] = _cells_digest(chapter)
     found["how chapters are executed"] = _digest(Path(execute.__file__))
     found["parameters"] = json.dumps(dict(parameters), sort_keys=True)
@@ -78,23 +78,47 @@ def _python(cells: list[str]) -> str:
     return "\n".join(transform(source) for source in cells)
 
 
-def _modules(code: str, root: Path, folder: Path) -> set[Path]:
-    """Of the package `moe` and beside the chapter; none where the code does not parse, since then
-    the chapter fails."""
+def _modules(code: str, chapter: Chapter) -> tuple[dict[str, str], list[str]]:
+    """What of the package `moe` and beside the chapter its code can execute, file -> digest, and
+    the strings in all that code.
+
+    Stays in the build folder, for the sources that it was told of last.
+    """
+    root, folder = chapter.root, chapter.source.parent
+    sources = sorted({*folder.glob("*.py"), *(root / "moe").rglob("*.py")})
+    contents = [(str(path.relative_to(root)), path.read_bytes()) for path in sources]
+    finders = [Path(file).read_bytes() for file in (__file__, dependencies.__code__.co_filename)]
+    key = joblib.hash([code, contents, finders, platform.python_version()])
+    kept = root / "_build" / "finished" / f"{chapter.name}.modules.json"
+    if kept.is_file() and (known := json.loads(kept.read_text("utf-8")))["key"] == key:
+        return known["files"], known["names"]
+    files, names = _told(code, root, folder)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps({"key": key, "files": files, "names": names}), "utf-8")
+    os.replace(part, kept)
+    return files, names
+
+
+def _told(code: str, root: Path, folder: Path) -> tuple[dict[str, str], list[str]]:
+    """No file where the code does not parse, since then the chapter fails."""
     roots = {path.stem: folder for path in folder.glob("*.py")}
     try:
-        return set(dependencies(code, {**roots, "moe": root}).values())
+        files = set(dependencies(code, {**roots, "moe": root}).values())
     except SyntaxError:
-        return set()
+        files = set()
+    texts = [code, *(path.read_text(encoding="utf-8") for path in files)]
+    names = sorted({name for text in texts for name in _strings(text)})
+    return {str(path.relative_to(root)): _digest(path) for path in files}, names
 
 
-def _data_files(texts: list[str], root: Path, folder: Path) -> Iterator[Path]:
-    """Files of the repository that a string in the code names, or that lie in a folder it names.
+def _data_files(names: Iterable[str], root: Path, folder: Path) -> Iterator[Path]:
+    """Files of the repository that one of these strings names, or that lie in a folder it names.
 
     A name counts alone too: `DATA / "tones.csv"` finds data/tones.csv beside the chapter.
     """
     beside = {p.name: p for p in sorted((folder / "data").rglob("*")) if p.is_file()}
-    for name in {name for text in texts for name in _strings(text)}:
+    for name in names:
         if name in beside:
             yield beside[name]
         for start in (folder, root):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from filelock import FileLock
 
 from builder import BuildError, gate, parameters
@@ -23,11 +24,12 @@ from builder.again import differences, execute_in
 from builder.contents import Chapter, find_chapter, read_contents
 from builder.edition import Edition, edition_of
 from builder.execute import Failure, Job, Outcome, run_all
+from builder.fingerprint import fingerprint
 from builder.keys import changes, ingredients, versions
 from builder.pages.finish import finish
 from builder.provenance import commit, duration, machine
 from builder.render import render
-from builder.stage import fingerprint, stage
+from builder.stage import stage
 from builder.surroundings import settled
 
 Report = Callable[[str], None]
@@ -83,9 +85,8 @@ def _executed(
     chapters: list[Chapter], profile: str, workers: int | None, report: Report
 ) -> tuple[list[Job], dict[str, Path]]:
     """What was executed because it had changed, and where the notebooks of all chapters are."""
-    jobs: list[Job] = []
-    last_seconds: dict[Path, float] = {}
-    unchanged: list[Job] = []
+    jobs, unchanged = list[Job](), list[Job]()
+    last_seconds = dict[Path, float]()
     for chapter in (c for c in chapters if c.is_notebook):
         job = _job(chapter, profile, profile, {})
         before = _provenance(job.target)
@@ -99,8 +100,8 @@ def _executed(
             report(f"{chapter.name}: changed {', '.join(changed)}")
     if unchanged:
         report(f"unchanged: {', '.join(job.chapter.name for job in unchanged)}")
-    jobs.reverse()  # of those that were never executed the last take longest
-    jobs.sort(key=lambda job: last_seconds[job.target], reverse=True)
+    jobs.sort(key=lambda job: (last_seconds[job.target], len(job.chapter.code_cells())))
+    jobs.reverse()  # the longest first; of those never executed the ones with most cells
     _execute(jobs, workers, report)
     return jobs, {j.chapter.name: j.target for j in (*jobs, *unchanged)}
 
@@ -164,8 +165,6 @@ def _job(chapter: Chapter, kind: str, profile: str, overrides: Mapping[str, Any]
     provenance = {
         "parameters": {**known, **injected},
         "versions": versions(),
-        "machine": machine(),
-        "commit": commit(chapter.root),
         "inputs": ingredients(chapter, injected),
     }
     return Job(chapter, notebook_file(chapter.root, kind, chapter), injected, provenance)
@@ -174,21 +173,22 @@ def _job(chapter: Chapter, kind: str, profile: str, overrides: Mapping[str, Any]
 def _provenance(notebook: Path) -> dict[str, Any]:
     if not notebook.is_file():
         return {}
-    return dict(nbformat.read(notebook, as_version=4).metadata.get("provenance", {}))
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    return dict(metadata.get("provenance", {}))
 
 
 def _execute(jobs: list[Job], workers: int | None, report: Report) -> None:
     if not jobs:
         return
-    count = 0
+    counter = count(1)
 
     def done(job: Job, outcome: Outcome) -> None:
-        nonlocal count
-        count += 1
         text = "FAILED" if isinstance(outcome, Failure) else duration(outcome)
-        report(f"[{count}/{len(jobs)}] {job.chapter.name}  {text}")
+        report(f"[{next(counter)}/{len(jobs)}] {job.chapter.name}  {text}")
 
     report(f"executing: {', '.join(job.chapter.name for job in jobs)}")
+    here = {"machine": machine(), "commit": commit(jobs[0].chapter.root)}
+    jobs = [replace(job, provenance={**job.provenance, **here}) for job in jobs]
     failures = run_all(jobs, workers, done)
     if failures:
         raise BuildError("\n\n".join(str(failure) for failure in failures))
@@ -205,12 +205,12 @@ def _publish(
     html = html_folder(root, edition.kind)
     mark = root / "_build" / edition.kind / "html.fingerprint"
     started = time.perf_counter()
+    made_of = fingerprint(root, chapters, executed, edition)
+    if html.is_dir() and mark.is_file() and mark.read_text() == made_of:
+        return html / "index.html"
     with _scratch(root / "_build") as scratch:
         staged = scratch / "stage"
         stage(root, chapters, executed, staged, edition)
-        print_of_stage = fingerprint(staged, Path(__file__).parent)
-        if html.is_dir() and mark.is_file() and mark.read_text() == print_of_stage:
-            return html / "index.html"
         complete = len(executed) == sum(c.is_notebook for c in chapters)
         built = render(staged, scratch, strict=complete)
         finish(built, root, chapters, edition)
@@ -221,7 +221,7 @@ def _publish(
         mark.unlink(missing_ok=True)
         _swap(built, html, scratch / "previous")
         mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(print_of_stage)
+        mark.write_text(made_of)
     report(f"pages  {duration(time.perf_counter() - started)}")
     return html / "index.html"
 

@@ -125,6 +125,7 @@ def _lines(text: str) -> dict[str, int]:
     return found
 
 
+@lru_cache(64)
 def source_page(file: str, text: str) -> str:
     """A Python file as a page of its own, a place ``L-<number>`` for each line."""
     lines = HtmlFormatter(linenos="inline", linespans="L", wrapcode=True)

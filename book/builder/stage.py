@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import joblib
 import nbformat
 import yaml
 
@@ -16,6 +16,7 @@ from builder import BuildError, sources
 from builder import claims as ledger
 from builder.contents import Chapter, injected
 from builder.edition import Edition
+from builder.parallel import each
 from builder.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
@@ -35,22 +36,16 @@ def stage(
     """
     made, claimed, linked = {}, {}, dict[str, sources.File]()
     for chapter in chapters:
-        place = folder / chapter.document
-        place.parent.mkdir(parents=True, exist_ok=True)
+        (folder / chapter.document).parent.mkdir(parents=True, exist_ok=True)
         if not chapter.is_notebook:
-            shutil.copy(chapter.source, place.with_suffix(".md"))
-            continue
+            shutil.copy(chapter.source, folder / f"{chapter.document}.md")
+    notebooks = [chapter for chapter in chapters if chapter.is_notebook]
+    put = partial(_put, executed=executed, folder=folder, edition=edition)
+    for chapter, (metadata, files) in zip(notebooks, each(put, notebooks), strict=True):
+        linked |= files
         if chapter.name in executed:
-            notebook = nbformat.read(executed[chapter.name], as_version=4)
-            notebook = chapter.with_outputs(notebook)
-            made[chapter.document] = notebook.metadata["provenance"]
-            claimed[chapter.name] = notebook.metadata.get("claims", [])
-        else:
-            notebook = chapter.notebook()
-        notebook = edition.shown(notebook)
-        _finish(notebook, chapter)
-        linked |= sources.insert_links(notebook, chapter)
-        nbformat.write(notebook, place.with_suffix(".ipynb"))
+            made[chapter.document] = metadata["provenance"]
+            claimed[chapter.name] = metadata.get("claims", [])
     rows = ledger.ledger(chapters, claimed)
     if complaints := ledger.problems(rows):
         raise BuildError("\n".join(["The ledger of claims is not in order:", *complaints]))
@@ -75,6 +70,22 @@ def stage(
     shutil.copy(root / "_toc.yml", folder / "_toc.yml")
     quoted = {"claims": ledger.substitutions(rows)}
     _write_config(root / "_config.yml", folder / "_config.yml", edition.banner, quoted)
+
+
+def _put(
+    chapter: Chapter, executed: Mapping[str, Path], folder: Path, edition: Edition
+) -> tuple[dict[str, Any], dict[str, sources.File]]:
+    """Put a chapter's notebook in the folder; returns its metadata and the files it links to."""
+    if chapter.name in executed:
+        notebook = nbformat.read(executed[chapter.name], as_version=4)
+        notebook = chapter.with_outputs(notebook)
+    else:
+        notebook = chapter.notebook()
+    notebook = edition.shown(notebook)
+    _finish(notebook, chapter)
+    linked = sources.insert_links(notebook, chapter)
+    nbformat.write(notebook, folder / f"{chapter.document}.ipynb")
+    return dict(notebook.metadata), linked
 
 
 def _decks(chapters: list[Chapter]) -> str:
@@ -111,9 +122,3 @@ def _write_config(source: Path, target: Path, banner: str, quoted: dict[str, Any
     config["parse"]["myst_substitutions"] = quoted
     config["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
     target.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-
-
-def fingerprint(*folders: Path) -> str:
-    """One digest of the files in some folders: equal digests, equal book."""
-    paths = (p for folder in folders for p in sorted(folder.rglob("*")) if p.suffix != ".pyc")
-    return str(joblib.hash([(p.name, p.read_bytes()) for p in paths if p.is_file()]))

@@ -49,12 +49,6 @@ def test_an_edit_of_a_module_executes_the_chapters_that_import_it(tiny: Path) ->
     assert "one quick 0 10.0" in page(tiny, "one")
 
 
-def test_an_edit_of_a_module_that_modules_import_executes_all_of_their_chapters(tiny: Path) -> None:
-    edit(tiny, "moe/shared.py", "ONE = 1", "ONE = 5")
-    assert sorted(build(tiny, "quick").executed) == ["one", "two"]
-    assert "two 10" in page(tiny, "two")
-
-
 def test_an_edit_of_a_chapter_executes_that_chapter(tiny: Path) -> None:
     edit(tiny, "book/two.md", '"two"', '"deux"')
     assert build(tiny, "quick").executed == ("two",)
@@ -62,26 +56,27 @@ def test_an_edit_of_a_chapter_executes_that_chapter(tiny: Path) -> None:
 
 
 def test_an_edit_of_prose_executes_nothing_and_is_shown_beside_the_outputs(tiny: Path) -> None:
+    """In a chapter, and in a page without cells."""
     edit(tiny, "book/one.md", "# One", "# The first\n\nNew words.")
+    edit(tiny, "book/index.md", "Nothing", "Truly nothing")
     assert build(tiny, "quick").executed == ()
     shown = page(tiny, "one")
     assert "New words." in shown
     assert "one quick 0 1.0" in shown
     assert "How this page was made" in shown
     assert "Claim. One is" in shown
+    assert "Truly nothing" in page(tiny, "index")
 
 
-def test_a_docstring_or_comment_executes_nothing_a_changed_constant_does(tiny: Path) -> None:
+def test_a_docstring_or_comment_executes_nothing_a_changed_constant_all_that_import_it(
+    tiny: Path,
+) -> None:
+    """Through other modules too."""
     edit(tiny, "moe/shared.py", "ONE = 1", '"""Numbers."""\n\nONE = 1  # the first')
     assert build(tiny, "quick").executed == ()
-    edit(tiny, "moe/shared.py", "ONE = 1", "ONE = 1.0")
+    edit(tiny, "moe/shared.py", "ONE = 1", "ONE = 5")
     assert sorted(build(tiny, "quick").executed) == ["one", "two"]
-
-
-def test_an_edit_of_a_plain_page_executes_nothing_and_is_shown(tiny: Path) -> None:
-    edit(tiny, "book/index.md", "Nothing", "Truly nothing")
-    assert build(tiny, "quick").executed == ()
-    assert "Truly nothing" in page(tiny, "index")
+    assert "two 10" in page(tiny, "two")
 
 
 def test_a_failing_cell_is_located_and_the_last_good_book_stays(tiny: Path) -> None:

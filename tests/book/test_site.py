@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
+from barriers import CONTRAST, EVERY_RULE, THIN, barriers
 from browsing import DESK, TELEPHONE, open_page
 from builder.contents import Chapter, read_contents
 from builder.pages.decks import carry
@@ -21,32 +21,6 @@ EXECUTED = [chapter for chapter in CHAPTERS if chapter.is_notebook]
 PAGES = [*(chapter.document for chapter in CHAPTERS), "search"]
 AGAIN = "13_what_came_after"
 UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
-THIN = """() => {
-    const still = document.createElement("style");
-    still.textContent = "* { transition: none !important; animation: none !important }";
-    document.head.append(still);
-    const seen = new Set();
-    for (const token of document.querySelectorAll(".highlight pre span")) {
-        const box = token.closest(".cell_output, .cell_input, .highlight");
-        const kind = box.className + token.className;
-        if (seen.has(kind)) token.replaceWith(...token.childNodes);
-        seen.add(kind);
-    }
-    document.querySelectorAll(".math svg").forEach(drawing => drawing.replaceChildren());
-    document.querySelectorAll(".mathml").forEach(said => { said.textContent = said.textContent; });
-}"""
-"""Of code's tokens one of each colour stays, of drawings the frame, of MathML the text: the rest
-would cost axe minutes and tell it nothing new. And colours change at once, not while it looks."""
-BARRIERS = """async options => {
-    const told = await axe.run({exclude: [[".math svg"]]}, options);
-    return told.violations.flatMap(rule => rule.nodes.map(node =>
-        `${rule.id}: ${node.html.slice(0, 200)} (${(node.any[0] ?? rule).message ?? rule.help})`));
-}"""
-EVERY_RULE = {
-    "resultTypes": ["violations"],
-    "rules": {"label-content-name-mismatch": {"enabled": True}},
-}
-CONTRAST = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
 CUT = """() => {
     const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
     const reached = e => e.tabIndex === 0 || e.querySelector("a[href], button, input, summary");
@@ -102,11 +76,10 @@ def test_a_page_loads_without_network_and_has_no_barriers(
     assert tab.evaluate("document.title")
     tab.evaluate(UNFOLD)
     tab.evaluate(THIN)
-    tab.evaluate(AXE_SCRIPT)
-    assert tab.evaluate(BARRIERS, EVERY_RULE) == []
+    assert barriers(tab, EVERY_RULE) == []
     tab.emulate_media(color_scheme="dark")
     tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-    assert tab.evaluate(BARRIERS, CONTRAST) == []
+    assert barriers(tab, CONTRAST) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -220,5 +193,21 @@ def test_what_is_cut_or_scrolls_for_the_mouse_alone_is_noticed(
 def test_a_barrier_is_noticed(tab: Page, tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text('<title>x</title><main><img src="data:,"><p>x</p></main>')
     open_page(tab, tmp_path / "bad.html", DESK)
-    tab.evaluate(AXE_SCRIPT)
-    assert any(told.startswith("image-alt") for told in tab.evaluate(BARRIERS, EVERY_RULE))
+    assert any(told.startswith("image-alt") for told in barriers(tab, EVERY_RULE))
+
+
+PALE = [
+    '<p style="color: #bbb">words</p>',
+    '<div style="background: #444"><p>words</p></div>',
+    '<div style="opacity: 0.3"><p>words</p></div>',
+    '<div style="background: #444"><p style="font-size: 3rem">words</p></div>',
+]
+
+
+@pytest.mark.parametrize("pale", PALE)
+def test_a_pale_text_among_others_is_noticed(tab: Page, tmp_path: Path, pale: str) -> None:
+    """Once for all that look like it."""
+    page = f"<title>x</title><main><p>words</p><p>words</p>{pale}{pale}</main>"
+    (tmp_path / "bad.html").write_text(page)
+    open_page(tab, tmp_path / "bad.html", DESK)
+    assert len(barriers(tab, CONTRAST)) == 1

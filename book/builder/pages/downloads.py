@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages.hosts import hosts
 from builder.pages.portable import Places, citations, portable
+from builder.parallel import each
 
+OF_PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
+"""What the package is built of, beside its modules."""
 _BUILD = "from setuptools import build_meta; print(build_meta.build_wheel({target!r}))"
 
 
@@ -79,11 +83,14 @@ def write(
     folder: Path, chapters: Sequence[Chapter], known: Places, package: str, edition: Edition
 ) -> None:
     """Each chapter as a notebook and as text; package is what pip installs in them, or nothing."""
-    for chapter in chapters:
-        if chapter.is_notebook:
-            notebook = portable(edition.shown(chapter.notebook()), known, package)
-            nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
-            jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
+    put = partial(_put, folder=folder, known=known, package=package, edition=edition)
+    each(put, [chapter for chapter in chapters if chapter.is_notebook])
+
+
+def _put(chapter: Chapter, folder: Path, known: Places, package: str, edition: Edition) -> None:
+    notebook = portable(edition.shown(chapter.notebook()), known, package)
+    nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
+    jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
 
 
 def build_wheel(root: Path, folder: Path) -> str:
@@ -92,7 +99,7 @@ def build_wheel(root: Path, folder: Path) -> str:
         return ""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in OF_PACKAGE:
             shutil.copy(root / name, copy)
         shutil.copytree(root / "moe", copy / "moe", ignore=shutil.ignore_patterns("__pycache__"))
         built = subprocess.run(
