@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from moe.experiments.any_gate import claims as judge
-from moe.experiments.any_gate import figures, interactive, tables
+from moe.experiments.any_gate import figures, interactive, rare, tables
 from moe.experiments.any_gate.coverage import Covered
 from moe.experiments.any_gate.curves import (
     CONSTANT,
@@ -295,3 +295,15 @@ def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
     column, row = (round((value / wide * n + n - 1) / 2) for value in (1.0, -1.5))
     shown = [LEVELS.index(layer[row * n + column]) / 63 for layer in gate["cells"][1]]
     assert shown == pytest.approx(truth.gate(v)[0, 1:].tolist(), abs=0.01)
+
+
+def test_a_fit_that_a_rare_expert_leads_away_has_to_be_doubted() -> None:
+    lost, kept = rare.End(0.3, 0.5, 0.2, False), rare.End(0.01, 0.1, 0.01, True)
+    assert rare.led_away([lost, kept]).holds
+    assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
+    assert not rare.led_away([replace(lost, converged=True), kept]).holds
+    assert not rare.led_away([kept]).holds
+    assert not rare.led_away([lost, replace(kept, moments=0.005)]).holds
+    said = str(rare.led_away([lost, kept]).value)
+    assert said.startswith("1 of 2 data sets, 1 of them doubted; in 1 of them EM")
+    assert len(rare.listed([rare.Spec(0.7), rare.Spec(0.7, 1)], [lost, kept]).values) == 2

@@ -54,7 +54,8 @@ class Experts:
 
     @property
     def converged(self) -> bool:
-        """EM converged and nothing speaks against the fit."""
+        """EM converged and nothing speaks against the fit. Where an expert is rarely asked, and
+        samples are few, the tests may see nothing against a wrong one (book, chapter 10)."""
         return not self.doubts
 
     @property

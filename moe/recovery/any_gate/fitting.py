@@ -33,6 +33,7 @@ from moe.recovery.any_gate.constant import (
 )
 from moe.recovery.any_gate.experts import Experts
 from moe.recovery.any_gate.softmax import SoftmaxGate, agreement, softmax_fit
+from moe.recovery.any_gate.span import contradicted
 from moe.recovery.arguments import Task
 from moe.recovery.starts import Problem, Starts
 from moe.solvers.cells import CellFit, cell_em
@@ -172,6 +173,8 @@ def _brought_back(
     load = fit.responsibilities(problem.x, problem.y, found.cells, problem.g).sum(0)
     means = problem.g(problem.x @ fit.regressors.T)
     against += crowding(means, load, fit.sigma, problem.x.shape[1])
+    if span is None:
+        against += contradicted(problem, fit.regressors, shares[order], fit.sigma)
     if not fit.converged:
         against.insert(0, "EM had not converged")
     if problem.scarce:
