@@ -298,7 +298,7 @@ def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
 
 
 def test_a_fit_that_a_rare_expert_leads_away_has_to_be_doubted() -> None:
-    lost, kept = rare.End(0.3, 0.5, 0.2, False), rare.End(0.01, 0.1, 0.01, True)
+    lost, kept = rare.End(0.3, 0.5, 0.2, 9.0, False), rare.End(0.01, 0.1, 0.01, 0.0, True)
     assert rare.led_away([lost, kept]).holds
     assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
     assert not rare.led_away([replace(lost, converged=True), kept]).holds
