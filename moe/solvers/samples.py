@@ -85,8 +85,8 @@ class Samples:
             Chunk(
                 z := torch.cat([part, out[:, None]], dim=1).T.contiguous(),
                 z[:-1],
-                part.contiguous(),
-                Grams(part, keep),
+                own := z[:-1].T.contiguous(),
+                Grams(own, keep),
                 c,
             )
             for part, out, c in zip(x.split(rows), y.split(rows), times, strict=True)

@@ -1,7 +1,7 @@
 """EM of small data in NumPy: the same as in torch, and as written in a textbook."""
 
+import itertools
 import math
-from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
 from moe.solvers import em
 from moe.solvers.em import EMResult, expectation_maximisation
-from moe.solvers.linear import solve_ridged
+from moe.solvers.linear import product, solve_ridged
 from moe.solvers.samples import Samples
 from moe.solvers.small import SmallSamples, is_small, maximisation
 from moe.solvers.small.expectation import SmallStep, expectation_small
@@ -150,7 +150,7 @@ def test_a_step_that_overshoots_is_halved_and_at_last_dropped(
         return step
 
     monkeypatch.setattr(maximisation, "expectation_small", falling)
-    for case in product((-1e9, math.nan), (3, 12)):
+    for case in itertools.product((-1e9, math.nan), (3, 12)):
         worse, spoilt = case
         looks, kept = 0, 0.125 if spoilt == 3 else 0.0
         full = maximisation._moves(small, begin).regressors
@@ -221,3 +221,21 @@ def test_what_it_has_no_steps_for_goes_through_torch(monkeypatch: pytest.MonkeyP
         climbed(x, y, rows, ["sigma"], 1e-6)
     with pytest.raises(AssertionError, match="small"):
         expectation_maximisation(x, y, rows, zero, sigma, LINEAR, iterations=2)
+
+
+def test_a_product_does_not_depend_on_where_its_factors_lie() -> None:
+    """In memory: bit for bit, also where one of them is a vector, small and large."""
+    for rows, n, columns in ((6, 500, 56), (6, 2_000, 56), (1, 4_000, 9), (3, 70, 4), (40, 90, 1)):
+        one, other = (
+            torch.randn(shape, generator=stream("noise", 0), dtype=torch.float64).numpy()
+            for shape in ((rows, n), (n, columns))
+        )
+        found = product(one, other)
+        np.testing.assert_allclose(found, one @ other, rtol=1e-10, atol=1e-10)
+        for shift in range(1, 8):
+            moved = []
+            for part in (one, other):
+                room = np.empty(part.size + 8)
+                room[shift : shift + part.size] = part.ravel()
+                moved.append(room[shift : shift + part.size].reshape(part.shape))
+            assert np.array_equal(product(*moved), found)

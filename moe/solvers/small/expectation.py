@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,13 +25,14 @@ class SmallSamples:
 
     def __init__(self, data: Samples, x: Tensor, y: Tensor) -> None:
         self.all = data
-        self.rows = np.ascontiguousarray(x.detach().numpy())
-        self.n, self.d = self.rows.shape
-        self.columns, self.y = np.ascontiguousarray(self.rows.T), y.detach().numpy()[None]
+        self.rows = x.detach().clone(memory_format=torch.contiguous_format).numpy()
+        self.n, self.d, self.dtype = *self.rows.shape, x.dtype
+        columns = x.detach().T.clone(memory_format=torch.contiguous_format)
+        self.columns, self.y = columns.numpy(), y.detach().numpy()[None]
         first, second = np.triu_indices(self.d)
         ones = np.ones((1, self.n), self.rows.dtype)
         products = np.concatenate([self.columns[first] * self.columns[second], ones])
-        self.products = np.ascontiguousarray(products.T)
+        self.products = torch.from_numpy(products).T.contiguous().numpy()
         self.places = _symmetric(self.d).ravel()
         self.pairs = _symmetric(data.free)
         self.eps = float(np.finfo(self.rows.dtype).eps)
@@ -76,8 +78,8 @@ def expectation_small(
     """The E-step and all the sums an M-step needs."""
     (starts, k, d), samples = regressors.shape, data.all
     moved, free = samples.moved, samples.free
-    weights = np.empty((starts, moved + samples.pairs, data.n), regressors.dtype)
-    pull = np.empty((starts, moved + free, data.n), regressors.dtype)
+    weights = torch.empty(starts, moved + samples.pairs, data.n, dtype=data.dtype).numpy()
+    pull = torch.empty(starts, moved + free, data.n, dtype=data.dtype).numpy()
     residual = product(regressors.reshape(-1, d), data.columns).reshape(starts, k, -1)
     np.subtract(data.y, residual, out=residual)
     square = residual * residual
