@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -53,16 +53,6 @@ def refuse_masked(**arrays: Any) -> None:
                 f"{name}: expected no masked entries, got {count}: leave those samples out, or "
                 "fill them (numpy.ma.compress_rows, .filled)"
             )
-
-
-def refuse_beside(formula: str, parameters: Mapping[str, Any]) -> None:
-    """Raise ValueError for what a formula says already, and for a bar without a gate behind it."""
-    for name in ("expert_features", "gate_features", "fit_intercept"):
-        if name in parameters:
-            raise ValueError(f"{name}: expected none beside a formula, which says it: {formula!r}")
-    gate = parameters.get("gate")
-    if "|" in formula and isinstance(gate, str) and gate in ("constant", "equal"):
-        raise ValueError(f"formula: expected no bar with gate={gate!r}, got {formula!r}")
 
 
 def refuse_unweighted(gate: Any) -> None:

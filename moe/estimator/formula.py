@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 _CONSTANT = "Intercept"
+_BLIND = ("constant", "equal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,18 @@ class FormulaDesign:
             for spec in (self.experts, self.gate)
         )
         return {"expert_features": experts, "gate_features": gate}
+
+    def refuse(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ValueError for parameters that a formula says already, and for a bar without a gate
+        behind it."""
+        for name in ("expert_features", "gate_features", "fit_intercept"):
+            if name in parameters:
+                raise ValueError(
+                    f"{name}: expected none beside a formula, which says it: {self.formula!r}"
+                )
+        gate = parameters.get("gate")
+        if self.gate is not self.experts and isinstance(gate, str) and gate in _BLIND:
+            raise ValueError(f"formula: expected no bar with gate={gate!r}, got {self.formula!r}")
 
     @property
     def variables(self) -> set[str]:

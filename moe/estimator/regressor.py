@@ -12,13 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from moe.estimator.answers import Answers, opened
-from moe.estimator.arguments import (
-    CONSTRAINTS,
-    columns_named,
-    refuse_beside,
-    refuse_masked,
-    refuse_unweighted,
-)
+from moe.estimator.arguments import CONSTRAINTS, columns_named, refuse_masked, refuse_unweighted
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.whole import fitted
@@ -230,7 +224,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         transformed. A clone knows no formula: to cross-validate, give arrays. Needs the package
         formulaic (the extra "formula"); raises ImportError without."""
         read = FormulaDesign.read(formula, data)
-        refuse_beside(formula, parameters)
+        read.refuse(parameters)
         weights = parameters.pop("sample_weight", None)
         model = cls(**parameters | read.features).fit(*read.samples(data), sample_weight=weights)
         model.formula_ = read

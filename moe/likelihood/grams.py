@@ -69,18 +69,18 @@ def packed_size(d: int) -> int:
 def unpacked(packed: Tensor, d: int) -> Tensor:
     """The matrices (..., d, d) whose entries ``Grams.packed`` has listed."""
     if packed_size(d) < d * d:
-        packed = packed.index_select(-1, _places(d).to(packed.device))
+        packed = packed.index_select(-1, upper_places(d).flatten().to(packed.device))
     return packed.unflatten(-1, (d, d))
 
 
 @cache
 @torch.inference_mode(False)
-def _places(d: int) -> Tensor:
-    """Where in the list of entries a <= b each entry of the matrix is, (d^2,)."""
+def upper_places(d: int) -> Tensor:
+    """Where in the list of entries a <= b each entry of a symmetric matrix is, (d, d)."""
     row, column = torch.triu_indices(d, d)
     place = torch.empty(d, d, dtype=torch.int64)
     place[row, column] = place[column, row] = torch.arange(len(row))
-    return place.flatten()
+    return place
 
 
 @cache

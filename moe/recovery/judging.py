@@ -20,6 +20,7 @@ from moe.recovery.starts import LOOSE, Problem, Starts
 from moe.solvers.em import EMResult, expectation_maximisation
 
 AHEAD = 1.0
+LONELY = "of all starts only one reached the highest likelihood found"
 _SUSPICIOUS = 1e-3
 _MOMENTS = (Origin.FOURTH_MOMENTS, Origin.THIRD_MOMENTS, Origin.LEAST_SQUARES)
 _LINEAGE = {**dict.fromkeys(_MOMENTS, "moments"), Origin.GIVEN: "given"}

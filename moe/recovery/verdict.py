@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moe.likelihood.diagnostics import doubts, noiseless
 from moe.metrics import match
-from moe.recovery.judging import model_of
+from moe.recovery.judging import LONELY, model_of
 from moe.recovery.plan import Run
 from moe.recovery.results import Origin, Recovery
 from moe.recovery.starts import Problem
@@ -22,7 +22,7 @@ def verdict(run: Run) -> Recovery:
     model = model.reordered(by_share(shares, run.task.coordinates.regressors(model.regressors)))
     against = doubts(model, full.x, full.y)
     if field.lonely:
-        against.append("of all starts only one reached the highest likelihood found")
+        against.append(LONELY)
     if not bool(run.fit.converged):
         iterations = run.task.options.iterations
         against.insert(0, f"joint EM had not converged after {iterations} iterations")

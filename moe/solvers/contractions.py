@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moe.likelihood.grams import upper_places
 from moe.solvers.linear import product
 
 Array = Any
@@ -106,8 +107,5 @@ def _of_each(lam: float | Array, dims: int) -> float | Array:
 @torch.inference_mode(False)
 def _places(k: int, tensors: bool) -> tuple[Array, ...]:
     """Rows and columns of the upper half; where each entry of (k, k) is among them; 0..k-1."""
-    row, column = np.triu_indices(k)
-    place = np.empty((k, k), np.intp)
-    place[row, column] = place[column, row] = np.arange(len(row))
-    found = row, column, place, np.arange(k)
-    return tuple(map(torch.from_numpy, found)) if tensors else found
+    found = *torch.triu_indices(k, k), upper_places(k), torch.arange(k)
+    return found if tensors else tuple(part.numpy() for part in found)

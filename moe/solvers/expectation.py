@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -171,12 +171,3 @@ def gate_weights(gate: Tensor, out: Tensor) -> None:
         torch.mul(gate[:, a : a + 1], gate[:, a:], out=block)
         block[:, 0] -= gate[:, a]
         first += free - a
-
-
-@cache
-def pair_places(free: int) -> Tensor:
-    """(free, free): the place of each pair of gates among the upper blocks."""
-    places = torch.zeros(free, free, dtype=torch.int64)
-    row, column = torch.triu_indices(free, free)
-    places[row, column] = places[column, row] = torch.arange(len(row))
-    return places

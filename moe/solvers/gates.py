@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe.likelihood.grams import upper_places
 from moe.model.mixture import full_gating
-from moe.solvers.expectation import EStep, normalise, pair_places
+from moe.solvers.expectation import EStep, normalise
 from moe.solvers.linear import solve_ridged
 from moe.solvers.samples import Samples
 
@@ -34,7 +35,7 @@ def newton_step(data: Samples, state: EStep) -> Tensor:
 
 def _dense(state: EStep, scale: float) -> Tensor:
     starts, free, d = state.pull_w.shape
-    blocks = state.gram_w[:, pair_places(free)]
+    blocks = state.gram_w[:, upper_places(free)]
     hessian = blocks.transpose(2, 3).reshape(starts, free * d, free * d)
     return solve_ridged(hessian, state.pull_w.flatten(1), scale).view(starts, free, d)
 

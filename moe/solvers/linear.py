@@ -12,8 +12,6 @@ from torch import Tensor
 Array = NDArray[np.floating]
 RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
 _MOST_ALONE = 200_000  # multiplications; OpenBLAS starts threads from 2^18 on
-_MOST_OF_VECTOR = 9_000  # and from 9,216 where one factor is a vector
-_LINE = 64
 
 
 def solve_ridged(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
@@ -37,16 +35,7 @@ def solve_ridged(matrix: Tensor, right: Tensor, scale: float) -> Tensor:
 
 def product(one: Array, other: Array) -> Array:
     """A product of matrices on one thread: NumPy's library takes several for large ones, which wait
-    for one another longer than they work, and torch has been told not to (``moe.threads``).
-
-    torch's library rounds otherwise where memory begins elsewhere, and NumPy's memory begins where
-    it happens to; so that two runs agree it is given memory that begins on a line of the cache."""
-    vector = 1 in (one.shape[0], other.shape[1])
-    if one.size * other.shape[1] <= (_MOST_OF_VECTOR if vector else _MOST_ALONE):
+    for one another longer than they work, and torch has been told not to (``moe.threads``)."""
+    if one.size * other.shape[1] <= _MOST_ALONE:
         return one @ other
-    return torch.mm(_in_line(one), _in_line(other)).numpy()
-
-
-def _in_line(array: Array) -> Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor if tensor.data_ptr() % _LINE == 0 else tensor.clone()
+    return torch.mm(torch.from_numpy(one), torch.from_numpy(other)).numpy()

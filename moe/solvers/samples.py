@@ -76,12 +76,23 @@ class Samples:
         self.curvature = float(squares.sum()) / x.shape[1]
         self.rows = len(x)
         self.reach = float(x.abs().sum(1).max())
-        rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // (starts * k)))
-        times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
         keep = x.numel() * (x.shape[1] + 1) // 2 <= _CACHED_ENTRIES
         formed = keep and self.free * x.shape[1] <= _FORMED_GATES
         self.pairs = self.free * (self.free + 1) // 2 if formed else 0
-        self._chunks = [
+        self._read = x, y, counts, starts * k, keep
+        self._room: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, int, int, int], Tensor] = {}
+
+    def __iter__(self) -> Iterator[Chunk]:
+        yield from self._chunks
+
+    @cached_property
+    def _chunks(self) -> list[Chunk]:
+        """Made where they are read first: EM of small data has samples of its own."""
+        x, y, counts, weights, keep = self._read
+        rows = min(len(x), max(_LEAST_ROWS, _CHUNK_ENTRIES // weights))
+        times = [None] * len(x.split(rows)) if counts is None else counts.split(rows)
+        return [
             Chunk(
                 z := torch.cat([part, out[:, None]], dim=1).T.contiguous(),
                 z[:-1],
@@ -91,11 +102,6 @@ class Samples:
             )
             for part, out, c in zip(x.split(rows), y.split(rows), times, strict=True)
         ]
-        self._room: dict[str, Tensor] = {}
-        self._views: dict[tuple[str, int, int, int], Tensor] = {}
-
-    def __iter__(self) -> Iterator[Chunk]:
-        yield from self._chunks
 
     @cached_property
     def factor(self) -> Tensor:

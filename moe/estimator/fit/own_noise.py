@@ -21,30 +21,25 @@ _SAME = 0.1  # nats
 
 def searched_each(
     task: Task, full: Problem, fair: Problem, run: Run, options: Options, seed: int
-) -> tuple[EMResult, list[str]]:
-    """The best end, and what speaks against it.
+) -> tuple[EMResult, bool]:
+    """The best end, and whether all others lie lower.
 
     From all ends of the search with a common sigma, whose square the prior takes for the noise's
     variance, and from random starts that had their own from the beginning: what is the best with a
     common level need not lead to the best with one each, and twenty starts (race) twice over find
-    it as a rule. Where all but one end lower that is said.
+    it as a rule. fair: the samples in rows of even weight.
     """
     common = [run.fit, *(end.run for end in run.field.ends)]
-    experts = [each.regressors for each in common]
-    gates = [each.gating for each in common]
-    sigma = [each.sigma[:, None].expand(-1, task.k) for each in common]
+    starts = [(e.regressors, e.gating, e.sigma[:, None].expand(-1, task.k)) for e in common]
     for own in _fresh(task, full, fair.part(), options, seed) if task.k > 1 else ():
         rows = task.layout.spread(*task.layout.gathered(own.regressors, own.gating))
-        experts, gates = [*experts, rows[0]], [*gates, rows[1]]
-        sigma = [*sigma, own.sigma]
+        starts.append((*rows, own.sigma))
+    experts, gates, sigma = map(torch.cat, zip(*starts, strict=True))
     prior = PRIOR_SHARE * float(run.fit.sigma[0]) ** 2
-    starts = torch.cat(experts), torch.cat(gates), torch.cat(sigma)
-    ends = joint(full, *starts, task, options, prior)
-    best = ends.best
-    near = int((ends.log_likelihood > best.log_likelihood - _SAME).sum())
+    ends = joint(full, experts, gates, sigma, task, options, prior)
+    near = int((ends.log_likelihood > ends.log_likelihood.max() - _SAME).sum())
     lonely = len(ends.sigma) > 1 and near == 1
-    doubts = ["of all starts only one reached the highest likelihood found"] if lonely else []
-    return without_prior(task, full, best, options), doubts
+    return without_prior(task, full, ends.best, options), lonely
 
 
 def _fresh(

@@ -15,6 +15,7 @@ from moe.estimator.fit.task import Found, Task, fair_rows
 from moe.model.regressions import Regressions
 from moe.recovery.arguments import Task as Asked
 from moe.recovery.coordinates import Coordinates, sample_order
+from moe.recovery.judging import LONELY
 from moe.recovery.plan import Wanted, carried_out
 from moe.recovery.results import Origin
 from moe.recovery.starts import (
@@ -41,7 +42,8 @@ Step = tuple[str, Way, Wanted]
 def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
     """The best end of all ways that are wanted, refined on all samples (``recovery.plan``)."""
     task = task.rows(sample_order(task.x, task.y, seed))
-    full, plan = problem_of(task), _plan(task)
+    full, fair = problem_of(task), _fair(task)
+    plan = _plan(task, fair)
     told = [
         (partial(_told, report, at, len(plan) + 1, *step[:2]), step[2])
         for at, step in enumerate(plan)
@@ -51,12 +53,10 @@ def searched(task: Task, options: Options, seed: int, report: Report) -> Found:
     asked = Asked(full.x, full.y, full, still, options, seed)
     run = carried_out(asked, told)
     report("likelihood", len(plan), len(plan) + 1)
-    fit, doubts = run.fit, list[str]()
+    fit, lonely = run.fit, run.field.lonely
     if task.own:
-        fair = replace(problem_of(_fair(task)), counts=None, columns=None)
-        fit, doubts = searched_each(task, full, fair, run, options, seed)
-    elif run.field.lonely:
-        doubts.append("of all starts only one reached the highest likelihood found")
+        fit, lonely = searched_each(task, full, _unweighted(fair), run, options, seed)
+    doubts = [LONELY] if lonely else []
     found = _found(task, fit, options, str(run.field.leader.origin), run.field.supporters, doubts)
     return replace(found, iterations=max(found.iterations, run.stages[-1].iterations))
 
@@ -100,14 +100,13 @@ def problem_of(task: Task) -> Problem:
     return Problem(task.inputs, task.y, task.k, task.g, task.sigma, gated, counts, columns)
 
 
-def _plan(task: Task) -> Sequence[Step]:
+def _plan(task: Task, fair: Task) -> Sequence[Step]:
     """The ways as ``moe.recover`` has them, each on the columns it can use and, where weights
     differ, on rows drawn in proportion to them; then random starts of joint EM. Where samples are
     few these come before the search, which is left out if two lineages come to the same end."""
     if task.k == 1 and task.g.is_linear:
         return [("least squares", _zero, lambda so_far, options: True)]
-    fair = _fair(task)
-    whole = replace(problem_of(fair), counts=None, columns=None)
+    whole = _unweighted(fair)
     width = task.x.shape[1] - task.design.experts.ones
     moments = replace(whole, x=fair.x[:, :width])
     lines = replace(whole, x=fair.x)
@@ -142,6 +141,11 @@ def _plan(task: Task) -> Sequence[Step]:
 def _fair(task: Task) -> Task:
     """Rows of even weight: drawn in proportion to them where they differ."""
     return task if task.even else task.rows(fair_rows(task.weights))
+
+
+def _unweighted(fair: Task) -> Problem:
+    """Such rows with all columns, for experts and gate alike."""
+    return replace(problem_of(fair), counts=None, columns=None)
 
 
 def _on(

@@ -20,7 +20,7 @@ from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
-from moe.solvers.cells import CellFit, cell_em
+from moe.solvers.cells import cell_em
 
 _LOST = 0.1
 
@@ -41,7 +41,7 @@ class Spec:
 @dataclass(frozen=True)
 class End:
     """E_reg of ``recover`` with constant proportions, of its L_4 (NaN where that refuses), and of
-    EM from the truth; by how many nats EM from the fit ends above that; whether the fit is called
+    EM from the truth; by how many nats the fit is above that; whether the fit is called
     converged."""
 
     error: float
@@ -71,19 +71,14 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtfulFitWarning)
         fit = recover(x, y, 2, seed=own, gate="any", classifiers=())
-
-    def climbed(rows: Tensor, sigma: float, proportions: Tensor) -> CellFit:
-        g = truth.nonlinearity
-        return cell_em(x, y, rows, sigma, proportions, g, tolerance=1e-2)
-
-    best = climbed(truth.regressors, truth.sigma, truth.weights(x).mean(0))
-    mine = climbed(fit.regressors, fit.sigma, fit.proportions)
+    shares = truth.weights(x).mean(0)
+    best = cell_em(x, y, truth.regressors, truth.sigma, shares, truth.nonlinearity, tolerance=1e-2)
     refused = not bool(fit.moments.isfinite().all())
     return {
         "error": regressor_error_of(fit.regressors, truth.regressors),
         "moments": math.nan if refused else regressor_error_of(fit.moments, truth.regressors),
         "oracle": regressor_error_of(best.regressors, truth.regressors),
-        "ahead": mine.log_likelihood - best.log_likelihood,
+        "ahead": fit.log_likelihood - best.log_likelihood,
         "converged": float(fit.converged),
     }
 

@@ -70,19 +70,17 @@ def nile(model: MoERegressor, change: Change) -> Figure:
     year = load("nile").x[:, 0]
     grid = np.linspace(year[0], year[-1], 2_000)[:, None]
     mark = change.least_squares + 0.5
-    return _over_time("nile", model, grid, mark, r"flow ($10^8\,\mathrm{m}^3$)", "year")
+    return _over_time("nile", model, grid, mark, r"flow ($10^8\,\mathrm{m}^3$)")
 
 
 @drawing
 def inflation(model: MoERegressor, turn: float) -> Figure:
     """Inflation quarter by quarter with the mixture's mean given the quarter before, and the gate
     below."""
-    return _over_time("inflation", model, load("inflation").x, turn, "inflation (% a year)", "year")
+    return _over_time("inflation", model, load("inflation").x, turn, "inflation (% a year)")
 
 
-def _over_time(
-    name: str, model: MoERegressor, at: Array, mark: float, output: str, time: str
-) -> Figure:
+def _over_time(name: str, model: MoERegressor, at: Array, mark: float, output: str) -> Figure:
     """Samples over the first column, the mean at the rows ``at``, and the gate there below; a
     dotted line at ``mark``."""
     data = load(name)
@@ -98,7 +96,7 @@ def _over_time(
         panel.axvline(mark, color=COLOURS["grey"], linestyle=":")
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     above.set(ylabel=output)
-    gate.set(xlabel=time, ylabel="gate", ylim=(-0.05, 1.05))
+    gate.set(xlabel="year", ylabel="gate", ylim=(-0.05, 1.05))
     return figure
 
 

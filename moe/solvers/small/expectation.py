@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from moe.likelihood.grams import upper_places
+from moe.moments.hermite import pair_products
 from moe.solvers.expectation import LEAST_EXPONENT, LOG_NORMAL
 from moe.solvers.linear import RIDGE, Array, product
 from moe.solvers.maximisation import SLACK
@@ -19,40 +21,40 @@ from moe.solvers.samples import Samples
 class SmallSamples:
     """The same samples as EM in NumPy reads them.
 
-    columns (d, n), rows (n, d), y (1, n); products (n, d (d + 1) / 2 + 1) of the columns, and a one
-    that counts; places: where each entry of a matrix (d, d) is among the products.
+    columns (d, n), rows (n, d), y (1, n); products (n, d (d + 1) / 2) of the columns; places: where
+    each entry of a matrix (d, d) is among them, pairs: of one (free, free) among pairs of gates.
     """
 
     def __init__(self, data: Samples, x: Tensor, y: Tensor) -> None:
         self.all = data
-        self.rows = x.detach().clone(memory_format=torch.contiguous_format).numpy()
-        self.n, self.d, self.dtype = *self.rows.shape, x.dtype
-        columns = x.detach().T.clone(memory_format=torch.contiguous_format)
-        self.columns, self.y = columns.numpy(), y.detach().numpy()[None]
-        first, second = np.triu_indices(self.d)
-        ones = np.ones((1, self.n), self.rows.dtype)
-        products = np.concatenate([self.columns[first] * self.columns[second], ones])
-        self.products = torch.from_numpy(products).T.contiguous().numpy()
-        self.places = _symmetric(self.d).ravel()
-        self.pairs = _symmetric(data.free)
+        self.rows = x.detach().contiguous().numpy()
+        self.n, self.d = self.rows.shape
+        self.columns, self.y = np.ascontiguousarray(self.rows.T), y.detach().numpy()[None]
+        self.products = pair_products(x.detach()).T.contiguous().numpy()
+        self.places = upper_places(self.d).flatten().numpy()
+        self.pairs = upper_places(data.free).numpy()
         self.eps = float(np.finfo(self.rows.dtype).eps)
         self.least, self.slack = LEAST_EXPONENT[x.dtype], SLACK[x.dtype]
         self.ridge = RIDGE[x.dtype]
 
 
-def _symmetric(size: int) -> NDArray[np.intp]:
-    """(size, size): the place of each entry in a list of those of the upper half."""
-    first, second = np.triu_indices(size)
-    places = np.empty((size, size), np.intp)
-    places[first, second] = places[second, first] = np.arange(len(first))
-    return places
+@dataclass
+class Batch:
+    """Arrays whose first axis counts starts."""
+
+    def __getitem__(self, index: NDArray[np.bool_]) -> Self:
+        return type(self)(*(getattr(self, each.name)[index] for each in fields(self)))
+
+    def __setitem__(self, index: NDArray[np.bool_], other: Self) -> None:
+        for each in fields(self):
+            getattr(self, each.name)[index] = getattr(other, each.name)
 
 
 @dataclass
-class SmallStep:
+class SmallStep(Batch):
     """Parameters of S starts, with what the E-step says there: regressors and gating (S, k, d),
     sigma (S, k), log_likelihood (S,); load, squares (S, k), sums of r_i and of r_i e_i^2; sums (S,
-    rows, pairs + 1) of products of x, with the weights r_i, then those of the gates' curvature;
+    rows, pairs) of products of x, with the weights r_i, then those of the gates' curvature;
     pull (S, rows, d): sums of r_i e_i x, then the gradient in the gates."""
 
     regressors: Array
@@ -64,13 +66,6 @@ class SmallStep:
     sums: Array
     pull: Array
 
-    def __getitem__(self, index: NDArray[np.bool_]) -> SmallStep:
-        return SmallStep(*(getattr(self, each.name)[index] for each in fields(self)))
-
-    def __setitem__(self, index: NDArray[np.bool_], other: SmallStep) -> None:
-        for each in fields(self):
-            getattr(self, each.name)[index] = getattr(other, each.name)
-
 
 def expectation_small(
     data: SmallSamples, regressors: Array, gating: Array, sigma: Array
@@ -78,8 +73,8 @@ def expectation_small(
     """The E-step and all the sums an M-step needs."""
     (starts, k, d), samples = regressors.shape, data.all
     moved, free = samples.moved, samples.free
-    weights = torch.empty(starts, moved + samples.pairs, data.n, dtype=data.dtype).numpy()
-    pull = torch.empty(starts, moved + free, data.n, dtype=data.dtype).numpy()
+    weights = np.empty((starts, moved + samples.pairs, data.n), regressors.dtype)
+    pull = np.empty((starts, moved + free, data.n), regressors.dtype)
     residual = product(regressors.reshape(-1, d), data.columns).reshape(starts, k, -1)
     np.subtract(data.y, residual, out=residual)
     square = residual * residual

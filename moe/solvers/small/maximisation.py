@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from moe.solvers.linear import Array
 from moe.solvers.maximisation import HALVINGS, MOST_LOGITS
-from moe.solvers.small.expectation import SmallSamples, SmallStep, expectation_small
+from moe.solvers.small.expectation import Batch, SmallSamples, SmallStep, expectation_small
 
 _MOST_SOLVED = 5_000  # entries of matrices
 
 
 @dataclass
-class _Moves:
+class _Moves(Batch):
     """Of regressors and gates, (S, k, d), and of the sums of squares (S, k): by a step of length t
     t slope + t^2 bend."""
 
@@ -24,9 +24,6 @@ class _Moves:
     gating: Array
     slope: Array
     bend: Array
-
-    def __getitem__(self, index: NDArray[np.bool_]) -> _Moves:
-        return _Moves(*(getattr(self, each.name)[index] for each in fields(self)))
 
 
 def _moves(data: SmallSamples, step: SmallStep) -> _Moves:
