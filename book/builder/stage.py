@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from builder import BuildError, sources
 from builder import claims as ledger
 from builder.contents import Chapter, injected
 from builder.edition import Edition
-from builder.parallel import each
 from builder.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
@@ -39,9 +37,8 @@ def stage(
         (folder / chapter.document).parent.mkdir(parents=True, exist_ok=True)
         if not chapter.is_notebook:
             shutil.copy(chapter.source, folder / f"{chapter.document}.md")
-    notebooks = [chapter for chapter in chapters if chapter.is_notebook]
-    put = partial(_put, executed=executed, folder=folder, edition=edition)
-    for chapter, (metadata, files) in zip(notebooks, each(put, notebooks), strict=True):
+            continue
+        metadata, files = _put(chapter, executed, folder, edition)
         linked |= files
         if chapter.name in executed:
             made[chapter.document] = metadata["provenance"]

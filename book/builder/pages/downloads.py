@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from builder.contents import Chapter
 from builder.edition import Edition
 from builder.pages.hosts import hosts
 from builder.pages.portable import Places, citations, portable
-from builder.parallel import each
 
 OF_PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
 """What the package is built of, beside its modules."""
@@ -83,14 +81,11 @@ def write(
     folder: Path, chapters: Sequence[Chapter], known: Places, package: str, edition: Edition
 ) -> None:
     """Each chapter as a notebook and as text; package is what pip installs in them, or nothing."""
-    put = partial(_put, folder=folder, known=known, package=package, edition=edition)
-    each(put, [chapter for chapter in chapters if chapter.is_notebook])
-
-
-def _put(chapter: Chapter, folder: Path, known: Places, package: str, edition: Edition) -> None:
-    notebook = portable(edition.shown(chapter.notebook()), known, package)
-    nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
-    jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
+    for chapter in chapters:
+        if chapter.is_notebook:
+            notebook = portable(edition.shown(chapter.notebook()), known, package)
+            nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
+            jupytext.write(notebook, folder / f"{chapter.name}.md", fmt="md:myst")
 
 
 def build_wheel(root: Path, folder: Path) -> str:
