@@ -19,7 +19,7 @@ from builder.ending import ended_together
 from builder.pages import decks
 from builder.parameters import PROFILES, parse
 from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
-from builder.provenance import duration
+from builder.record.provenance import duration
 from builder.surroundings import settled
 from builder.teaching import homework
 

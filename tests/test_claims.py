@@ -153,7 +153,7 @@ EXECUTED = [chapter for chapter in read_contents(ROOT) if chapter.is_notebook]
 
 
 def test_every_theorem_is_claimed() -> None:
-    from builder.claims import declared
+    from builder.record.claims import declared
 
     for chapter in EXECUTED:
         labels = re.findall(r":label: (?:thm|prop|lem|cor)-(\d\d-[\w-]+)", chapter.text)
@@ -162,7 +162,7 @@ def test_every_theorem_is_claimed() -> None:
 
 
 def test_pages_quote_claims_that_exist() -> None:
-    from builder.claims import declared
+    from builder.record.claims import declared
 
     made = {identity for chapter in EXECUTED for identity in declared(chapter)}
     for chapter in read_contents(ROOT):

@@ -20,14 +20,14 @@ from typing import Any
 from filelock import FileLock
 
 from builder import BuildError, gate, parameters
-from builder.again import differences, execute_in
 from builder.contents import Chapter, find_chapter, read_contents
 from builder.edition import Edition, edition_of
-from builder.execute import Failure, Job, Outcome, run_all
+from builder.execution.again import differences, execute_in
+from builder.execution.execute import Failure, Job, Outcome, run_all
+from builder.execution.keys import changes, ingredients, versions
 from builder.fingerprint import fingerprint
-from builder.keys import changes, ingredients, versions
 from builder.pages.finish import finish
-from builder.provenance import commit, duration, machine
+from builder.record.provenance import commit, duration, machine
 from builder.render import render
 from builder.stage import stage
 from builder.surroundings import settled

@@ -11,11 +11,12 @@ from typing import Any
 import nbformat
 import yaml
 
-from builder import BuildError, sources
-from builder import claims as ledger
+from builder import BuildError
 from builder.contents import Chapter, injected
 from builder.edition import Edition
-from builder.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
+from builder.record import claims as ledger
+from builder.record import sources
+from builder.record.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
 

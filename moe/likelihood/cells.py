@@ -1,4 +1,4 @@
-"""Scores and covariance of experts whose gate is constant on cells (``moe.solvers.cells``).
+"""Scores and covariance of experts whose gate is constant on cells (``moe.solvers.em.cells``).
 
 The sandwich is H^-1 J H^-1 (Huber 1967; White 1982), H minus the Hessian of the log-likelihood in
 (A, log sigma) once the proportions of every cell are maximised out, J the sum of the outer products

@@ -16,9 +16,9 @@ from moe.model.nonlinearity import Nonlinearity
 from moe.recovery.restarts import ample, race, race_gates, race_jointly
 from moe.recovery.results import Origin, Stage
 from moe.solvers.em import EMResult
+from moe.solvers.em.samples import Columns, Terms
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
 from moe.solvers.newton import affordable
-from moe.solvers.samples import Columns, Terms
 from moe.solvers.tensor_power import spectral_start
 
 LOOSE, NEAR, TIGHT = 1.0, 1e-2, 1e-6

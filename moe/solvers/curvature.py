@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from moe.likelihood.grams import packed_size, unpacked
-from moe.solvers.expectation import gate_weights, normalise
-from moe.solvers.samples import Chunk, Samples
+from moe.solvers.em.expectation import gate_weights, normalise
+from moe.solvers.em.samples import Chunk, Samples
 
 
 @dataclass

@@ -12,7 +12,7 @@ from moe.model.mixture import full_gating
 from moe.model.nonlinearity import Nonlinearity
 from moe.solvers.curvature import Point, look
 from moe.solvers.em import EMResult
-from moe.solvers.samples import Columns, Samples
+from moe.solvers.em.samples import Columns, Samples
 
 _SLACK = 1e-12
 _LEAST, _MOST = 1e-3, 1e6

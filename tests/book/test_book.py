@@ -14,7 +14,7 @@ import pytest
 from bs4 import BeautifulSoup
 from builder import BuildError
 from builder.contents import find_chapter, read_contents
-from builder.execute import Failure, Job, run
+from builder.execution.execute import Failure, Job, run
 from builder.pipeline import Book, build, build_chapter, execute_again
 
 ROOT = Path(__file__).resolve().parents[2]

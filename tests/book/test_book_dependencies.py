@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builder.contents import Chapter
-from builder.keys import changes, ingredients
+from builder.execution.keys import changes, ingredients
 
 from moe.experiments.engine.code import dependencies
 

@@ -16,8 +16,8 @@ from moe.likelihood.hausman import Hausman, _tested, hausman
 from moe.likelihood.information import information, scores
 from moe.model.mixture import MoE
 from moe.randomness import child_seed, stream
-from moe.solvers.cells import CellFit, cell_em
 from moe.solvers.em import expectation_maximisation
+from moe.solvers.em.cells import CellFit, cell_em
 from moe.solvers.newton import newton_climb
 
 K, D, SETS = 2, 4, 120

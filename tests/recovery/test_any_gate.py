@@ -15,8 +15,9 @@ from torch import Tensor
 
 import moe
 from moe.exceptions import DoubtfulFitWarning
-from moe.experiments.any_gate import moments, rare, saddles, scores
+from moe.experiments.any_gate import moments, saddles, scores
 from moe.experiments.any_gate.gates import KINDS, GatedExperts, gated_experts
+from moe.experiments.any_gate.likelihood import rare
 from moe.likelihood.cells import _Terms, cell_covariance
 from moe.likelihood.efficiency import standard_errors
 from moe.likelihood.information import information
@@ -28,7 +29,7 @@ from moe.randomness import stream
 from moe.recovery.any_gate.classified_gate import fold_cells
 from moe.recovery.any_gate.span import contradicted
 from moe.recovery.starts import Problem
-from moe.solvers.cells import CellFit, _Cells, _Point, cell_em, log_joint
+from moe.solvers.em.cells import CellFit, _Cells, _Point, cell_em, log_joint
 
 
 def data(

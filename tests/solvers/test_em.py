@@ -15,11 +15,10 @@ from moe.metrics import regressor_error
 from moe.model.mixture import MoE, full_gating, random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import maximisation
-from moe.solvers import samples as samples_module
-from moe.solvers.em import expectation_maximisation
-from moe.solvers.expectation import expectation
-from moe.solvers.samples import Samples
+from moe.solvers.em import expectation_maximisation, maximisation
+from moe.solvers.em import samples as samples_module
+from moe.solvers.em.expectation import expectation
+from moe.solvers.em.samples import Samples
 
 
 def problem(

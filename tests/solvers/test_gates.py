@@ -11,10 +11,9 @@ from torch import Tensor
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import gates, samples
-from moe.solvers.em import expectation_maximisation
-from moe.solvers.expectation import expectation
-from moe.solvers.samples import Samples
+from moe.solvers.em import expectation_maximisation, gates, samples
+from moe.solvers.em.expectation import expectation
+from moe.solvers.em.samples import Samples
 
 K, D, N = 4, 6, 700
 LINEAR = as_nonlinearity("linear")

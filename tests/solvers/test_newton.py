@@ -13,8 +13,8 @@ from moe.recovery.climbing import climbed
 from moe.recovery.starts import Problem
 from moe.solvers.curvature import Point, look
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.em.samples import Columns, Samples, sigma_floor
 from moe.solvers.newton import newton_climb
-from moe.solvers.samples import Columns, Samples, sigma_floor
 
 LINEAR = as_nonlinearity("linear")
 ALL = ("regressors", "gating", "sigma")

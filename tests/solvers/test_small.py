@@ -11,12 +11,12 @@ from torch import Tensor
 from moe.model.mixture import random_moe
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import stream
-from moe.solvers import em
 from moe.solvers.em import EMResult, expectation_maximisation
+from moe.solvers.em import climb as em
+from moe.solvers.em.samples import Samples
+from moe.solvers.em.small import SmallSamples, is_small, maximisation
+from moe.solvers.em.small.expectation import SmallStep, expectation_small
 from moe.solvers.linear import product, solve_ridged
-from moe.solvers.samples import Samples
-from moe.solvers.small import SmallSamples, is_small, maximisation
-from moe.solvers.small.expectation import SmallStep, expectation_small
 
 LINEAR = as_nonlinearity("linear")
 

@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from builder import BuildError
 from builder.contents import Chapter
-from builder.execute import prepare_environment
+from builder.execution.execute import prepare_environment
 from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"

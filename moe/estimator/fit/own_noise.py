@@ -13,7 +13,7 @@ from moe.recovery.plan import Run
 from moe.recovery.restarts import race_gates, race_jointly
 from moe.recovery.starts import Options, Problem
 from moe.solvers.em import EMResult
-from moe.solvers.samples import PRIOR_SHARE
+from moe.solvers.em.samples import PRIOR_SHARE
 
 _FEW, _RACES, _KEPT = 3, 2, 5
 _SAME = 0.1  # nats

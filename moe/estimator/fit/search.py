@@ -30,7 +30,7 @@ from moe.recovery.starts import (
     third_moments,
 )
 from moe.solvers.em import EMResult
-from moe.solvers.samples import PRIOR_SHARE
+from moe.solvers.em.samples import PRIOR_SHARE
 
 Report = Callable[[str, int, int], None]
 """(what happens, how many stages are done, of how many)."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moe.experiments.any_gate.coverage import Covered
-from moe.experiments.any_gate.curves import (
+from moe.experiments.any_gate.likelihood.coverage import Covered
+from moe.experiments.any_gate.likelihood.curves import (
     CONSTANT,
     DOUBTED,
     L4,
@@ -18,7 +18,7 @@ from moe.experiments.any_gate.curves import (
     SOFTMAX,
     Record,
 )
-from moe.experiments.any_gate.limits import Limits
+from moe.experiments.any_gate.likelihood.limits import Limits
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.saddles import Left
 from moe.experiments.any_gate.scores import SHARPENED, Score

@@ -9,9 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
-from moe.experiments.any_gate.limits import Limits
-from moe.experiments.common.style import COLOURS, bars, drawing, subplots
+from moe.experiments.any_gate.likelihood.curves import (
+    CONSTANT,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+)
+from moe.experiments.any_gate.likelihood.limits import Limits
+from moe.experiments.shown.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     L4: ("blue", "-", "o", "$L_4$ alone"),

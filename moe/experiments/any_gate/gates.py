@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.any_gate.nearly import NEARLY
+from moe.experiments.any_gate.likelihood.nearly import NEARLY
 from moe.model.mixture import drawn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.randomness import stream

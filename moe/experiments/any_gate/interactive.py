@@ -6,16 +6,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from moe.experiments.any_gate.curves import CONSTANT, L4, OFFSETS, RECOVER, SOFTMAX, Record
 from moe.experiments.any_gate.gates import gated_experts
-from moe.experiments.common.interactive.figure import (
+from moe.experiments.any_gate.likelihood.curves import (
+    CONSTANT,
+    L4,
+    OFFSETS,
+    RECOVER,
+    SOFTMAX,
+    Record,
+)
+from moe.experiments.shown.interactive.figure import (
     Control,
     Interactive,
     Panel,
     moving,
     square,
 )
-from moe.experiments.common.interactive.marks import PALETTE, Mark, band, heat, line, points
+from moe.experiments.shown.interactive.marks import PALETTE, Mark, band, heat, line, points
 from moe.randomness import child_seed
 
 _LOOKS = {

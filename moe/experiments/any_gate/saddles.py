@@ -10,7 +10,7 @@ from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
-from moe.solvers.cells import cell_em
+from moe.solvers.em.cells import cell_em
 
 
 @dataclass(frozen=True)

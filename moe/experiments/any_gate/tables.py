@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moe.experiments.any_gate.coverage import Covered
-from moe.experiments.any_gate.curves import CONSTANT, L4, SOFTMAX, Record
+from moe.experiments.any_gate.likelihood.coverage import Covered
+from moe.experiments.any_gate.likelihood.curves import CONSTANT, L4, SOFTMAX, Record
 from moe.experiments.any_gate.moments import Agreement
 from moe.experiments.any_gate.scores import Score
-from moe.experiments.common.tables import Table, table
+from moe.experiments.shown.tables import Table, table
 
 
 def moments(found: Sequence[Agreement]) -> Table:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from moe.experiments.assumptions.sweeps import EM, FAR, L4, ORACLE, RECOVER, REPAIRED, Record
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
-from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
+from moe.experiments.shown.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     L4: ("blue", "-", "o", "$L_4$"),

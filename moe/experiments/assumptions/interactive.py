@@ -6,8 +6,8 @@ import numpy as np
 
 from moe.experiments.assumptions.sweeps import EM, FAR, L4, ORACLE, RECOVER, Record
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import line, points
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import line, points
 
 LEAST = 1e-5  # errors below are drawn here
 _PLAIN = {"$": "", r"\log_2": "log₂", r"\rho": "ρ", r"\nu": "ν"}  # the TeX in the knobs' names

@@ -22,8 +22,8 @@ from moe.experiments.assumptions.sweeps import (
 )
 from moe.experiments.assumptions.worlds.contestants import CHECKS
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
-from moe.experiments.common.tables import Table, table
 from moe.experiments.engine.sweep import Trial
+from moe.experiments.shown.tables import Table, table
 
 WAYS = (AVERAGE, FITTED, TRUE, ESTIMATED)
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.contest import Row, Trust
 from moe.experiments.baselines.searches import Effort, Ends
-from moe.experiments.baselines.success_curves import DRAWS, Draws, combined
+from moe.experiments.baselines.thresholds.climbs import Curve
+from moe.experiments.baselines.thresholds.success_curves import DRAWS, Draws, combined
 from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.common.claims import Finding, share
 from moe.experiments.common.problems import Setting

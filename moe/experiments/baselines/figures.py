@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.searches import Effort
 from moe.experiments.baselines.spectral import SLIDES, Cell
 from moe.experiments.baselines.stuck import Watched
-from moe.experiments.baselines.success_curves import over_of
+from moe.experiments.baselines.thresholds.climbs import Curve
+from moe.experiments.baselines.thresholds.success_curves import over_of
 from moe.experiments.common.shares import Share
-from moe.experiments.common.style import COLOURS, band, drawing, subplots
+from moe.experiments.shown.style import COLOURS, band, drawing, subplots
 
 Style = dict[str, Any]
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.experiments.baselines.stuck import WAYS, Watched
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import heat, line, points, segments
 from moe.experiments.common.problems import SUCCESS, Problem, draw
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import heat, line, points, segments
 from moe.metrics import match
 from moe.model.mixture import gaussian_log_density
 from moe.randomness import child_seed

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moe.experiments.baselines.climbs import Curve
 from moe.experiments.baselines.contest import Row, Trust
 from moe.experiments.baselines.figures import label
 from moe.experiments.baselines.searches import Effort, Ends
-from moe.experiments.baselines.success_curves import over_of
+from moe.experiments.baselines.thresholds.climbs import Curve
+from moe.experiments.baselines.thresholds.success_curves import over_of
 from moe.experiments.baselines.tuning import Outcome
 from moe.experiments.common.shares import Share
-from moe.experiments.common.tables import Table, show, table
+from moe.experiments.shown.tables import Table, show, table
 
 INTERVAL = "95 % interval"
 

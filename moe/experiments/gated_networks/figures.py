@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, DIVERGING, band, drawing, subplots
 from moe.experiments.gated_networks.gates import GateMap, LabelledSample, SharpnessRecord
+from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, DIVERGING, band, drawing, subplots
 from moe.model.mixture import MoE
 
 _EXPERTS = [COLOURS["blue"], COLOURS["orange"], COLOURS["green"]]

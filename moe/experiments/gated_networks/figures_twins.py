@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from moe.experiments.common.style import COLOURS, band, drawing, subplots
 from moe.experiments.gated_networks.twins import TwinRecord
+from moe.experiments.shown.style import COLOURS, band, drawing, subplots
 
 _TICKS = [0.25, 0.5, 1.0, 2.0, 4.0]
 

@@ -9,14 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import (
+from moe.experiments.gated_networks.gates import gate_map, planar_moe
+from moe.experiments.shown.interactive.figure import (
     Control,
     Interactive,
     Panel,
     moving,
     square,
 )
-from moe.experiments.common.interactive.marks import (
+from moe.experiments.shown.interactive.marks import (
     PALETTE,
     heat,
     line,
@@ -25,7 +26,6 @@ from moe.experiments.common.interactive.marks import (
     words,
     xy,
 )
-from moe.experiments.gated_networks.gates import gate_map, planar_moe
 from moe.model.mixture import MoE
 
 NORMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

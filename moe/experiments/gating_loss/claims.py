@@ -8,9 +8,9 @@ from torch import Tensor
 
 from moe.experiments.common.claims import Finding, over_clusters
 from moe.experiments.gating_loss.convergence import ConvergenceRecord
-from moe.experiments.gating_loss.convexity import ConvexityRecord
 from moe.experiments.gating_loss.dimension import DimensionRecord
-from moe.experiments.gating_loss.minima import PhaseRecord
+from moe.experiments.gating_loss.landscape.convexity import ConvexityRecord
+from moe.experiments.gating_loss.landscape.minima import PhaseRecord
 from moe.experiments.gating_loss.rates import SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
 

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, band, drawing, subplots
 from moe.experiments.gating_loss.convergence import ConvergenceRecord
-from moe.experiments.gating_loss.convexity import ConvexityRecord
 from moe.experiments.gating_loss.dimension import DimensionRecord
+from moe.experiments.gating_loss.landscape.convexity import ConvexityRecord
 from moe.experiments.gating_loss.rates import SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
+from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, band, drawing, subplots
 
 _MARKERS = ["o", "^", "s", "D"]
 

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import (
+from moe.experiments.gating_loss.landscape.minima import PlaneRecord
+from moe.experiments.shown.interactive.figure import (
     Control,
     Interactive,
     Panel,
     moving,
     square,
 )
-from moe.experiments.common.interactive.marks import heat, line, points, xy
-from moe.experiments.gating_loss.minima import PlaneRecord
+from moe.experiments.shown.interactive.marks import heat, line, points, xy
 
 _LATER = (14, 20, 30, 50, 80, 120, 200, 300, 400)
 _LEAST = 1e-3  # distances below are not told apart: the quadrature's error is near

@@ -16,7 +16,7 @@ from moe.experiments.gating_loss.information import (
     best_gates,
     gate_information,
 )
-from moe.experiments.gating_loss.population import descend, population
+from moe.experiments.gating_loss.landscape.population import descend, population
 from moe.model.mixture import MoE, full_gating
 from moe.moments.quadrature import gauss_hermite
 from moe.randomness import stream

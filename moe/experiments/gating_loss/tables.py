@@ -6,11 +6,11 @@ from math import isinf
 
 import torch
 
-from moe.experiments.common.tables import Table, table
 from moe.experiments.gating_loss.claims import separations
 from moe.experiments.gating_loss.convergence import ConvergenceRecord
-from moe.experiments.gating_loss.minima import PhaseRecord
+from moe.experiments.gating_loss.landscape.minima import PhaseRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
+from moe.experiments.shown.tables import Table, table
 
 
 def found_or_not(value: float) -> str:

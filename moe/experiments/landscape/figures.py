@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, drawing, subplots
 from moe.experiments.landscape import lists as landscape
 from moe.experiments.landscape import phase as landscape_phase
 from moe.experiments.landscape import stability as landscape_stability
 from moe.experiments.landscape import torus as landscape_torus
+from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, drawing, subplots
 
 _KINDS = {
     "truth": ("o", COLOURS["blue"]),

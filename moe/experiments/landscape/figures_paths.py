@@ -7,9 +7,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.landscape import escape as landscape_escape
 from moe.experiments.landscape import samples as landscape_samples
+from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, band, drawing, subplots
 
 _STRIP = 5
 

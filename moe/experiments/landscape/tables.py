@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from moe.experiments.common.tables import Table, table
 from moe.experiments.landscape import escape, samples
 from moe.experiments.landscape.lists import Case, Record
+from moe.experiments.shown.tables import Table, table
 
 
 def groups(case: Case) -> Table:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from moe.experiments.common.style import COLOURS, bars, drawing, subplots
 from moe.experiments.nonlinear.noise import Curve
 from moe.experiments.nonlinear.recovery import GOAL, Cell, limit
+from moe.experiments.shown.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     "polynomial": ("orange", "--", "s", "$L_4$, polynomials"),

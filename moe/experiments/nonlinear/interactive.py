@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import line, points
 from moe.experiments.nonlinear.noise import Curve
 from moe.experiments.nonlinear.recovery import GOAL
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import line, points
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000, 10_000_000)
 _LOOKS = {

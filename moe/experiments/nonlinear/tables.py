@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moe.experiments.common.tables import Table, table
 from moe.experiments.nonlinear.least import Bound
 from moe.experiments.nonlinear.noise import Curve
 from moe.experiments.nonlinear.own import Told
 from moe.experiments.nonlinear.recovery import GOAL, Cell, limit
 from moe.experiments.nonlinear.starts import SUCCESS, WAYS
 from moe.experiments.nonlinear.starts import Cell as Followed
+from moe.experiments.shown.tables import Table, table
 from moe.moments.centring import Costs
 
 

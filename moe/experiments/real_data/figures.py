@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moe.estimator.regressor import MoERegressor
-from moe.experiments.common.style import COLOURS, CYCLE, drawing, subplots
 from moe.experiments.real_data.along import HEIGHTS, LEAST, Along
 from moe.experiments.real_data.contest import DENSITY, Record
 from moe.experiments.real_data.contestants import (
@@ -23,6 +22,7 @@ from moe.experiments.real_data.contestants import (
 )
 from moe.experiments.real_data.data import SOURCES, Array, load
 from moe.experiments.real_data.fits import Change, effects
+from moe.experiments.shown.style import COLOURS, CYCLE, drawing, subplots
 
 MARKERS = ("o", "s", "D", "^")
 STYLES = {

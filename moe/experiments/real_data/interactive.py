@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import Mark, line, points, segments
 from moe.experiments.real_data.along import HEIGHTS, LEAST, PLACES, Along
 from moe.experiments.real_data.data import SOURCES, Array, load
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import Mark, line, points, segments
 
 EXPERTS = (("blue", "", "o"), ("orange", "--", "s"), ("green", "-.", "^"))
 _SAMPLES = 80  # of a table

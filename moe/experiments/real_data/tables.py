@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from moe.estimator.regressor import MoERegressor
-from moe.experiments.common.tables import Table, table
 from moe.experiments.real_data.contest import DENSITY, ERROR, SECONDS, Record
 from moe.experiments.real_data.contestants import SOFTMAX
 from moe.experiments.real_data.data import SOURCES, Array, load
@@ -16,6 +15,7 @@ from moe.experiments.real_data.intervals import Resampled
 from moe.experiments.real_data.ladder import ERROR as DIRECTIONS
 from moe.experiments.real_data.ladder import RUNGS, STARTED, Assumptions
 from moe.experiments.real_data.ladder import Record as Ladder
+from moe.experiments.shown.tables import Table, table
 
 
 def sources() -> Table:

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, band, bars, drawing, subplots
 from moe.experiments.recovery.headline import GATES, Record
 from moe.experiments.recovery.stages import Record as StagesRecord
 from moe.experiments.recovery.tables import LABELS
+from moe.experiments.shown.style import COLOURS, band, bars, drawing, subplots
 
 _HELD, _LEARNED, _TRUE = GATES
 _STYLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from moe.experiments.common.style import COLOURS, drawing, subplots
+from moe.experiments.shown.style import COLOURS, drawing, subplots
 from moe.recovery.selection import Choice
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import Mark, line, points
 from moe.experiments.recovery.headline import GATES, Record
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import Mark, line, points
 
 LEVELS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _SHOWN = 40  # places of a curve

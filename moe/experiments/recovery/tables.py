@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from moe.experiments.common.shares import Share
-from moe.experiments.common.tables import Table, table
 from moe.experiments.engine.sweep import Trial
 from moe.experiments.recovery import claims, em_starts, stages
 from moe.experiments.recovery.headline import GATES, Record
 from moe.experiments.recovery.headline_steps import Tuning
 from moe.experiments.regressor_loss.fresh_samples import WAYS
 from moe.experiments.regressor_loss.fresh_samples import Record as Stream
+from moe.experiments.shown.tables import Table, table
 from moe.metrics import gating_error_of, match, regressor_error_of
 from moe.model.mixture import MoE
 from moe.recovery.results import Recovery

@@ -7,11 +7,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.regressor_loss import ambient as l4_ambient
 from moe.experiments.regressor_loss import descent as l4_descent
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.experiments.regressor_loss import three_forms
+from moe.experiments.shown.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.losses import l4_population
 
 

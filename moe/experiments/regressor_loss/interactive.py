@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import (
+from moe.experiments.shown.interactive.figure import (
     Control,
     Interactive,
     Panel,
     moving,
     square,
 )
-from moe.experiments.common.interactive.marks import heat, points, segments, words, xy
+from moe.experiments.shown.interactive.marks import heat, points, segments, words, xy
 from moe.losses import dual_basis, l4_population
 from moe.metrics import regressor_error_of
 

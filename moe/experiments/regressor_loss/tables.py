@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from moe.experiments.common.tables import Table, table
 from moe.experiments.regressor_loss import ambient, weights
+from moe.experiments.shown.tables import Table, table
 from moe.landscape import critical_points, largest_delta
 
 

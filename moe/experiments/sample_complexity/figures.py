@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from moe.experiments.common.scaling import Estimate, samples_to_reach
-from moe.experiments.common.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 from moe.experiments.sample_complexity.claims import range_of_medians, relative
 from moe.experiments.sample_complexity.errors import GOAL, LABELS, Cell, predicted
 from moe.experiments.sample_complexity.onset import Onset
+from moe.experiments.shown.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
     "average": ("vermilion", "--", "s", LABELS["average"]),

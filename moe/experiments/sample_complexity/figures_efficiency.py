@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from moe.experiments.common.style import COLOURS, DASHES, bars, drawing, subplots
 from moe.experiments.sample_complexity.efficiency import Record
+from moe.experiments.shown.style import COLOURS, DASHES, bars, drawing, subplots
 
 _HUES, _MARKERS = ("blue", "orange", "vermilion"), "os^"
 

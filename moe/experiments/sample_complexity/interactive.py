@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from moe.experiments.common.error_law import ErrorLaw
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import Mark, line, points
 from moe.experiments.regressor_loss.law import MOST_EXPERTS
 from moe.experiments.sample_complexity.errors import Cell, Spec, limit_laws
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import Mark, line, points
 from moe.randomness import stream
 
 DIMENSIONS = (10, 20, 50, 100)

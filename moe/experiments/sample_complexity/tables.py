@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from moe.experiments.common.scaling import Estimate
-from moe.experiments.common.tables import NONE, Table, show, table
 from moe.experiments.sample_complexity.claims import (
     powers,
     range_of_medians,
@@ -21,6 +20,7 @@ from moe.experiments.sample_complexity.claims import (
 from moe.experiments.sample_complexity.efficiency import Record
 from moe.experiments.sample_complexity.errors import GOAL, LABELS, Cell, Spec, predicted
 from moe.experiments.sample_complexity.onset import Onset
+from moe.experiments.shown.tables import NONE, Table, show, table
 
 
 class _AtMost(tuple[float, float, float]):

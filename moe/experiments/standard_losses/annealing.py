@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from moe.experiments.standard_losses.population_losses import Population
+from moe.experiments.standard_losses.population.population_losses import Population
 from moe.experiments.standard_losses.random_starts import (
     HELD,
     Cell,

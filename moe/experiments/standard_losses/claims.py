@@ -11,8 +11,11 @@ from torch import Tensor
 from moe.experiments.common.claims import Finding
 from moe.experiments.common.shares import Share
 from moe.experiments.standard_losses.lifted_trap import Lifted
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure, lattice_population
-from moe.experiments.standard_losses.population_losses import squared_population
+from moe.experiments.standard_losses.population.newton_kantorovich import (
+    Enclosure,
+    lattice_population,
+)
+from moe.experiments.standard_losses.population.population_losses import squared_population
 from moe.experiments.standard_losses.random_starts import SUCCESS, Contest, EMShares
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, NONE, Phase
 from moe.model.mixture import MoE

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
+from moe.experiments.shown.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.standard_losses.annealing import Annealing, StuckPaths
 from moe.experiments.standard_losses.random_starts import EMShares
 from moe.experiments.standard_losses.sigma_held import Record as HeldRecord

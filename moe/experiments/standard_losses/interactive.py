@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe.experiments.common.interactive.figure import Control, Interactive, moving, square
-from moe.experiments.common.interactive.marks import heat, points, xy
+from moe.experiments.shown.interactive.figure import Control, Interactive, moving, square
+from moe.experiments.shown.interactive.marks import heat, points, xy
 from moe.experiments.standard_losses.spurious_minima import gate_profile, oblique_pair
 from moe.experiments.standard_losses.squared_phase import CERTIFIED, NONE, Phase
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moe.experiments.common.shares import Share
-from moe.experiments.standard_losses.pointwise import belief, mean_slope
+from moe.experiments.standard_losses.population.pointwise import belief, mean_slope
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE, random_moe, random_rows
 from moe.randomness import stream

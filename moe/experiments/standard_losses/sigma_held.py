@@ -10,8 +10,13 @@ import torch
 from scipy.optimize import root_scalar
 from torch import Tensor
 
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure, enclose
-from moe.experiments.standard_losses.population_losses import log_population, newton, stack, unstack
+from moe.experiments.standard_losses.population.newton_kantorovich import Enclosure, enclose
+from moe.experiments.standard_losses.population.population_losses import (
+    log_population,
+    newton,
+    stack,
+    unstack,
+)
 from moe.landscape.slices import Path, Slice, path_values, slice_values
 from moe.metrics import regressor_error_of
 from moe.model.mixture import MoE

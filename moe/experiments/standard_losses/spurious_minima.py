@@ -11,8 +11,8 @@ from torch import Tensor
 
 from moe.experiments.common.shares import Share
 from moe.experiments.gated_networks.twins import two_experts
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure, certify_squared
-from moe.experiments.standard_losses.population_losses import (
+from moe.experiments.standard_losses.population.newton_kantorovich import Enclosure, certify_squared
+from moe.experiments.standard_losses.population.population_losses import (
     levenberg_marquardt,
     squared_population,
     unstack,

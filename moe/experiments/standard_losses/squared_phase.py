@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.experiments.standard_losses.newton_kantorovich import certify_squared
-from moe.experiments.standard_losses.population_losses import (
+from moe.experiments.standard_losses.population.newton_kantorovich import certify_squared
+from moe.experiments.standard_losses.population.population_losses import (
     Population,
     levenberg_marquardt,
     squared_population,

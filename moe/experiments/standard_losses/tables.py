@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from moe.experiments.common.tables import Table, table
+from moe.experiments.shown.tables import Table, table
 from moe.experiments.standard_losses.lifted_trap import Lifted
-from moe.experiments.standard_losses.newton_kantorovich import Enclosure
+from moe.experiments.standard_losses.population.newton_kantorovich import Enclosure
 from moe.experiments.standard_losses.random_starts import Contest, EMShares
 from moe.experiments.standard_losses.sigma_held import Record
 from moe.experiments.standard_losses.squared_phase import UnitNorm

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from moe.experiments.common.style import COLOURS, DASHES, drawing, subplots
+from moe.experiments.shown.style import COLOURS, DASHES, drawing, subplots
 from moe.experiments.stein import estimators as stein
 from moe.experiments.stein import moment_error
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moe.experiments.common.gaussian_integrals import line_rule, noise_averaged
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import line, segments
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import line, segments
 from moe.experiments.stein.estimators import power_transform
 from moe.model.nonlinearity import NONLINEARITIES, Nonlinearity
 from moe.moments.transforms import OutputTransform, output_transform

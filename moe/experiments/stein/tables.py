@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from moe.experiments.common.tables import Table, table
+from moe.experiments.shown.tables import Table, table
 from moe.experiments.stein.estimators import Record
 from moe.model.nonlinearity import NONLINEARITIES
 from moe.moments.transforms import output_transform

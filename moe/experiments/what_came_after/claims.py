@@ -10,9 +10,9 @@ from torch import Tensor
 
 from moe.experiments.common.claims import Finding, geometric_mean, over_clusters, share
 from moe.experiments.common.shares import Share
-from moe.experiments.what_came_after import rates, rows
 from moe.experiments.what_came_after.mirror import Identity, Rates
-from moe.experiments.what_came_after.students import Row as Student
+from moe.experiments.what_came_after.too_many import rates, rows
+from moe.experiments.what_came_after.too_many.students import Row as Student
 
 _ROUNDING = 1e-12
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from moe.experiments.common.style import COLOURS, bars, drawing, subplots
-from moe.experiments.what_came_after import contact, least_squares, rates
-from moe.experiments.what_came_after.least_squares import SIGMOID, SOFTMAX, Case
+from moe.experiments.shown.style import COLOURS, bars, drawing, subplots
+from moe.experiments.what_came_after.too_many import contact, least_squares, rates
+from moe.experiments.what_came_after.too_many.least_squares import SIGMOID, SOFTMAX, Case
 
 Style = tuple[str, Any, str]
 LIKELIHOOD: dict[str, Style] = {

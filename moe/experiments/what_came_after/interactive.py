@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from moe.experiments.common.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.common.interactive.marks import line, points
-from moe.experiments.what_came_after.contact import MOVES, Record, blind_until
-from moe.experiments.what_came_after.rates import FREE, KNOWN, SPLIT
+from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.marks import line, points
+from moe.experiments.what_came_after.too_many.contact import MOVES, Record, blind_until
+from moe.experiments.what_came_after.too_many.rates import FREE, KNOWN, SPLIT
 
 _LOOKS = {KNOWN: ("blue", "", "o"), SPLIT: ("vermilion", "--", "s"), FREE: ("green", ":", "^")}
 

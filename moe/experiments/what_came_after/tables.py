@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moe.experiments.common.tables import Table, table
-from moe.experiments.what_came_after import least_squares, random_starts, rates, routed, rows
+from moe.experiments.shown.tables import Table, table
+from moe.experiments.what_came_after import random_starts, routed
 from moe.experiments.what_came_after.claims import power
 from moe.experiments.what_came_after.mirror import Rates
-from moe.experiments.what_came_after.students import Row as Student
+from moe.experiments.what_came_after.too_many import least_squares, rates, rows
+from moe.experiments.what_came_after.too_many.students import Row as Student
 
 
 def _power(sizes: Sequence[int], values: object) -> tuple[float, float, float]:

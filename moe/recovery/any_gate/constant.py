@@ -13,7 +13,7 @@ from moe.randomness import stream
 from moe.recovery.arguments import Task
 from moe.recovery.results import Origin
 from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
-from moe.solvers.cells import CellFit, cell_em
+from moe.solvers.em.cells import CellFit, cell_em
 
 TIGHT = 1e-2
 _LEVEL, _TESTED, _ROUGH = 1e-4, 100_000, 1.0

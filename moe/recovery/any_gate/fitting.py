@@ -36,8 +36,8 @@ from moe.recovery.any_gate.softmax import SoftmaxGate, agreement, softmax_fit
 from moe.recovery.any_gate.span import contradicted
 from moe.recovery.arguments import Task
 from moe.recovery.starts import Problem, Starts
-from moe.solvers.cells import CellFit, cell_em
-from moe.solvers.samples import sigma_floor
+from moe.solvers.em.cells import CellFit, cell_em
+from moe.solvers.em.samples import sigma_floor
 
 SOFTMAX, LEVEL = "softmax", 0.05
 

@@ -16,7 +16,7 @@ from moe.recovery.arguments import Task
 from moe.recovery.plan import carried_out
 from moe.recovery.results import Origin
 from moe.recovery.starts import Options, Problem, Starts
-from moe.solvers.cells import CellFit
+from moe.solvers.em.cells import CellFit
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from moe.exceptions import TooFewEigenvaluesError
-from moe.experiments.any_gate.curves import softmax_from_the_truth
 from moe.experiments.any_gate.efficiency.steps import Spec, error_of, steps_from_l4
 from moe.experiments.any_gate.gates import GatedExperts, gated_experts
+from moe.experiments.any_gate.likelihood.curves import softmax_from_the_truth
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.moments.whitening import whiten
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
 from moe.recovery.any_gate.fitting import SOFTMAX, cell_classifiers
-from moe.solvers.cells import cell_em
+from moe.solvers.em.cells import cell_em
 from moe.solvers.l4 import L4Moments, NoMinimumError, minimise_l4
 
 

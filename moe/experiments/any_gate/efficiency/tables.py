@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from moe.experiments.any_gate.efficiency.agreement import Trial
 from moe.experiments.any_gate.efficiency.classified import Row
 from moe.experiments.any_gate.efficiency.variances import Variances
-from moe.experiments.common.tables import Table, table
+from moe.experiments.shown.tables import Table, table
 
 
 def classified(rows: Sequence[Row]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moe.experiments.any_gate.routed.contest import METHODS, Record
-from moe.experiments.common.tables import Table, table
+from moe.experiments.shown.tables import Table, table
 
 
 def contest(record: Record) -> Table:

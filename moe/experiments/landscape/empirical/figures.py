@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from moe.experiments.common.shares import Share
-from moe.experiments.common.style import COLOURS, CYCLE, DASHES, bars, drawing, subplots
 from moe.experiments.landscape.empirical.lists import Case, Record
+from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, bars, drawing, subplots
 from moe.landscape import CompleteList
 
 

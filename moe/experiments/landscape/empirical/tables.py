@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moe.experiments.common.tables import Table, table
 from moe.experiments.landscape.empirical.bootstrap import Row
 from moe.experiments.landscape.empirical.lists import Record
+from moe.experiments.shown.tables import Table, table
 
 
 def lists(records: Sequence[Record]) -> Table:

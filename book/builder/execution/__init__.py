@@ -1,0 +1,1 @@
+"""Chapters to executed notebooks: kernels, processes, progress, and when to execute again."""

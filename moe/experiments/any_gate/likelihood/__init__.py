@@ -1,0 +1,1 @@
+"""What maximum likelihood does where its gate is the wrong one."""

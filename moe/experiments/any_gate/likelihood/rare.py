@@ -1,0 +1,124 @@
+"""Where a likelihood that ignores the gate leads away from linear experts: one of them is rare."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from moe.exceptions import DoubtfulFitWarning
+from moe.experiments.any_gate.gates import GatedExperts
+from moe.experiments.common.claims import Finding
+from moe.experiments.engine.sweep import sweep
+from moe.experiments.shown.tables import Table, table
+from moe.metrics import regressor_error_of
+from moe.model.nonlinearity import as_nonlinearity
+from moe.randomness import child_seed, stream
+from moe.recovery import recover
+from moe.solvers.em.cells import cell_em
+
+_LOST = 0.1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Data set number ``index`` of two linear unit experts with this cosine, the second where one
+    coordinate outside their span is beyond ``cut``: 1.96, on 5 % of the inputs."""
+
+    cosine: float
+    index: int = 0
+    n: int = 200_000
+    cut: float = 1.96
+    d: int = 6
+    sigma: float = 1.0
+
+
+@dataclass(frozen=True)
+class End:
+    """E_reg of ``recover`` with constant proportions, of its L_4 (NaN where that refuses), and of
+    EM from the truth; by how many nats the fit is above that; whether the fit is called
+    converged."""
+
+    error: float
+    moments: float
+    oracle: float
+    ahead: float
+    converged: bool
+
+
+def mixture(spec: Spec) -> GatedExperts:
+    """The first expert along the first axis, the second in the plane of the first two, the gate on
+    the third."""
+    axes = torch.eye(spec.d, dtype=torch.float64)
+    rows = torch.stack([axes[0], spec.cosine * axes[0] + math.sqrt(1 - spec.cosine**2) * axes[1]])
+
+    def gate(v: Tensor) -> Tensor:
+        return one_hot((v[:, 0].abs() > spec.cut).long(), 2).double()
+
+    return GatedExperts(rows, axes[2:].T, gate, spec.sigma, as_nonlinearity("linear"))
+
+
+def trial(spec: Spec, seed: int) -> dict[str, float]:
+    """See ``End``."""
+    own = child_seed(seed, "rare", spec.index)
+    truth = mixture(spec)
+    x, y = truth.sample(spec.n, stream("data", own))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulFitWarning)
+        fit = recover(x, y, 2, seed=own, gate="any", classifiers=())
+    shares = truth.weights(x).mean(0)
+    best = cell_em(x, y, truth.regressors, truth.sigma, shares, truth.nonlinearity, tolerance=1e-2)
+    refused = not bool(fit.moments.isfinite().all())
+    return {
+        "error": regressor_error_of(fit.regressors, truth.regressors),
+        "moments": math.nan if refused else regressor_error_of(fit.moments, truth.regressors),
+        "oracle": regressor_error_of(best.regressors, truth.regressors),
+        "ahead": fit.log_likelihood - best.log_likelihood,
+        "converged": float(fit.converged),
+    }
+
+
+def run(specs: Sequence[Spec], seed: int, workers: int | None = None) -> list[End]:
+    """One end a spec."""
+    found = [one.result for one in sweep(trial, specs, [seed], workers=workers)]
+    return [
+        End(one["error"], one["moments"], one["oracle"], one["ahead"], one["converged"] == 1)
+        for one in found
+    ]
+
+
+def led_away(ends: Sequence[End]) -> Finding:
+    """Some fits have E_reg above 0.1, none of these is called converged, and the others lie below
+    L_4, where that answers."""
+    lost = [end for end in ends if end.error > _LOST]
+    rest = [end for end in ends if end.error <= _LOST and not math.isnan(end.moments)]
+    told = sum(not end.converged for end in lost)
+    left = sum(end.oracle > _LOST for end in lost)
+    text = (
+        f"{len(lost)} of {len(ends)} data sets, {told} of them doubted; in {left} of them EM from "
+        "the truth ends there too"
+    )
+    good = bool(lost) and told == len(lost) and all(end.error < end.moments for end in rest)
+    return Finding(good, text)
+
+
+def listed(specs: Sequence[Spec], ends: Sequence[End]) -> Table:
+    """One row a data set."""
+    rows = [
+        (spec.cosine, end.error, end.oracle, end.ahead, end.moments, _word(end.converged))
+        for spec, end in zip(specs, ends, strict=True)
+    ]
+    head = (
+        *("cosine", "constant proportions", "EM from the truth", "nats ahead of it"),
+        *("$L_4$", "called converged"),
+    )
+    return table(head, rows, (".2f", ".2g", ".2g", "+.1f", ".2g", None))
+
+
+def _word(yes: bool) -> str:
+    return "yes" if yes else "no"

@@ -1,0 +1,1 @@
+"""The gates' loss of infinitely many samples: its curvature and its minima."""

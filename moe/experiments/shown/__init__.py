@@ -1,0 +1,1 @@
+"""What readers see: style and data of figures, tables, figures to move."""

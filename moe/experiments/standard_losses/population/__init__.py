@@ -1,0 +1,1 @@
+"""The standard losses of infinitely many samples, and certificates of their minima."""

@@ -1,0 +1,1 @@
+"""One expert too many, or more: likelihood, squared loss and L_4."""
