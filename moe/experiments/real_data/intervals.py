@@ -37,7 +37,11 @@ class Resampled:
 
 
 def resampled(values: Sequence[float], held_out: float = 0.2, level: float = 0.95) -> Resampled:
-    """Of one value a split; held_out: n_2 / (n_1 + n_2). Raises ValueError for fewer than two."""
+    """Of one value a split; held_out: n_2 / (n_1 + n_2). Raises ValueError for fewer than two.
+
+    With 0 there is no correction: for a sentence about this data set alone, given which splits are
+    independent draws.
+    """
     seen = np.asarray(values, dtype=np.float64)
     if len(seen) < 2:
         raise ValueError(f"values: expected two splits or more, got {len(seen)}")
