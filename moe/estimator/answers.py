@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -104,10 +105,16 @@ class Answers:
         total, n = _summed(joint, sample_weight)
         return self.results_.df_model * float(np.log(n)) - 2 * total
 
-    def summary(self, alpha: float = 0.05, *, robust: bool = False) -> Summary:
+    def summary(
+        self,
+        alpha: float = 0.05,
+        *,
+        robust: bool = False,
+        rename: Mapping[str, str] | None = None,
+    ) -> Summary:
         """``results_.summary``: a table that prints as text and shows as HTML."""
         check_is_fitted(self)
-        return self.results_.summary(alpha, robust=robust)
+        return self.results_.summary(alpha, robust=robust, rename=rename)
 
     def align(self, reference: Answers) -> NDArray[np.int64]:
         """The permutation pi, (k,), with which expert pi[i] of this fit is expert i of the

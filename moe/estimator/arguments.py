@@ -70,6 +70,12 @@ def refuse_unweighted(gate: Any) -> None:
         )
 
 
+def column_names(model: Any, d: int) -> list[str]:
+    """What a fit calls its d columns: as a data frame named them, else x0, x1, ... as
+    scikit-learn has it."""
+    return [str(name) for name in getattr(model, "feature_names_in_", (f"x{j}" for j in range(d)))]
+
+
 def columns_named(
     wanted: Iterable[Any] | None, names: list[str], argument: str, some: bool = False
 ) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from moe.estimator.arguments import column_names
 from moe.estimator.regressor import MoERegressor
 
 Array = NDArray[np.float64]
@@ -29,8 +30,7 @@ def _columns(model: MoERegressor, X: Any) -> dict[str, NDArray[Any]]:
     if (formula := getattr(model, "formula_", None)) is not None:
         return {str(name): X[name].to_numpy() for name in X if name in formula.variables}
     x = np.asarray(X, dtype=np.float64)
-    names = getattr(model, "feature_names_in_", range(x.shape[1]))
-    return {str(name): x[:, place] for place, name in enumerate(names)}
+    return dict(zip(column_names(model, x.shape[1]), x.T, strict=True))
 
 
 def _column(columns: dict[str, NDArray[Any]], feature: int | str) -> tuple[str, Array]:

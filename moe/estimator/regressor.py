@@ -12,7 +12,13 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from torch import Tensor
 
 from moe.estimator.answers import Answers, opened
-from moe.estimator.arguments import CONSTRAINTS, columns_named, refuse_masked, refuse_unweighted
+from moe.estimator.arguments import (
+    CONSTRAINTS,
+    column_names,
+    columns_named,
+    refuse_masked,
+    refuse_unweighted,
+)
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.whole import fitted
@@ -167,7 +173,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        names = [str(name) for name in getattr(self, "feature_names_in_", range(X.shape[1]))]
+        names = column_names(self, X.shape[1])
         bare = not isinstance(self.gate, str) or self.gate == "any"
         bare = bare or (not self.fit_intercept and self.gate == "softmax")
         warm = self.warm_start and hasattr(self, "results_") and self.results_.regular

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,15 +121,29 @@ class MixtureResults:
         Celeux, Govaert 2000)."""
         return self.df_model * float(np.log(self.nobs)) - 2 * self.classification
 
-    def summary(self, alpha: float = 0.05, *, robust: bool = False) -> Summary:
-        """A table that prints as text and shows as HTML in a notebook."""
+    def summary(
+        self,
+        alpha: float = 0.05,
+        *,
+        robust: bool = False,
+        rename: Mapping[str, str] | None = None,
+    ) -> Summary:
+        """A table that prints as text and shows as HTML in a notebook.
+
+        rename: other words for some columns, ``{"x0": "age"}``; ValueError for a column that no
+        row tells of.
+        """
         check_alpha(alpha)
+        words = dict(rename or {})
+        terms = {name.partition(": ")[2] for name in self.param_names} - {""}
+        if unknown := [name for name in words if name not in terms]:
+            raise ValueError(f"rename: expected names among {sorted(terms)}, got {unknown}")
         try:
             errors = self.errors(robust=robust)
             missing = ""
         except ValueError as error:
             errors, missing = np.full(len(self.params), np.nan), str(error)
-        return summary_of(self, errors, alpha, robust, missing)
+        return summary_of(self, errors, alpha, robust, missing, words)
 
     def to_frame(self, alpha: float = 0.05, *, robust: bool = False) -> Any:
         """The same numbers as a pandas DataFrame, one row a parameter. Needs pandas."""

@@ -74,8 +74,10 @@ def summary_of(
     alpha: float,
     robust: bool,
     missing: str,
+    words: dict[str, str],
 ) -> Summary:
-    """The table of ``results`` with these standard errors (P,); ``missing`` says why not."""
+    """The table of ``results`` with these standard errors (P,); ``missing`` says why not, ``words``
+    stand for names of columns."""
     half = norm.isf(alpha / 2) * errors
     sections: dict[str, list[tuple[str, ...]]] = {}
     for j, name in enumerate(results.param_names):
@@ -86,7 +88,14 @@ def summary_of(
         z = value / error if error > 0 else np.nan
         p_value = _p_value(2 * norm.sf(abs(z)))
         interval = _number(value - half[j]), _number(value + half[j])
-        cells = (term, _number(value), _number(error), _number(z), p_value, *interval)
+        cells = (
+            words.get(term, term),
+            _number(value),
+            _number(error),
+            _number(z),
+            p_value,
+            *interval,
+        )
         sections.setdefault(_title(part, results), []).append(cells)
     sections["noise: sigma"] = _noise(results, errors, half)
     facts = (

@@ -68,8 +68,8 @@ def test_few_samples_are_doubted_and_fewer_than_parameters_are_one_regression() 
 
 DEGENERATE: dict[str, tuple[Array, Array, str]] = {
     "one output of 1e150": (X, with_one(Y, 7, 1e150), "has collapsed"),
-    "one input of 1e150": (with_one(X, (7, 0), 1e150), Y, "column 0: one sample holds"),
-    "one row of 1e150": (with_one(X, 7, 1e150), with_one(Y, 7, 1e150), "column 1: one sample"),
+    "one input of 1e150": (with_one(X, (7, 0), 1e150), Y, "column x0: one sample holds"),
+    "one row of 1e150": (with_one(X, 7, 1e150), with_one(Y, 7, 1e150), "column x1: one sample"),
     "five times the same": (np.repeat(X, 5, 0), np.repeat(Y, 5), "every row comes 5 times"),
     "separated gates": (
         X,

@@ -420,6 +420,18 @@ def test_the_summary_prints_no_error_that_is_none() -> None:
             model.summary(alpha)
 
 
+def test_columns_without_names_are_called_as_scikit_learn_does_and_can_be_renamed() -> None:
+    x = numpy_stream("data", 3).normal(size=(60, 2))
+    model = quietly(
+        moe.MoERegressor(1), x, x @ [1.0, 2.0] + numpy_stream("noise", 3).normal(size=60)
+    )
+    assert model.expert_names_ == ["x0", "x1"] and model.results_.param_names[1] == "expert 0: x1"
+    text = str(model.summary(rename={"x1": "quarter before"}))
+    assert "\nquarter before " in text and "\nx0 " in text and "x1" not in text
+    with pytest.raises(ValueError, match=r"rename: expected names among .*'x1'\], got \['age'\]"):
+        model.summary(rename={"age": "days"})
+
+
 def test_a_noise_level_each_is_found_from_starts_that_have_one_each() -> None:
     """On motorcycle-accident data maxima with a common sigma lead elsewhere: 31 nats lower. Random
     starts of EM with own sigmas reach no more, from forty starts."""

@@ -43,7 +43,7 @@ def two_regimes(model: MoERegressor) -> Finding:
     above 0 and above that of the later one, which holds 0; and the gate's slope in time has an
     interval without 0. The value lists the slopes."""
     low, high = model.results_.conf_int().T
-    time = model.results_.param_names.index("gate 0: 0")
+    time = model.results_.param_names.index("gate 0: x0")
     early = 0 if model.gates_[0, 0] < 0 else 1
     first, second = ((low[2 * i], high[2 * i]) for i in (early, 1 - early))
     told = low[time] > 0 or high[time] < 0

@@ -149,7 +149,7 @@ def test_regimes_that_are_alike_or_do_not_turn_are_noticed(
                 interval[place] += by
             return interval
 
-    time = results.param_names.index("gate 0: 0")
+    time = results.param_names.index("gate 0: x0")
     for shift in ({0: -0.6}, {2: 0.6}, {2: 0.1}, {time: 0.05}):
         monkeypatch.setattr(model, "results_", Told(shift))
         assert not judge.two_regimes(model).holds, shift
