@@ -5,14 +5,21 @@
 const BOXES = {
   "div.math > .formula, span.math.wide": "Formula",
   "div.highlight pre, .cell_output pre": "Code or output",
-  ".cell_output, .pst-scrollable-table-container": "Table or figure",
+  ".cell_output, .cell_output > .output, .pst-scrollable-table-container": "Table or figure",
 };
+
+// Its right edge fades while more follows there; so does a figure's on a telephone.
+function fade(box) {
+  const more = box.scrollWidth - box.clientWidth - box.scrollLeft > 1;
+  box.classList.toggle("more", more && ["auto", "scroll"].includes(getComputedStyle(box).overflowX));
+}
 
 function reachBoxes() {
   for (const [selector, name] of Object.entries(BOXES)) {
     for (const box of document.querySelectorAll(`.bd-article :is(${selector})`)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1;
       box.classList.toggle("scrolls", scrolls);
+      fade(box);
       if (scrolls) {
         box.tabIndex = 0;
         box.setAttribute("role", "group");
@@ -22,6 +29,7 @@ function reachBoxes() {
       }
     }
   }
+  document.querySelectorAll(".bd-article .cell_output figure > a").forEach(fade);
 }
 
 // A link to something folded unfolds it.
@@ -70,6 +78,7 @@ function soon(action) {
 
 window.addEventListener("resize", () => soon(reachBoxes));
 window.addEventListener("load", reachBoxes);
+document.addEventListener("scroll", (event) => event.target.closest?.(".bd-article") && fade(event.target), true);
 document.addEventListener("toggle", () => soon(reachBoxes), true);
 document.addEventListener("click", keepFocus);
 window.addEventListener("hashchange", unfoldTarget);

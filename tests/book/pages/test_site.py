@@ -95,6 +95,20 @@ def test_a_page_fits_a_telephone(quick_book: Book, tab: Page, name: str) -> None
     assert tab.evaluate(CUT) == [], "cut at the edge, or in a box that no key reaches"
 
 
+def test_what_scrolls_fades_where_more_follows_and_figures_keep_their_labels(
+    quick_book: Book, tab: Page
+) -> None:
+    """At the left end every box fades, at the right end none; figures are 32 rem wide, or whole."""
+    open_page(tab, quick_book.index.parent / f"{EXECUTED[0].document}.html", TELEPHONE)
+    tab.evaluate("reachBoxes()")
+    assert tab.eval_on_selector_all(".scrolls", "all => all.length") > 5
+    assert tab.eval_on_selector_all(".scrolls:not(.more)", "all => all.length") == 0
+    figures = "images => images.map(i => i.clientWidth / Math.min(512, parseFloat(i.style.width)))"
+    assert min(tab.eval_on_selector_all(".cell_output figure > a > img", figures)) > 0.99
+    tab.eval_on_selector_all(".more", "all => all.forEach(box => box.scrollLeft = 1e6)")
+    tab.wait_for_function("document.querySelectorAll('.more').length === 0")
+
+
 def test_the_theme_is_switched_by_keyboard_again_and_again(quick_book: Book, tab: Page) -> None:
     open_page(tab, quick_book.index.parent / f"{EXECUTED[0].document}.html", DESK)
     tab.focus(".theme-switch-button")
