@@ -233,7 +233,7 @@ def _fit(
     if not bool(solution.converged.any()):
         raise NoMinimumError("no start converged: L_4 has no minimum that the starts could reach")
     regressors = _lowest_independent(solution, moments.whitening)
-    weight = torch.linalg.lstsq(regressors.T, first_moment[:, None]).solution[:, 0]
+    weight = torch.linalg.lstsq(regressors.T, first_moment[:, None], driver="gelsd").solution[:, 0]
     regressors = regressors * torch.where(weight < 0, -1.0, 1.0).to(regressors.dtype)[:, None]
     proportions = 1.0 / (regressors @ moments.whitening.whitener).square().sum(1)
     return L4Fit(regressors, proportions, mu, lam, solution)

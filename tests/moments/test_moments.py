@@ -59,7 +59,9 @@ def dense_average(x: Tensor, y: Tensor, q: OutputTransform) -> Tensor:
 
 def dense_least_squares(x: Tensor, y: Tensor, q: OutputTransform) -> Tensor:
     features = hermite_features(x, q.degree)
-    fit: Tensor = torch.linalg.lstsq(features, (q(y) / q.normaliser)[:, None]).solution[:, 0]
+    fit: Tensor = torch.linalg.lstsq(
+        features, (q(y) / q.normaliser)[:, None], driver="gelsd"
+    ).solution[:, 0]
     roots = root_factorials(x.shape[1], q.degree)
     return (fit[-len(roots) :] * roots)[index_table(x.shape[1], q.degree)]
 
@@ -104,7 +106,10 @@ def test_conjugate_gradients_stop_at_a_fraction_of_the_sampling_error(
     x, y, _, _ = mixture(1500, 4)
     q = transform(degree)
     features, target = hermite_features(x, degree), q(y) / q.normaliser
-    left = target - features @ torch.linalg.lstsq(features, target[:, None]).solution[:, 0]
+    left = (
+        target
+        - features @ torch.linalg.lstsq(features, target[:, None], driver="gelsd").solution[:, 0]
+    )
     least = torch.linalg.eigvalsh(features.T @ features / 1500)[0]
     sampling_error = left.square().mean().sqrt() * math.sqrt(features.shape[1] / 1500)
     monkeypatch.setattr(moments, "DIRECT_FEATURES", 0)

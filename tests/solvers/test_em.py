@@ -89,7 +89,10 @@ def test_one_iteration_equals_the_textbook_m_step() -> None:
     start = MoE(starts[0], gating, 0.7)
     r = start.responsibilities(x, y)
     regressors = torch.stack(
-        [torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y).solution for w in r.T]
+        [
+            torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y, driver="gelsd").solution
+            for w in r.T
+        ]
     )
     sigma = (r * (y[:, None] - x @ regressors.T).square()).sum(1).mean().sqrt()
     fit = expectation_maximisation(x, y, starts[0], gating, 0.7, truth.nonlinearity, iterations=1)
@@ -143,7 +146,10 @@ def test_hard_em_raises_the_classification_likelihood_and_is_least_squares_by_cl
         x, y, starts[0], flat, 0.7, truth.nonlinearity, iterations=1, hard=True
     )
     winner = (y[:, None] - x @ starts[0].T).abs().argmin(1)
-    rows = [torch.linalg.lstsq(x[winner == i], y[winner == i]).solution for i in range(3)]
+    rows = [
+        torch.linalg.lstsq(x[winner == i], y[winner == i], driver="gelsd").solution
+        for i in range(3)
+    ]
     torch.testing.assert_close(fit.regressors[0], torch.stack(rows), rtol=1e-6, atol=1e-8)
 
     full = expectation_maximisation(
@@ -164,7 +170,10 @@ def test_own_noise_levels_follow_the_textbook_m_step_with_its_prior() -> None:
     means = x @ starts[0].T
     joint = torch.distributions.Normal(means, levels).log_prob(y[:, None])
     r = torch.softmax(joint, 1)
-    rows = [torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y).solution for w in r.T]
+    rows = [
+        torch.linalg.lstsq(w.sqrt()[:, None] * x, w.sqrt() * y, driver="gelsd").solution
+        for w in r.T
+    ]
     squares = (r * (y[:, None] - x @ torch.stack(rows).T).square()).sum(0)
     weight, least = 0.3 * 6, 0.01 * float(y.var())
     expected = ((squares + weight * least) / (r.sum(0) + weight)).sqrt()

@@ -135,7 +135,7 @@ def _gates(spec: Spec, truths: list[MoE], rows: Tensor) -> tuple[Descent, Tensor
     streams = Streams(truths, stream("data", spec.seed, 1))
     x, y = streams.batch(max(spec.batch, 2_000))
     first = (y.unsqueeze(-2) @ x / y.shape[-1])[:, 0]
-    weight = torch.linalg.lstsq(rows.mT, first.unsqueeze(-1)).solution
+    weight = torch.linalg.lstsq(rows.mT, first.unsqueeze(-1), driver="gelsd").solution
     signed = rows * torch.where(weight < 0, -1.0, 1.0).to(rows.dtype)
     experts = torch.stack([signed, signed, streams.regressors])
     learns = torch.tensor([False, True, False])[:, None].expand(3, len(truths))

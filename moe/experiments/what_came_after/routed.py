@@ -79,7 +79,9 @@ def best_line(x: Tensor, y: Tensor, rows: Tensor, normal: Tensor) -> tuple[Tenso
     angle = float(torch.atan2(normal[1], normal[0]))
     for _ in range(_ROUNDS):
         side = torch.cos(place - angle) > 0
-        rows = torch.stack([torch.linalg.lstsq(x[s], y[s]).solution for s in (side, ~side)])
+        rows = torch.stack(
+            [torch.linalg.lstsq(x[s], y[s], driver="gelsd").solution for s in (side, ~side)]
+        )
         residual = (y[:, None] - x @ rows.T).square()
         gain = torch.cumsum((residual[:, 0] - residual[:, 1])[order], 0)
         new = _least_half(ordered, gain)

@@ -47,7 +47,7 @@ def contradicted(problem: Problem, regressors: Tensor, shares: Tensor, sigma: fl
     covariance = torch.cov(products.T) / len(x)
     model = torch.nn.functional.pad(expected, (0, cross.shape[1]))
     both = torch.stack([found, model], 1)
-    inner = both.T @ torch.linalg.lstsq(covariance, both).solution
+    inner = both.T @ torch.linalg.lstsq(covariance, both, driver="gelsd").solution
     statistic = float(inner[0, 0] - inner[0, 1] ** 2 / inner[1, 1])
     p_value = float(chi2.sf(statistic, len(found) - 1))
     if not p_value < _LEVEL:

@@ -373,7 +373,7 @@ def test_the_plane_of_gates_that_a_reader_moves_is_a_regression_on_the_gated_inp
     def residual(gate: list[float]) -> float:
         p = torch.sigmoid(x @ torch.tensor(gate, dtype=torch.float64))[:, None]
         columns = root * torch.cat([p * x, (1 - p) * x], 1)
-        fitted = torch.linalg.lstsq(columns, root * truth.mean(x)[:, None]).solution
+        fitted = torch.linalg.lstsq(columns, root * truth.mean(x)[:, None], driver="gelsd").solution
         return float((root * truth.mean(x)[:, None] - columns @ fitted).square().sum())
 
     heights = interactive.profile(60, 2.0)
@@ -513,7 +513,7 @@ def test_a_schedule_of_sigma_helps_where_holding_it_does_not() -> None:
 def test_prop_02_symmetric_the_critical_noise_under_the_assumptions() -> None:
     truth = lifted_trap.lifted_twins()
     x, y = truth.sample(400_000, stream("data", 5))
-    pooled = torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
+    pooled = torch.linalg.lstsq(x, y[:, None], driver="gelsd").solution[:, 0]
     square = (y - x @ pooled).square()
     heat = (x * square[:, None]).T @ x / len(x)
     shares = truth.gate(x).mean(0)
