@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_shows, normal
+from scipy.integrate import quad
+from scipy.special import expit, softmax
+from scipy.stats import norm
 
 from moe.experiments.what_came_after import (
     figures,
@@ -228,6 +231,24 @@ def test_more_rows_than_experts_show_every_expert_once() -> None:
     ]
     assert counts == [3, 3]
     assert rows.different(torch.tensor([[1.0, 0.0], [-2.0, 0.1], [0.0, 1.0]]).double()) == 2
+
+
+def test_five_experts_without_offsets_come_as_near_to_two_as_one_likes_and_three_do_not() -> None:
+    """Copies with gates w +- t and a fifth with its gate at zero: the divergence is of order 1/t."""
+
+    def divergence(t: float) -> float:
+        def at(x: float) -> float:
+            scores = np.array([1.5 * x + t * x, 1.5 * x - t * x, 0.0, t * x, -t * x])
+            q = softmax(scores)
+            share, first = expit(1.5 * x), q[:3].sum()
+            told = share * np.log(share / first) + (1 - share) * np.log((1 - share) / (1 - first))
+            return float(norm.pdf(x) * told)
+
+        return float(quad(at, -8, 8, limit=500, points=[-1 / t, 0.0, 1 / t])[0])
+
+    gaps = [divergence(t) * t for t in (30.0, 100.0, 300.0)]
+    assert max(gaps) / min(gaps) < 1.02 and 0.01 < gaps[0] < 0.02
+    assert rates.nested_gap((2, 1), False) > 0.04
 
 
 def test_small_runs_are_drawn_and_tabled() -> None:
