@@ -234,7 +234,7 @@ def test_more_rows_than_experts_show_every_expert_once() -> None:
 
 
 def test_five_experts_without_offsets_come_as_near_to_two_as_one_likes_and_three_do_not() -> None:
-    """Copies with gates w +- t and a fifth with its gate at zero: the divergence is of order 1/t."""
+    """Copies with gates w +- t and a fifth with its gate at zero: the divergence is about c / t."""
 
     def divergence(t: float) -> float:
         def at(x: float) -> float:
