@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import torch
 from scipy.special import gammaincc, gammainccinv
 from torch import Tensor
@@ -129,6 +127,19 @@ def separation(means: Tensor, load: Tensor, sigma: float) -> float:
     return shared * float((means[:, 0] - means[:, 1]).square().mean()) / sigma**2
 
 
+def _near(means: Tensor, load: Tensor, sigma: float, least: float) -> list[tuple[int, int]]:
+    """The pairs whose ``separation`` may be below ``least``: by one product of all means, whose
+    rounding is allowed for. What is left is looked at pair by pair."""
+    gram = means.T @ means / len(means)
+    squares = gram.diagonal()
+    apart = squares[:, None] + squares - 2 * gram
+    rounding = len(means) * torch.finfo(means.dtype).eps * (squares[:, None] + squares)
+    inverse = load.clamp_min(_TAIL).reciprocal()
+    close = (apart - rounding) / sigma**2 < 2 * least * (inverse[:, None] + inverse)
+    maybe = ~torch.isfinite(apart) | close
+    return [(i, j) for i, j in maybe.triu(1).nonzero().tolist()]
+
+
 def crowding(means: Tensor, load: Tensor, sigma: float, d: int) -> list[str]:
     """What the experts' means (n, k) and loads (k,) say against a fit, in words: one with fewer
     than d effective samples, two alike (``separation`` within the 99 % point of chi-squared)."""
@@ -138,9 +149,10 @@ def crowding(means: Tensor, load: Tensor, sigma: float, d: int) -> list[str]:
             f"expert {expert} has collapsed: it answers for {float(load[expert]):.1f} samples, "
             f"fewer than its d = {d} weights"
         )
-    for pair in combinations(range(len(load)), 2):
+    least = 2 * gammainccinv(d / 2, _ALIKE)
+    for pair in _near(means, load, sigma, least):
         apart = separation(means[:, pair], load[[*pair]], sigma)
-        if apart < 2 * gammainccinv(d / 2, _ALIKE):
+        if apart < least:
             found.append(
                 f"experts {pair[0]} and {pair[1]} are alike: what they answer differs by no more "
                 f"than two fits of one expert would, chi-squared {apart:.1f} with d = {d}"

@@ -1,10 +1,11 @@
 """The diagnostics: the test for a spread that depends on x keeps its level and has power."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 import torch
 from helpers import samples
+from scipy.special import gammainccinv
 from torch import Tensor
 
 from moe.experiments.common.claims import share
@@ -12,8 +13,10 @@ from moe.likelihood.diagnostics import (
     _moments,
     _whitened,
     calibration_p_value,
+    crowding,
     dependence_p_value,
     in_words,
+    separation,
 )
 from moe.model.mixture import MoE
 from moe.randomness import stream
@@ -116,3 +119,25 @@ def test_inputs_that_do_not_vary_say_nothing() -> None:
 def test_a_p_value_too_small_for_a_number_is_not_called_zero() -> None:
     assert in_words(3.21e-5) == "p = 3.2e-05"
     assert in_words(0.0) == "p below 1e-300"
+
+
+@pytest.mark.parametrize("sigma", [1e-9, 0.01, 1.0])
+def test_pairs_that_are_alike_are_found_as_by_looking_at_all(sigma: float) -> None:
+    """Means far from zero, some nearly equal: one product of all of them cancels there."""
+    generator = stream("data", 7)
+    for trial in range(40):
+        means = 1e4 + torch.randn(300, 5, generator=generator, dtype=torch.float64)
+        step = torch.randn(300, generator=generator, dtype=torch.float64)
+        means[:, 3] = means[:, 1] + sigma * 0.02 * (trial % 12) * step
+        load = 100 * torch.rand(5, generator=generator, dtype=torch.float64)
+        looked = []
+        for i, j in combinations(range(5), 2):
+            if separation(means[:, [i, j]], load[[i, j]], sigma) < 2 * gammainccinv(2, 0.01):
+                looked.append((i, j))
+        found = [
+            (int(words[1]), int(words[3]))
+            for words in (told.split() for told in crowding(means, load, sigma, 4))
+            if words[0] == "experts"
+        ]
+        assert found == looked
+    assert crowding(torch.full((3, 2), torch.nan), torch.ones(2), 1.0, 1) == []

@@ -101,9 +101,10 @@ def minimise_quartic(
 
     Gradient steps of Barzilai-Borwein length, halved where they do not decrease L_4 enough, are
     followed by Newton steps damped until the Hessian is positive definite and L_4 does not rise:
-    saddles repel them, but a start that is placed exactly on one stays. A start has converged at a gradient norm of at most
-    max(tolerance, 16 eps (lambda + max|T|) (1 + |B|)^3): the second is the rounding error of the
-    gradient, below 1e-10 in float64 while lambda + max|T| is below about 1,000.
+    saddles repel them, but a start that is placed exactly on one stays. A start has converged at a
+    gradient norm of at most max(tolerance, 16 eps (lambda + max|T|) (1 + |B|)^3): the second is the
+    rounding error of the gradient, below 1e-10 in float64 while lambda + max|T| is below about
+    1,000.
     A start with |B| > radius sqrt(k) has run off. max_iterations bounds the Newton steps.
     """
     if starts.ndim != 3:
