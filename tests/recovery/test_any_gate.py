@@ -17,7 +17,6 @@ import moe
 from moe.exceptions import DoubtfulFitWarning
 from moe.experiments.any_gate import moments, saddles, scores
 from moe.experiments.any_gate.gates import KINDS, GatedExperts, gated_experts
-from moe.experiments.any_gate.likelihood import rare
 from moe.likelihood.cells import _Terms, cell_covariance
 from moe.likelihood.efficiency import standard_errors
 from moe.likelihood.information import information
@@ -27,8 +26,6 @@ from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
 from moe.recovery.any_gate.classified_gate import fold_cells
-from moe.recovery.any_gate.span import contradicted
-from moe.recovery.starts import Problem
 from moe.solvers.em.cells import CellFit, _Cells, _Point, cell_em, log_joint
 
 
@@ -417,54 +414,3 @@ def test_gains_count_parameters_whether_or_not_sigma_is_given() -> None:
         more = (k - 1) * (d - 1) - (sigma is not None)
         gain = fit.log_likelihood - plain.log_likelihood - more
         assert fit.gains["softmax"] == pytest.approx(gain, abs=1e-6)
-
-
-def _problem(x: Tensor, y: Tensor, k: int) -> Problem:
-    return Problem(x, y, k, as_nonlinearity("linear"), None, False)
-
-
-def test_even_moments_show_the_experts_of_any_gate_and_of_any_length() -> None:
-    """E[h(y) (x x' - I)] on the span, and between it and what is orthogonal to it, against the
-    mean of four million draws; lengths 1 and 0.5, a hard gate that makes the second expert rare."""
-    spec = rare.Spec(0.6, n=1)
-    truth = rare.mixture(spec)
-    rows = truth.regressors * torch.tensor([[1.0], [0.5]], dtype=torch.float64)
-    truth = replace(truth, regressors=rows)
-    x, y = truth.sample(4_000_000, stream("data", 8))
-    square = float(y.square().mean())
-    h = 1 - torch.exp(-0.5 * y.square() / square)
-    found = (x * h[:, None]).T @ x / len(x) - h.mean() * torch.eye(6, dtype=torch.float64)
-    c = square**0.5 * (square + rows.square().sum(1) + truth.sigma**2) ** -1.5
-    expected = torch.einsum("i,ip,iq->pq", truth.weights(x).mean(0) * c, rows, rows)
-    torch.testing.assert_close(found[:2, :2], expected[:2, :2], rtol=0, atol=1.5e-3)
-    assert float(found[2:, :2].abs().max()) < 1.5e-3 < 0.01 < float(found[2:, 2:].abs().max())
-
-
-def test_a_fit_that_second_moments_contradict_is_doubted_and_the_truth_is_not() -> None:
-    """Under eight gates the truth is doubted in none of 24 data sets at the level 1e-4, whatever
-    the shares; two copies of the common expert, bent to either side, are, and so are experts at
-    wrong angles; with few samples nothing is said."""
-    for kind in ("softmax", "quadrants", "shells", "network", "top-1", "tree", "stripes", "steps"):
-        for seed in range(3):
-            truth = gated_experts(kind, 3, 6, 0.7, seed)
-            x, y = truth.sample(20_000, stream("data", seed))
-            shares = truth.weights(x).mean(0)
-            assert not contradicted(_problem(x, y, 3), truth.regressors, shares, 0.7)
-    spec = rare.Spec(0.7, n=300_000)
-    truth = rare.mixture(spec)
-    x, y = truth.sample(spec.n, stream("data", 1))
-    shares = truth.weights(x).mean(0)
-    assert not contradicted(_problem(x, y, 2), truth.regressors, shares, 1.0)
-    half, side = torch.full((2,), 0.5, dtype=torch.float64), 0.3 * torch.eye(6).double()[2]
-    bent = torch.stack([truth.regressors[0] + side, truth.regressors[0] - side])
-    (doubt,) = contradicted(_problem(x, y, 2), bent, half, 1.0)
-    assert doubt.startswith("second moments show other experts than these, p = ")
-    turned = truth.regressors.flip(0) * torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    assert contradicted(_problem(x, y, 2), turned, shares, 1.0)
-    assert not contradicted(_problem(x[:200], y[:200], 2), bent, half, 1.0)
-
-
-def test_a_fit_led_away_by_a_rare_expert_says_so() -> None:
-    spec = rare.Spec(0.85, index=1)
-    found = rare.trial(spec, 0)
-    assert found["error"] > 0.1 and found["converged"] == 0

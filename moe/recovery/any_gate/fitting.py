@@ -17,10 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moe.likelihood.cells import cell_covariance
+from moe.likelihood.cells import cell_covariance, profiled
 from moe.likelihood.diagnostics import crowding
 from moe.likelihood.hausman import Hausman
+from moe.likelihood.information import information, scores
+from moe.likelihood.sandwich import inverted
 from moe.metrics import match
+from moe.model.mixture import MoE
 from moe.randomness import child_seed
 from moe.recovery.any_gate.classified_gate import ClassifiedGate, fold_cells
 from moe.recovery.any_gate.constant import (
@@ -33,7 +36,7 @@ from moe.recovery.any_gate.constant import (
 )
 from moe.recovery.any_gate.experts import Experts
 from moe.recovery.any_gate.softmax import SoftmaxGate, agreement, softmax_fit
-from moe.recovery.any_gate.span import contradicted
+from moe.recovery.any_gate.span import Influence, contradicted
 from moe.recovery.arguments import Task
 from moe.recovery.starts import Problem, Starts
 from moe.solvers.em.cells import CellFit, cell_em
@@ -157,6 +160,21 @@ def _covariance(problem: Problem, found: _Found, fit: CellFit, order: Tensor) ->
     return found.covariance[places][:, places]
 
 
+def _influence(problem: Problem, found: _Found) -> Influence:
+    """Of the samples on the regressors found, to first order. Raises ValueError where the
+    likelihood has no definite maximum there."""
+    x, y, fit, size = problem.x, problem.y, found.fit, found.fit.regressors.numel()
+    if isinstance(found.gate, SoftmaxGate):
+        model = MoE(fit.regressors, found.gate.weights, fit.sigma, problem.g)
+        free = size + (model.k - 1) * model.d + (problem.sigma is None)
+        inverse = inverted(information(model, x, y)[2][:free, :free], "model")[:, :size]
+        return lambda rows: len(x) * scores(model, x[rows], y[rows])[:, :free] @ inverse
+    at = (fit.regressors, fit.sigma, fit.proportions, found.cells, problem.g)
+    profile = profiled(x, y, *at)
+    turn = len(x) * profile.inverse[:, :size]
+    return lambda rows: profile.scores(x[rows], y[rows], found.cells[rows]) @ turn
+
+
 def _brought_back(
     task: Task,
     start: Starts,
@@ -174,7 +192,10 @@ def _brought_back(
     means = problem.g(problem.x @ fit.regressors.T)
     against += crowding(means, load, fit.sigma, problem.x.shape[1])
     if span is None:
-        against += contradicted(problem, fit.regressors, shares[order], fit.sigma)
+        own = found.fit
+        against += contradicted(
+            problem, own.regressors, shares, own.sigma, lambda: _influence(problem, found)
+        )
     if not fit.converged:
         against.insert(0, "EM had not converged")
     if problem.scarce:

@@ -298,13 +298,16 @@ def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
     assert shown == pytest.approx(truth.gate(v)[0, 1:].tolist(), abs=0.01)
 
 
-def test_a_fit_that_a_rare_expert_leads_away_has_to_be_doubted() -> None:
+def test_a_likelihood_leads_away_only_where_it_is_likelier_than_the_truth() -> None:
     lost, kept = rare.End(0.3, 0.5, 0.2, 9.0, False), rare.End(0.01, 0.1, 0.01, 0.0, True)
     assert rare.led_away([lost, kept]).holds
     assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
-    assert not rare.led_away([replace(lost, converged=True), kept]).holds
+    assert not rare.led_away([replace(lost, ahead=0.5), kept]).holds
     assert not rare.led_away([kept]).holds
     assert not rare.led_away([lost, replace(kept, moments=0.005)]).holds
-    said = str(rare.led_away([lost, kept]).value)
-    assert said.startswith("1 of 2 data sets, 1 of them doubted; in 1 of them EM")
+    stuck, better = replace(lost, ahead=-3.0), replace(lost, moments=0.1, converged=True)
+    assert rare.led_away([lost, better, stuck, kept]).value == (
+        "2 of 4, 1 of them doubted; in 1 of them $L_4$ errs less; "
+        "1 more end above 0.1, but are no likelier than the truth"
+    )
     assert len(rare.listed([rare.Spec(0.7), rare.Spec(0.7, 1)], [lost, kept]).values) == 2
