@@ -39,20 +39,24 @@ def same_change(change: Change) -> Finding:
 
 
 def two_regimes(model: MoERegressor) -> Finding:
-    """US inflation: the expert of earlier years follows the quarter before, its slope's interval
-    above 0 and above that of the later one, which holds 0; and the gate's slope in time has an
-    interval without 0. The value lists the slopes."""
-    low, high = model.results_.conf_int().T
-    time = model.results_.param_names.index("gate 0: x0")
+    """US inflation, by robust errors: the expert of earlier years follows the quarter before, its
+    slope's interval above 0; that of the later one holds 0; and that of their difference is above
+    0. The value lists all three."""
+    results = model.results_
     early = 0 if model.gates_[0, 0] < 0 else 1
-    first, second = ((low[2 * i], high[2 * i]) for i in (early, 1 - early))
-    told = low[time] > 0 or high[time] < 0
-    slopes = model.experts_[:, 0]
-    text = ", then ".join(
-        f"{slopes[i]:.2f} ({low[2 * i]:.2f} to {high[2 * i]:.2f})" for i in (early, 1 - early)
+    places = [results.param_names.index(f"expert {i}: x1") for i in (early, 1 - early)]
+    picked = np.zeros((3, len(results.params)))
+    picked[[0, 1], places] = 1.0
+    picked[2] = picked[0] - picked[1]
+    values = picked @ results.params
+    errors = np.sqrt(np.diag(picked @ results.cov_params(robust=True) @ picked.T))
+    low, high = values - 1.96 * errors, values + 1.96 * errors
+    words = ("", "then ", "difference ")
+    text = ", ".join(
+        f"{word}{value:.2f} ({a:.2f} to {b:.2f})"
+        for word, value, a, b in zip(words, values, low, high, strict=True)
     )
-    apart = first[0] > max(0.0, second[1]) and second[0] < 0 < second[1]
-    return Finding(bool(apart and told), text)
+    return Finding(bool(low[0] > 0 and low[1] < 0 < high[1] and low[2] > 0), text)
 
 
 def turns_at(weights: tuple[float, float, float]) -> Finding:

@@ -60,11 +60,36 @@ def change_point() -> tuple[MoERegressor, Change]:
     return model, Change(float(year[at - 1]), levels, crossing, answers)
 
 
-def regimes() -> tuple[MoERegressor, float]:
-    """US inflation from that of the quarter before: two lines and a noise level each, a gate that
-    looks at time; and the quarter at which the gate is 1/2."""
-    model = fitted("inflation", expert_features=[1], gate_features=[0], noise="each")
-    return model, float(-model.gate_intercepts_[0] / model.gates_[0, 0])
+@dataclass(frozen=True)
+class Regimes:
+    """US inflation from that of the quarter before, a noise level for each line, a gate that looks
+    at time: two experts, three, and two without the quarters (times) that the rarest of the three
+    answers."""
+
+    two: MoERegressor
+    three: MoERegressor
+    calm: MoERegressor
+    strays: Array
+
+    @property
+    def turn(self) -> float:
+        """The time at which the gate of ``two`` is 1/2."""
+        return float(-self.two.gate_intercepts_[0] / self.two.gates_[0, 0])
+
+
+def regimes() -> Regimes:
+    """See ``Regimes``."""
+    options: dict[str, Any] = {"expert_features": [1], "gate_features": [0], "noise": "each"}
+    two, three = (fitted("inflation", n_experts=k, **options) for k in (2, 3))
+    data = load("inflation")
+    strays = three.assign(data.x, data.y) == int(three.proportions_.argmin())
+    calm = quietly(MoERegressor(2, **options), data.x[~strays], data.y[~strays])
+    return Regimes(two, three, calm, data.x[strays, 0])
+
+
+def passing(model: MoERegressor) -> float:
+    """How long a gate of two experts in one column takes from 0.9 to 0.1, in its unit."""
+    return float(2 * np.log(9) / abs(model.gates_[0, 0]))
 
 
 def motorcycle_powers(x: Array) -> Array:

@@ -127,32 +127,26 @@ def test_starts_and_rungs_are_counted() -> None:
     assert len(tables.starts(few, 10).values) == 2
 
 
-def test_regimes_that_are_alike_or_do_not_turn_are_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, turn = fits.regimes()
-    assert judge.two_regimes(model).holds and 1985 < turn < 1998
-    assert_shows(figures.inflation(model, turn), *OWNERS, "mean", *LINES)
+def test_regimes_that_are_alike_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fits.regimes()
+    model = found.two
+    assert judge.two_regimes(model).holds and 1985 < found.turn < 1998
+    assert_shows(figures.inflation(model, found.turn), *OWNERS, "mean", *LINES)
     results = model.results_
+    early, later = (results.param_names.index(f"expert {i}: x1") for i in (0, 1))
+    for place, by in ((early, -0.7), (later, 0.6), (early, -0.2)):
+        params = results.params.copy()
+        params[place] += by
+        monkeypatch.setattr(model, "results_", replace(results, params=params))
+        assert not judge.two_regimes(model).holds, (place, by)
 
-    class Told:
-        """The same fit with other numbers in its table."""
 
-        param_names = results.param_names
-
-        def __init__(self, shift: dict[int, float]) -> None:
-            self.shift = shift
-
-        def conf_int(self) -> Array:
-            interval = results.conf_int().copy()
-            for place, by in self.shift.items():
-                interval[place] += by
-            return interval
-
-    time = results.param_names.index("gate 0: x0")
-    for shift in ({0: -0.6}, {2: 0.6}, {2: 0.1}, {time: 0.05}):
-        monkeypatch.setattr(model, "results_", Told(shift))
-        assert not judge.two_regimes(model).holds, shift
+def test_a_gate_passes_in_the_time_that_is_told() -> None:
+    model = fits.regimes().calm
+    middle = float(-model.gate_intercepts_[0] / model.gates_[0, 0])
+    half = fits.passing(model) / 2
+    ends = model.predict_gate([[middle - half, 0.0], [middle + half, 0.0]])[:, 0]
+    assert sorted(ends) == pytest.approx([0.1, 0.9])
 
 
 def test_a_change_at_another_year_and_ages_outside_are_noticed() -> None:
