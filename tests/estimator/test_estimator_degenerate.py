@@ -87,6 +87,28 @@ DEGENERATE: dict[str, tuple[Array, Array, str]] = {
 }
 
 
+def _unlike(level: float) -> tuple[Array, Array]:
+    rng = numpy_stream("data", 11)
+    x = rng.normal(size=(200, 1))
+    first, second = 3 * x[:, 0] + level * rng.normal(size=200), x[:, 0] + rng.normal(size=200)
+    return x, np.where(rng.random(200) < 0.5, first, second)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "constant"])
+def test_an_expert_without_noise_of_its_own_is_doubted_and_one_with_little_is_not(
+    gate: str,
+) -> None:
+    for level in (1e-2, 1e-4):
+        model = moe.MoERegressor(2, gate=gate, noise="each").fit(*_unlike(level))
+        assert np.min(model.sigma_) == pytest.approx(level, rel=0.3) and model.doubts_ == ()
+    x, y = _unlike(1.0)
+    atoms = np.where(numpy_stream("data", 12).random(200) < 0.5, 0.0, y)
+    for outputs in (_unlike(1e-7)[1], atoms):
+        model = told(x, outputs, gate=gate, noise="each")
+        assert not model.converged_
+        assert any("fits its samples exactly" in doubt for doubt in model.doubts_)
+
+
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_a_degenerate_fit_says_what_is_wrong(case: str) -> None:
     x, y, doubt = DEGENERATE[case]

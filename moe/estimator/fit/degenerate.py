@@ -80,7 +80,8 @@ def doubts(law: Regressions, task: Task, copies: int) -> list[str]:
             f"{n / max(copies, 1):g} samples{counted} for {task.parameters} parameters: fewer than "
             f"{_PER_PARAMETER} for each are too few to tell a wrong fit from a right one"
         )
-    found += [*_experts(law, task), *_gates(law, task), *_one_is_enough(law, task)]
+    found += [*_experts(law, task), *_exact(law, task), *_gates(law, task)]
+    found += _one_is_enough(law, task)
     if not noiseless(law, task):
         p_value = calibration(law, task)
         if p_value < _LEVEL:
@@ -138,6 +139,21 @@ def _experts(law: Regressions, task: Task) -> list[str]:
                 f"of one expert would, chi-squared {apart:.1f} with {p} coefficients"
             )
     return found
+
+
+def _exact(law: Regressions, task: Task) -> list[str]:
+    """An expert whose own noise level is above what its residuals are: these are (nearly) zero, as
+    of outputs that are one number many times, and what prior the search has keeps it there."""
+    if not task.own:
+        return []
+    r = law.responsibilities(task.x, task.z, task.y)
+    squares = task.weights @ (r * (task.y[:, None] - law.expert_means(task.x)).square())
+    load = (task.weights @ r).clamp_min(torch.finfo(r.dtype).tiny)
+    return [
+        f"expert {i} fits its samples exactly, or nearly: its noise level is where the search's "
+        "prior holds it, and the level, the likelihood and AIC, BIC and ICL mean nothing"
+        for i in (2 * squares / load < law.sigmas.square()).nonzero()[:, 0].tolist()
+    ]
 
 
 def _gates(law: Regressions, task: Task) -> list[str]:
