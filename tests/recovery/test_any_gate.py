@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,9 @@ from moe.model.nonlinearity import as_nonlinearity
 from moe.moments.estimate import score_moment
 from moe.moments.transforms import output_transform
 from moe.randomness import stream
+from moe.recovery.any_gate import constant
 from moe.recovery.any_gate.classified_gate import fold_cells
+from moe.recovery.starts import Problem, Starts, fourth_moments
 from moe.solvers.em.cells import CellFit, _Cells, _Point, cell_em, log_joint
 
 
@@ -414,3 +417,20 @@ def test_gains_count_parameters_whether_or_not_sigma_is_given() -> None:
         more = (k - 1) * (d - 1) - (sigma is not None)
         gain = fit.log_likelihood - plain.log_likelihood - more
         assert fit.gains["softmax"] == pytest.approx(gain, abs=1e-6)
+
+
+def test_a_wrong_end_of_one_way_gives_way_to_a_likelier_one_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """EM begins with two experts at one truth in the place of L_4's start, and nothing is said
+    against where it ends."""
+    truth, x, y = data("quadrants", 20_000, 0.2, k=3, d=6)
+
+    def astray(full: Problem, *rest: Any) -> Starts:
+        begun = fourth_moments(full, *rest)
+        return replace(begun, regressors=truth.regressors[None, [0, 0, 1]], sigma=begun.sigma[:1])
+
+    monkeypatch.setattr(constant, "fourth_moments", astray)
+    monkeypatch.setattr(constant, "uncalibrated", lambda *_: [])
+    fit = moe.recover(x, y, 3, gate="any", classifiers=())
+    assert fit.origin == "T3" and regressor_error_of(fit.regressors, truth.regressors) < 0.01

@@ -21,13 +21,19 @@ _LEVEL, _TESTED, _ROUGH = 1e-4, 100_000, 1.0
 
 def constant(task: Task) -> tuple[Starts, Tensor, CellFit, tuple[str, ...]]:
     """The best start, the regressors from moments alone (NaN where they refuse), and EM with
-    constant proportions from that start."""
+    constant proportions from that start.
+
+    L_4's start and that of third moments both run on a part of the samples, and the better goes on:
+    a wrong end of either may well be calibrated. Random starts are searched for where it is not.
+    """
     problem, ways = task.problem, (fourth_moments, third_moments, search)
-    best: tuple[Starts, CellFit] | None = None
+    best: tuple[Starts, CellFit, float] | None = None
     refusals: list[str] = []
     moments = torch.full((problem.k, problem.x.shape[1]), math.nan, dtype=problem.x.dtype)
     generator, part = stream("recover", task.seed), problem.part()
     for way in ways:
+        if way is search and best is not None and not uncalibrated(problem, best[1]):
+            break
         try:
             begun = way(problem, part, task.options, generator)
         except NoStartError as refusal:
@@ -35,29 +41,33 @@ def constant(task: Task) -> tuple[Starts, Tensor, CellFit, tuple[str, ...]]:
             continue
         if begun.origin is not Origin.SEARCH and bool(moments.isnan().all()):
             moments = begun.regressors[0]
-        fit = _followed(problem, part, begun, task.options.iterations)
+        first = _on_part(problem, part, begun, task.options.iterations)
+        if best is not None and first.log_likelihood <= best[2] + _ROUGH:
+            continue
+        span = _span(problem, begun)
+        at = (projected(first.regressors, span), first.sigma, first.proportions[0])
+        fit = _em(problem, *at, span, TIGHT, task.options.iterations)
         if best is None or fit.log_likelihood > best[1].log_likelihood + _ROUGH:
-            best = begun, fit
-        if not uncalibrated(problem, best[1]):
-            break
+            best = begun, fit, first.log_likelihood
     if best is None:
         raise RuntimeError("no way gave a start")  # the search always does
     return best[0], moments, best[1], tuple(refusals)
 
 
-def _followed(problem: Problem, part: Problem, begun: Starts, most: int) -> CellFit:
-    """EM with constant proportions, from the start that is best on a part of the samples."""
-    k = problem.k
-    span = None if problem.g.is_linear else span_of(begun)
+def _on_part(problem: Problem, part: Problem, begun: Starts, most: int) -> CellFit:
+    """EM with constant proportions on a part of the samples, from the start that is best there."""
+    k, span = problem.k, _span(problem, begun)
     known = bool(begun.proportions.isfinite().all())
     shares = begun.proportions if known else torch.full_like(begun.proportions, 1.0 / k)
     fits = [
         _em(part, projected(rows, span), problem.sigma or sigma, shares, span, _ROUGH, most)
         for rows, sigma in zip(begun.regressors, begun.sigma.tolist(), strict=True)
     ]
-    found = max(fits, key=lambda fit: fit.log_likelihood)
-    at = (projected(found.regressors, span), found.sigma, found.proportions[0])
-    return _em(problem, *at, span, TIGHT, most)
+    return max(fits, key=lambda fit: fit.log_likelihood)
+
+
+def _span(problem: Problem, begun: Starts) -> Tensor | None:
+    return None if problem.g.is_linear else span_of(begun)
 
 
 def _em(
