@@ -75,9 +75,9 @@ class _Found:
 def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
     """The experts of a task, whatever its gate.
 
-    1. L_4; third moments, then annealed random starts, where that is
-       refused or what it leads to is not calibrated in the span, where any gate leaves y a mixture
-       with constant proportions.
+    1. The starts of L_4 and of third moments; annealed random starts, where both are refused or
+       what they lead to is not calibrated in the span, where any gate leaves y a mixture with
+       constant proportions.
     2. EM with constant proportions, learned.
     3. For each of the ``classifiers`` (None: "softmax" and ``cell_classifiers()``; empty: none) but
        "softmax", cross-fitted cells and EM with proportions of their own; the best stays, if it
