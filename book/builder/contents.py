@@ -56,6 +56,10 @@ class Chapter:
     def code_cells(self) -> list[str]:
         return [c.source for c in self.notebook().cells if c.cell_type == "code"]
 
+    def sizes(self) -> int:
+        """In how many places the profile chooses a size: what a chapter never executed may cost."""
+        return sum(code.count("quick=") for code in self.code_cells())
+
     def with_outputs(self, executed: NotebookNode) -> NotebookNode:
         """The text as it stands, with the outputs of an execution of the same code cells.
 

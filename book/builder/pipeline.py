@@ -100,8 +100,8 @@ def _executed(
             report(f"{chapter.name}: changed {', '.join(changed)}")
     if unchanged:
         report(f"unchanged: {', '.join(job.chapter.name for job in unchanged)}")
-    jobs.sort(key=lambda job: (last_seconds[job.target], len(job.chapter.code_cells())))
-    jobs.reverse()  # the longest first; of those never executed the ones with most cells
+    jobs.sort(key=lambda job: (last_seconds[job.target], job.chapter.sizes()))
+    jobs.reverse()  # the longest first
     _execute(jobs, workers, report)
     return jobs, {j.chapter.name: j.target for j in (*jobs, *unchanged)}
 
