@@ -69,12 +69,9 @@ def build(
     *,
     students: bool = False,
 ) -> Book:
-    """The book under a profile, "quick" or "full"; executes what changed since the last time.
-
-    For students it has no solutions, and a folder of its own.
-    """
-    root = root.resolve()
-    chapters = read_contents(root)
+    """The book under a profile, "quick" or "full"; executes what changed since the last time. For
+    students it has no solutions, and a folder of its own."""
+    chapters = read_contents(root := root.resolve())
     with _alone(root, profile):
         jobs, executed = _executed(chapters, profile, workers, report)
         index = _publish(root, chapters, executed, edition_of(profile, students=students), report)

@@ -13,7 +13,7 @@ from moe.randomness import stream
 from moe.recovery.arguments import Task
 from moe.recovery.climbing import climbed
 from moe.recovery.judging import End, Field, Followed, follow
-from moe.recovery.results import Origin, Stage
+from moe.recovery.results import Origin, Stage, Stopwatch
 from moe.recovery.starts import (
     LOOSE,
     NEAR,
@@ -21,7 +21,6 @@ from moe.recovery.starts import (
     Options,
     Problem,
     Starts,
-    Stopwatch,
     Way,
     fourth_moments,
     gates_too,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -137,3 +138,16 @@ class Recovery:
         with suppress(ValueError):
             _ = self.standard_errors
         return {**self.__dict__, "_samples": None}
+
+
+class Stopwatch:
+    """Wall time since the last lap."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, which ends here."""
+        now = time.perf_counter()
+        elapsed, self._last = now - self._last, now
+        return elapsed

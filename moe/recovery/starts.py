@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from torch import Tensor
 from moe.exceptions import NoTransformError
 from moe.model.nonlinearity import Nonlinearity
 from moe.recovery.restarts import ample, race, race_gates, race_jointly
-from moe.recovery.results import Origin, Stage
+from moe.recovery.results import Origin, Stage, Stopwatch
 from moe.solvers.em import EMResult
 from moe.solvers.em.samples import Columns, Terms
 from moe.solvers.l4 import L4Moments, NoMinimumError, l4_moments_of, minimise_l4
@@ -240,16 +239,3 @@ def _from_ends(origin: Origin, name: str, ends: EMResult, n: int, watch: Stopwat
     return Starts(
         origin, ends.regressors, ends.gating, level, unknown, (stage,), passes=ends.passes
     )
-
-
-class Stopwatch:
-    """Wall time since the last lap."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the last lap, which ends here."""
-        now = time.perf_counter()
-        elapsed, self._last = now - self._last, now
-        return elapsed

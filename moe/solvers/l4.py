@@ -215,15 +215,13 @@ def _weights(moments: L4Moments, mu: float | None, lam: float | None) -> tuple[f
     mu = DEFAULT_MU if mu is None else mu
     given = lam is not None
     lam = MARGIN * mu * ceiling if lam is None else lam
-    if given or mu >= 1:
-        broken = check_weights(mu, lam, min(1.0, 1.0 / ceiling))
-        if broken:
-            warn(
-                "mu, lam: expected weights inside the benign region of L_4; "
-                + "; ".join(broken)
-                + f" (p_min = {1 / ceiling:.3g} estimated from the samples)",
-                OutsideTheoryWarning,
-            )
+    broken = check_weights(mu, lam, min(1.0, 1.0 / ceiling)) if given or mu >= 1 else ()
+    if broken:
+        warn(
+            f"mu, lam: expected weights inside the benign region of L_4; {'; '.join(broken)} "
+            f"(p_min = {1 / ceiling:.3g} estimated from the samples)",
+            OutsideTheoryWarning,
+        )
     return mu, lam
 
 

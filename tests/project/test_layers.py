@@ -102,3 +102,10 @@ def test_no_folder_holds_more_than_a_dozen_modules() -> None:
     for folder in folders:
         held = sum(path.name not in ("__init__.py", "conftest.py") for path in folder.glob("*.py"))
         assert held <= 12, f"{folder.relative_to(ROOT)} holds {held} modules"
+
+
+def test_no_module_is_longer_than_250_lines() -> None:
+    for top in ("moe", "book"):
+        for path in (ROOT / top).rglob("*.py"):
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            assert lines <= 250, f"{path.relative_to(ROOT)} has {lines} lines"

@@ -36,12 +36,9 @@ class Spec:
 
 def problem(spec: Spec) -> tuple[MoE, Tensor, Tensor]:
     """Truth and samples."""
+    generator = stream("truth", spec.seed)
     truth = random_moe(
-        spec.k,
-        spec.d,
-        sigma=spec.sigma,
-        nonlinearity=spec.nonlinearity,
-        generator=stream("truth", spec.seed),
+        spec.k, spec.d, sigma=spec.sigma, nonlinearity=spec.nonlinearity, generator=generator
     )
     return truth, *truth.sample(spec.n, stream("data", spec.seed))
 
