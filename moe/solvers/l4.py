@@ -29,8 +29,7 @@ from moe.solvers.quartic import (
     random_starts,
 )
 
-DEFAULT_MU = 0.8
-MARGIN = 3.0
+DEFAULT_MU, MARGIN = 0.8, 3.0
 
 
 class NoMinimumError(RuntimeError):
