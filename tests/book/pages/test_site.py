@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from barriers import CONTRAST, EVERY_RULE, THIN, barriers
@@ -13,6 +14,7 @@ from builder.contents import Chapter, read_contents
 from builder.pages.decks import carry
 from builder.parameters import defaults
 from builder.pipeline import Book, execute_again, notebook_file
+from focus import stops
 from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,6 +95,18 @@ def test_a_page_fits_a_telephone(quick_book: Book, tab: Page, name: str) -> None
     tab.evaluate(UNFOLD)
     tab.evaluate("reachBoxes()")
     assert tab.evaluate(CUT) == [], "cut at the edge, or in a box that no key reaches"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", DESK), ("dark", TELEPHONE)])
+def test_every_control_that_tab_leads_to_is_in_sight_and_ringed(
+    quick_book: Book, tab: Page, scheme: Literal["light", "dark"], width: int
+) -> None:
+    """WCAG 2.4.7, from the top of a page to its end."""
+    tab.emulate_media(color_scheme=scheme)
+    open_page(tab, quick_book.index.parent / f"{EXECUTED[4].document}.html", width)
+    found = stops(tab)
+    assert len(found) > 100
+    assert [name for name, seen in found.items() if not seen] == []
 
 
 def test_what_scrolls_fades_where_more_follows_and_figures_keep_their_labels(
@@ -202,6 +216,13 @@ def test_what_is_cut_or_scrolls_for_the_mouse_alone_is_noticed(
     (tmp_path / "cut.html").write_text(html)
     open_page(tab, tmp_path / "cut.html", TELEPHONE)
     assert len(tab.evaluate(CUT)) == cut
+
+
+def test_a_control_without_a_ring_is_noticed(tab: Page, tmp_path: Path) -> None:
+    bare = '<a href="#a">a</a><a href="#b" style="outline: none">b</a><button>c</button>'
+    (tmp_path / "bad.html").write_text(f"<title>x</title><main>{bare}</main>")
+    open_page(tab, tmp_path / "bad.html", DESK)
+    assert list(stops(tab).values()) == [True, False, True]
 
 
 def test_a_barrier_is_noticed(tab: Page, tmp_path: Path) -> None:
