@@ -16,6 +16,8 @@ from html import escape
 
 from bs4 import BeautifulSoup, Tag
 
+from builder.pages.reading import ICON
+
 MOST = 24
 """Slides of a chapter beside its title."""
 CLAIMS = 2
@@ -152,7 +154,7 @@ def deck(page: BeautifulSoup, page_name: str, banner: str) -> str:
     title = heading.get_text().rstrip("#").strip()
     shown = "\n".join(_html(slide, page_name) for slide in pick(slides_of(article)))
     link = f'<a href="../book/{page_name}">The chapter</a>'
-    return _PAGE.format(title=escape(title), banner=banner, link=link, slides=shown)
+    return _PAGE.format(title=escape(title), icon=ICON, banner=banner, link=link, slides=shown)
 
 
 def _html(slide: Slide, page_name: str) -> str:
@@ -199,9 +201,15 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
+{icon}
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
 <link rel="stylesheet" href="../_static/mathematics.css">
-<link rel="stylesheet" href="../_static/slides.css"></head>
+<link rel="stylesheet" href="../_static/slides.css">
+<noscript><style>
+.reveal, .reveal .slides, .reveal .slides > section {{
+  display: block; height: auto; overflow: visible; position: static }}
+.reveal .slides > section {{ margin: 0 auto; max-width: 1000px; padding: 24px }}
+</style></noscript></head>
 <body><main class="reveal"><div class="slides">
 <section class="title">
 <h1>{title}</h1>

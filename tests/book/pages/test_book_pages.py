@@ -223,6 +223,15 @@ def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     assert len(page.select(".cell")) == 2
 
 
+def test_a_page_has_an_icon_a_theme_and_no_name_twice() -> None:
+    page = repaired("""<html data-theme="auto"><head></head><body><section id="proof-content">
+        <p>One.</p></section><section id="proof-content"></section><main id="main-content">
+        </main></body></html>""")
+    assert [tag["id"] for tag in page.select("[id]")] == ["main-content"]
+    assert one(page, "html")["data-theme"] == "light"
+    assert str(one(page, "head > link[rel=icon]")["href"]).startswith("data:image/svg+xml,")
+
+
 def test_icons_are_drawn_in_the_page(tmp_path: Path) -> None:
     theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
     fonts = theme / icons.FONTS.removeprefix("_static/")
