@@ -78,10 +78,11 @@ test: $(READY)  ## the tests, the quick book and its pages in a browser among th
 bench: $(READY)  ## one table of what is reached and what it costs, as ratios: ARGS="limits moments" for a part
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: $(READY)  ## ruff, mypy, and the schemas of what other programs read
+lint: $(READY)  ## ruff, mypy, codespell, and the schemas of what other programs read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(wildcard moe book tests benchmarks)
+	$(BIN)/codespell
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/book.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 

@@ -136,7 +136,7 @@ def test_without_scripts_a_page_is_read_and_a_deck_too(quick_book: Book, browser
         )
         assert header == "rgb(255, 255, 255)", "the text below it does not shine through"
         assert not tab.locator(".moe-torus").is_visible()
-        assert tab.get_by_text("where JavaScript may run").first.is_visible()
+        assert tab.locator("noscript p", has_text="This surface turns").is_visible()
         tab.goto((site / "slides" / "05_landscape.html").as_uri())
         places = [slide.bounding_box() for slide in tab.locator(".slides > section").all()]
         heights = [place["y"] for place in places if place]
