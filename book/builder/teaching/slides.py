@@ -160,7 +160,7 @@ def deck(page: BeautifulSoup, page_name: str, banner: str) -> str:
 def _html(slide: Slide, page_name: str) -> str:
     inner = slide.title.decode_contents() if slide.title else ""
     over, title = (slide.section, inner) if inner.strip() else ("", slide.section)
-    parts = [f"<h2>{title}</h2>", *(str(_clean(tag)) for tag in slide.body)]
+    parts = [f"<h2>{title}</h2>", *(_body(tag) for tag in slide.body)]
     if over:
         parts.insert(0, f'<p class="over">{over}</p>')
     if slide.notes:
@@ -168,6 +168,20 @@ def _html(slide: Slide, page_name: str) -> str:
         parts.append(f'<aside class="notes">{notes}</aside>')
     text = _LINK.sub(lambda m: f'href="../book/{m[1] or page_name}', "\n".join(parts))
     return f'<section class="{slide.kind}">\n{text}\n</section>'
+
+
+def _body(tag: Tag) -> str:
+    """What is shown; of a picture that is too tall for a slide the lower part beside the upper."""
+    shown = _clean(tag)
+    if "data-cut" not in shown.attrs:
+        return str(shown)
+    width, height, cut = (int(str(shown.attrs.pop(k))) for k in ("width", "height", "data-cut"))
+    parts = []
+    for top, end in ((0, cut), (cut, height)):
+        shown["style"] = f"margin-top: {-100 * top / width:.3f}%"
+        parts.append(f'<div style="aspect-ratio: {width} / {end - top}">{shown}</div>')
+        shown["alt"] = ""
+    return f'<div class="parts">{"".join(parts)}</div>'
 
 
 _LINK = re.compile(r'href="(?!\.\.|[a-z]+:)([^"#]*)')
