@@ -83,9 +83,9 @@ def _own_cells(solution: Tag) -> Iterator[Tag]:
 
 
 def _same_names(soup: BeautifulSoup) -> None:
-    """No two places of a page have one name: what is inside of each box has the same, and no link
-    leads there."""
-    for inside in tags(soup, ":is(#proof-content, #solution-content, #exercise-content)"):
+    """No two places of a page have one name: proofs, and the insides of boxes, all have the same,
+    and no link leads there."""
+    for inside in tags(soup, ":is(#proof, #proof-content, #solution-content, #exercise-content)"):
         del inside["id"]
 
 

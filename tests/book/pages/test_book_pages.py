@@ -225,7 +225,8 @@ def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
 
 def test_a_page_has_an_icon_a_theme_and_no_name_twice() -> None:
     page = repaired("""<html data-theme="auto"><head></head><body><section id="proof-content">
-        <p>One.</p></section><section id="proof-content"></section><main id="main-content">
+        <p>One.</p></section><div id="proof"><section id="proof-content"></section></div>
+        <main id="main-content">
         </main></body></html>""")
     assert [tag["id"] for tag in page.select("[id]")] == ["main-content"]
     assert one(page, "html")["data-theme"] == "light"

@@ -75,7 +75,7 @@ def test_of_a_tall_picture_the_lower_part_stands_beside_the_upper(page: Beautifu
     upper, lower = shown.select(".figure .parts > div")
     assert (upper["style"], lower["style"]) == ("aspect-ratio: 100 / 90", "aspect-ratio: 100 / 60")
     assert [str(p["style"]) for p in shown.select(".parts img")] == [
-        "margin-top: -0.000%",
+        "margin-top: 0.000%",
         "margin-top: -90.000%",
     ]
     assert [p["alt"] for p in shown.select(".parts img")] == ["A b c", ""]
