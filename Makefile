@@ -52,12 +52,10 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 pdf: $(READY)  ## the book built last as one PDF, _build/book.pdf, printed by Chromium: ARGS=students for that edition
 	$(BIN)/python book/build.py pdf $(ARGS)
 
-lab: export JUPYTER_CONFIG_DIR := $(CURDIR)/lab/.jupyter
-lab: $(READY)  ## copies of the chapters in JupyterLab, in the folder lab, to run and to change
+lab: $(READY)  ## the chapters of the book built last in JupyterLab, in the folder lab, to run and to change
+	@$(BIN)/python book/build.py lab
 	@test -x $(BIN)/jupyter-lab || { echo "Installing JupyterLab into .venv, once"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "jupyterlab>=4,<5"; }
-	@mkdir -p lab && cp -n book/[0-9]*.md lab/
-	@$(BIN)/jupytext-config set-default-viewer
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c requirements.lock -e ".[lab]"; }
 	$(BIN)/jupyter-lab --notebook-dir=lab $(ARGS)
 
 slides: $(READY)  ## the slides of the book built last, each in one file to carry, in _build/slides: NAME=05_landscape for one
@@ -80,10 +78,11 @@ test: $(READY)  ## the tests, the quick book and its pages in a browser among th
 bench: $(READY)  ## one table of what is reached and what it costs, as ratios: ARGS="limits moments" for a part
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: $(READY)  ## ruff, mypy, and the schemas of what other programs read
+lint: $(READY)  ## ruff, mypy, codespell, and the schemas of what other programs read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(wildcard moe book tests benchmarks)
+	$(BIN)/codespell
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/book.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 

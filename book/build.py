@@ -1,8 +1,8 @@
 """Build the book: `build.py book`, `build.py quick`, `build.py chapter NAME [name=value ...]`.
 Execute once more and compare: `build.py again [NAME]`. As one PDF: `build.py pdf`.
 
-For a class: `build.py students`, `build.py slides [NAME]`, `build.py homework NAME` and
-`build.py mark NAME NOTEBOOK`.
+Chapters to change: `build.py lab`. For a class: `build.py students`, `build.py slides [NAME]`,
+`build.py homework NAME` and `build.py mark NAME NOTEBOOK`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from builder.parameters import PROFILES, parse
 from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.record.provenance import duration
 from builder.surroundings import settled
-from builder.teaching import homework
+from builder.teaching import homework, lab
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +44,11 @@ def _carry_out(options: argparse.Namespace) -> int:
         return _again(options)
     if options.command == "pdf":
         return _print(options)
+    if options.command == "lab":
+        root = options.root.resolve()
+        new = lab.fill(last_built(root), root / "lab")
+        print(f"{root / 'lab'}: {len(new)} new notebooks; those there before stay as they are")
+        return 0
     if options.command in ("slides", "homework", "mark"):
         return _teach(options)
     started = time.perf_counter()
@@ -113,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--profile", default="full", choices=PROFILES)
     pdf = commands.add_parser("pdf", help="the book built last as one PDF")
     pdf.add_argument("kind", nargs="?", choices=("full", "quick", "students"))
+    commands.add_parser("lab", help="the notebooks of the book built last, to change")
     students = commands.add_parser("students", help="the book without solutions")
     students.add_argument("profile", nargs="?", default="full", choices=PROFILES)
     slides = commands.add_parser("slides", help="slides of the book built last, each in one file")

@@ -1,7 +1,7 @@
 // Starts reveal.js; text that is longer than its slide gets smaller until it fits.
 "use strict";
 
-const LEAST = 45, MOST = 125;
+const LEAST = 33, MOST = 125;
 
 function fit(slide) {
   for (let size = slide.matches(".figure, .title") ? 100 : MOST; size >= LEAST; size -= 3) {

@@ -6,9 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 import psutil
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -51,8 +53,15 @@ def end_children() -> None:
 
 
 def _running() -> list[psutil.Process]:
+    """All but the trackers of this process's own semaphores, which end with it: without one it
+    would start another, which knows none of them and says so, name by name."""
     found = psutil.Process().children(recursive=True)
-    return [child for child in found if child.is_running() and _status(child) != "zombie"]
+    spared = {tracker._resource_tracker._pid for tracker in (loky_tracker, resource_tracker)}
+    return [
+        child
+        for child in found
+        if child.pid not in spared and child.is_running() and _status(child) != "zombie"
+    ]
 
 
 def _status(process: psutil.Process) -> str:

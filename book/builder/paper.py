@@ -78,8 +78,9 @@ def joined(html: Path, documents: Sequence[str]) -> str:
             raise BuildError(f"{document}.html has no article to print")
         if not title and (heading := article.select_one("h1")):
             title = heading.get_text().rstrip("#").strip()
-            if banner := soup.select_one(".bd-header-announcement"):
+            if banner := soup.select_one(".bd-header-announcement__content"):
                 banner.name = "p"
+                del banner["class"]
                 heading.insert_after(banner)
         articles.append(put_back(str(_printable(article, page.parent, name, names))))
     defined = "".join(glyphs[name] for name in sorted(glyphs))

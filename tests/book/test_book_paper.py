@@ -17,7 +17,8 @@ GLYPHS = (
     '<svg class="glyphs"><defs><path id="MJX-{0}" d="M{0}"/><path id="MJX-x" d="M"/></defs></svg>'
 )
 PAGE = """<html><head><link href="../_static/a.css?v=1" rel="stylesheet"/></head><body>{glyphs}
-<div class="bd-header-announcement">Quick</div><article class="bd-article"><section id="{own}">
+<div class="bd-header-announcement"><div class="bd-header-announcement__content">Quick</div></div>
+<article class="bd-article"><section id="{own}">
 <h1>Head <span class="math"><svg><use href="#MJX-x"/></svg><span class="mathml"><math><mi>σ</mi>
 </math></span></span><a class="headerlink" href="#{own}">#</a></h1>
 <details class="solution"><summary>S</summary><p id="shared">yes</p></details>
@@ -71,7 +72,8 @@ def test_headings_hold_formulas_as_text_and_the_first_page_its_edition(
     joined: BeautifulSoup,
 ) -> None:
     assert [" ".join(h.get_text().split()) for h in joined.select("h1")] == ["Head σ"] * 2
-    assert [banner.get_text() for banner in joined.select(".bd-header-announcement")] == ["Quick"]
+    assert [str(banner) for banner in joined.select("h1 + p")] == ["<p>Quick</p>"]
+    assert joined.select("[class*=announcement]") == [], "no bar without words"
 
 
 def test_without_chromium_one_sentence_says_what_to_do(

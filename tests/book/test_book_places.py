@@ -179,11 +179,36 @@ def test_when_it_is_told_to_end_nothing_goes_on(source: Path, name: str, workers
     everything = descendants(started)
     number = signal.Signals[name]
     process.send_signal(number)
-    process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=30)
     assert process.returncode == 128 + number
+    assert "Traceback" not in said and "Warning" not in said, said
     _, alive = psutil.wait_procs(everything, timeout=5)
     assert [one.pid for one in alive] == []
     assert not list((source / "_build").glob("scratch-*"))
+
+
+ENDED = """
+import os, signal, threading, time
+from builder.ending import ended_together
+from builder.parallel import each
+threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+with ended_together():
+    each(time.sleep, [60.0, 60.0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
+def test_it_ends_without_a_word_while_pages_are_made_on_all_cores() -> None:
+    """The tracker of its semaphores is left to end with it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDED],
+        env={**os.environ, "PYTHONPATH": str(COMMAND.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -33,7 +33,9 @@ def test_every_locked_version_runs_on_the_oldest_python_allowed(locked: Requirem
 
 
 def test_everything_that_the_project_asks_for_is_locked() -> None:
-    asked = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    extras = dict(PROJECT["optional-dependencies"])
+    assert extras.pop("lab") == ["jupyterlab>=4,<5"], "installed when a reader asks for it"
+    asked = [PROJECT["dependencies"], *extras.values()]
     pins = {canonicalize_name(locked.name): next(iter(locked.specifier)) for locked in LOCK}
     for requirement in (Requirement(text) for group in asked for text in group):
         if requirement.name != PROJECT["name"]:

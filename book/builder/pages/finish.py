@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,27 @@ from builder.pages import decks, downloads, icons, pictures, previews, reading
 from builder.pages.held import without_code
 from builder.pages.hosts import FOLDER, package
 from builder.pages.mathematics import Made, Setter, set_page
+from builder.pages.reading import ICON
 from builder.parallel import each
 from builder.teaching import slides
 
-_IDLE = ("*.map", "togglebutton.*", "fontawesome.js*", "locales/**/*.mo", "locales/**/*.po")
+_IDLE = (
+    "*.map",
+    "togglebutton.*",
+    "*webpack-macros.html",
+    "fontawesome.js*",
+    "locales/**/*.mo",
+    "locales/**/*.po",
+)
+
+_ENTRANCE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="0; url={address}">
+<title>{name}</title>
+{icon}</head>
+<body><p><a href="{address}">{name}</a></p></body></html>
+"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,16 @@ def finish(html: Path, root: Path, chapters: Sequence[Chapter], edition: Edition
     known = downloads.places(html, chapters, seen, tex.get("macros", {}))
     downloads.write(taken, chapters, known, package(repository, wheel), edition)
     decks.add_reveal(html)
+    _enter(html, chapters[0], config.get("title", ""))
     _take_away(html)
+
+
+def _enter(html: Path, first: Chapter, title: str) -> None:
+    """The site's own address leads to the first page; Jupyter Book's page for that has no name."""
+    place = html / "index.html"
+    if first.document != "index":
+        name, address = escape(title or first.title), f"{first.document}.html"
+        place.write_text(_ENTRANCE.format(name=name, address=address, icon=ICON), "utf-8")
 
 
 def _take_away(html: Path) -> None:

@@ -9,6 +9,12 @@ from html import escape
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString
 
+ICON = (
+    '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27 '
+    "viewBox=%270 0 16 16%27%3E%3Cpath d=%27M1 14C7 14 5 2 8 2s1 12 7 12%27 fill=%27none%27 "
+    'stroke=%27%230b57b8%27 stroke-width=%272%27/%3E%3C/svg%3E">'
+)
+"""Of every page: browsers ask the server for one where a page names none."""
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 _NUMBER = re.compile(f"{_POWER.pattern}|{_MINUS.pattern}")
@@ -19,7 +25,7 @@ _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    steps = (_folds, _solutions, _names, _landmarks, _tables, _code, _numbers, _stops)
+    steps = (_folds, _solutions, _same_names, _names, _landmarks, _tables, _code, _numbers, _stops)
     for step in (*steps, _references, _head):
         step(soup)
 
@@ -74,6 +80,13 @@ def _own_cells(solution: Tag) -> Iterator[Tag]:
         if not {"cell", "claims", "made-by"} & set(_classes(after)):
             return
         yield after
+
+
+def _same_names(soup: BeautifulSoup) -> None:
+    """No two places of a page have one name: proofs, and the insides of boxes, all have the same,
+    and no link leads there."""
+    for inside in tags(soup, ":is(#proof, #proof-content, #solution-content, #exercise-content)"):
+        del inside["id"]
 
 
 def _names(soup: BeautifulSoup) -> None:
@@ -167,7 +180,12 @@ def _references(soup: BeautifulSoup) -> None:
 
 
 def _head(soup: BeautifulSoup) -> None:
-    """One viewport; scripts that wait until the page is there (one sets names for the others)."""
+    """One viewport; scripts that wait until the page is there (one sets names for the others); an
+    icon; and the light theme until a script chooses one."""
+    for root in tags(soup, "html"):
+        root["data-theme"] = "light"
+    for head in tags(soup, "head"):
+        head.append(BeautifulSoup(ICON, "html.parser"))
     for script in tags(soup, "head > script[src]"):
         if "documentation_options" not in str(script["src"]):
             script["defer"] = ""

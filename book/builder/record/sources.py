@@ -17,12 +17,13 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from builder.contents import Chapter
+from builder.pages.reading import ICON
 from builder.record.vectors import light
 from moe.experiments.shown.tables import MIME
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>{icon}
 <link rel="stylesheet" href="source.css"></head>
 <body><h1><code>{title}</code></h1>
 {code}</body></html>
@@ -129,7 +130,7 @@ def _lines(text: str) -> dict[str, int]:
 def source_page(file: str, text: str) -> str:
     """A Python file as a page of its own, a place ``L-<number>`` for each line."""
     lines = HtmlFormatter(linenos="inline", linespans="L", wrapcode=True)
-    return _PAGE.format(title=escape(file), code=highlight(text, PythonLexer(), lines))
+    return _PAGE.format(title=escape(file), icon=ICON, code=highlight(text, PythonLexer(), lines))
 
 
 @lru_cache(1)

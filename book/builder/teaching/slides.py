@@ -16,6 +16,8 @@ from html import escape
 
 from bs4 import BeautifulSoup, Tag
 
+from builder.pages.reading import ICON
+
 MOST = 24
 """Slides of a chapter beside its title."""
 CLAIMS = 2
@@ -152,13 +154,13 @@ def deck(page: BeautifulSoup, page_name: str, banner: str) -> str:
     title = heading.get_text().rstrip("#").strip()
     shown = "\n".join(_html(slide, page_name) for slide in pick(slides_of(article)))
     link = f'<a href="../book/{page_name}">The chapter</a>'
-    return _PAGE.format(title=escape(title), banner=banner, link=link, slides=shown)
+    return _PAGE.format(title=escape(title), icon=ICON, banner=banner, link=link, slides=shown)
 
 
 def _html(slide: Slide, page_name: str) -> str:
     inner = slide.title.decode_contents() if slide.title else ""
     over, title = (slide.section, inner) if inner.strip() else ("", slide.section)
-    parts = [f"<h2>{title}</h2>", *(str(_clean(tag)) for tag in slide.body)]
+    parts = [f"<h2>{title}</h2>", *(_body(tag) for tag in slide.body)]
     if over:
         parts.insert(0, f'<p class="over">{over}</p>')
     if slide.notes:
@@ -166,6 +168,20 @@ def _html(slide: Slide, page_name: str) -> str:
         parts.append(f'<aside class="notes">{notes}</aside>')
     text = _LINK.sub(lambda m: f'href="../book/{m[1] or page_name}', "\n".join(parts))
     return f'<section class="{slide.kind}">\n{text}\n</section>'
+
+
+def _body(tag: Tag) -> str:
+    """What is shown; of a picture that is too tall for a slide the lower part beside the upper."""
+    shown = _clean(tag)
+    if "data-cut" not in shown.attrs:
+        return str(shown)
+    width, height, cut = (int(str(shown.attrs.pop(k))) for k in ("width", "height", "data-cut"))
+    parts = []
+    for top, end in ((0, cut), (cut, height)):
+        shown["style"] = f"margin-top: {-100 * top / width:.3f}%"
+        parts.append(f'<div style="aspect-ratio: {width} / {end - top}">{shown}</div>')
+        shown["alt"] = ""
+    return f'<div class="parts">{"".join(parts)}</div>'
 
 
 _LINK = re.compile(r'href="(?!\.\.|[a-z]+:)([^"#]*)')
@@ -199,9 +215,15 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
+{icon}
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
 <link rel="stylesheet" href="../_static/mathematics.css">
-<link rel="stylesheet" href="../_static/slides.css"></head>
+<link rel="stylesheet" href="../_static/slides.css">
+<noscript><style>
+.reveal, .reveal .slides, .reveal .slides > section {{
+  display: block; height: auto; overflow: visible; position: static }}
+.reveal .slides > section {{ margin: 0 auto; max-width: 1000px; padding: 24px }}
+</style></noscript></head>
 <body><main class="reveal"><div class="slides">
 <section class="title">
 <h1>{title}</h1>

@@ -18,6 +18,7 @@ from moe.experiments.any_gate.likelihood.curves import (
     Record,
 )
 from moe.experiments.any_gate.likelihood.limits import Limits
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
@@ -45,7 +46,8 @@ def errors_figure(record: Record, limits: Limits) -> Figure:
             panel.set(xscale="log", yscale="log")
             panel.xaxis.set_minor_formatter(NullFormatter())
             if sigma == limits.spec.sigma and kind in limits.errors and kind != "softmax":
-                panel.axhline(float(limits.errors[kind].median()), **_LIMIT)
+                level = float(limits.errors[kind].median())
+                panel.axhline(level, label=hidden("softmax's limit"), **_LIMIT)
         row[0].set_ylabel(f"{kind}\n" + r"$E_{\mathrm{reg}}$")
     for panel, sigma in zip(axes[0], spec.sigmas, strict=True):
         panel.set_title(rf"$\sigma = {sigma:g}$")
@@ -58,14 +60,14 @@ def errors_figure(record: Record, limits: Limits) -> Figure:
 
 
 def _line(panel: Any, sizes: Any, values: Any, method: str) -> None:
-    colour, dashes, marker, _ = STYLES[method]
+    colour, dashes, marker, label = STYLES[method]
     answered = np.isfinite(values).any(1)
     sizes, values = sizes[answered], values[answered]
     low, middle, high = (np.nanquantile(values, q, axis=1) for q in (0.0, 0.5, 1.0))
-    bars(panel, sizes, low, high, colour=COLOURS[colour])
+    bars(panel, sizes, low, high, colour=COLOURS[colour], label=label)
     size = 8 if method == RECOVER else 4
     style = {"color": COLOURS[colour], "linestyle": dashes, "marker": marker, "markersize": size}
-    panel.plot(sizes, middle, **style)
+    panel.plot(sizes, middle, label=hidden(label), **style)
 
 
 def _handle(method: str) -> Line2D:

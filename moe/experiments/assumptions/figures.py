@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from moe.experiments.assumptions.sweeps import EM, FAR, L4, ORACLE, RECOVER, REPAIRED, Record
 from moe.experiments.assumptions.worlds.violations import VIOLATIONS
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
@@ -57,7 +58,9 @@ def summary_figure(record: Record) -> Figure:
             )
     believed = [VIOLATIONS[name].believed for name in names]
     edges = [row - 0.5 for row in range(1, len(names)) if believed[row] != believed[row - 1]]
-    panel.hlines(edges, -0.5, len(COLUMNS) - 0.5, color="white", linewidth=5)
+    panel.hlines(
+        edges, -0.5, len(COLUMNS) - 0.5, color="white", linewidth=5, label=hidden("between groups")
+    )
     panel.set_xticks(range(len(COLUMNS)), list(COLUMNS.values()))
     panel.set_yticks(range(len(names)), names)
     panel.xaxis.tick_top()
@@ -102,13 +105,13 @@ def degrees_figure(record: Record) -> Figure:
 
 
 def _line(panel: Any, places: Any, values: Any, method: str) -> None:
-    colour, dashes, marker, _ = STYLES[method]
+    colour, dashes, marker, label = STYLES[method]
     seen = np.isnan(values).mean(1) < 0.5
     low, high = np.nanmin(values[seen], axis=1), np.nanmax(values[seen], axis=1)
     middle = np.median(np.nan_to_num(values[seen], nan=1.0), axis=1)
-    bars(panel, places[seen], low, high, colour=COLOURS[colour])
+    bars(panel, places[seen], low, high, colour=COLOURS[colour], label=label)
     style = {"color": COLOURS[colour], "linestyle": dashes, "marker": marker, "markersize": 3.5}
-    panel.plot(places[seen], middle, **style)
+    panel.plot(places[seen], middle, label=hidden(label), **style)
 
 
 def _handle(method: str) -> Line2D:

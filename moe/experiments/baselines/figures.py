@@ -17,6 +17,7 @@ from moe.experiments.baselines.stuck import Watched
 from moe.experiments.baselines.thresholds.climbs import Curve
 from moe.experiments.baselines.thresholds.success_curves import over_of
 from moe.experiments.common.shares import Share
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, band, drawing, subplots
 
 Style = dict[str, Any]
@@ -49,11 +50,12 @@ def success(curves: Sequence[Curve]) -> Figure:
     for name in names:
         curve, style = by_name[name], STYLES[name]
         sizes = list(curve.shares)
-        points = {"color": style["color"], "marker": style["marker"], "linestyle": ""}
-        _share_line(axis, [n / curve.unit for n in sizes], list(curve.shares.values()), points)
+        points, told = {**style, "linestyle": ""}, hidden(label(name))
+        places = [n / curve.unit for n in sizes]
+        _share_line(axis, places, list(curve.shares.values()), points, told)
         x = np.geomspace(min(sizes) / 2, max(sizes) * 2, 80)
         y = [curve.posterior.success(float(n)) for n in x]
-        axis.plot(x / curve.unit, y, color=style["color"], linestyle=style["linestyle"])
+        axis.plot(x / curve.unit, y, **{**style, "marker": "", "label": f"{told}, curve"})
     axis.legend(handles=_handles(names), loc="lower right", fontsize=9)
     axis.set(xscale="log", ylim=(-0.04, 1.04))
     axis.set(xlabel="samples per weight $n/(kd)$", ylabel="share that recovers (1)")
@@ -87,24 +89,22 @@ def thresholds(records: Mapping[str, Sequence[Curve]]) -> Figure:
 
 
 def _threshold_line(axis: Axes, curves: Sequence[Curve], shift: float, over: str) -> None:
-    style = STYLES[curves[0].method]
+    style, told = STYLES[curves[0].method], hidden(label(curves[0].method))
     found = [curve for curve in curves if curve.reached(0.5)]
     if found:
         values = np.array([curve.n50.value / curve.unit for curve in found])
         ends = np.array([curve.n50.interval() for curve in found]).T
         ends = ends / np.array([curve.unit for curve in found])
-        axis.errorbar(
-            [shift * getattr(curve.setting, over) for curve in found],
-            values,
-            [values - ends[0], ends[1] - values],
-            **style,
-            **_ERRORS,
-        )
+        places = [shift * getattr(curve.setting, over) for curve in found]
+        errors = [values - ends[0], ends[1] - values]
+        axis.errorbar(places, values, errors, label=told, **style, **_ERRORS)
     for curve in curves:
         if not curve.reached(0.5):
             low, x = curve.below(0.5), shift * getattr(curve.setting, over)
             n, marker = (min(curve.shares), "v") if low else (curve.at_cap[0], "^")
-            axis.plot([x], [n / curve.unit], color=style["color"], marker=marker, markersize=7)
+            looks = {"color": style["color"], "marker": marker, "markersize": 7}
+            looks["label"] = f"{told}, {'below' if low else 'above'}"
+            axis.plot([x], [n / curve.unit], **looks)
 
 
 _ERRORS: Style = {"capsize": 2, "markersize": 5, "linewidth": 1.4, "elinewidth": 0.8}
@@ -191,7 +191,8 @@ def ways_out(
     """Left: share of stuck points that arrive after reheating; right: the barrier (levels, runs) on
     the way out, on the data and on as many fresh samples."""
     figure, ((left, right),) = subplots(1, 2, height=3.0)
-    _share_line(left, levels, arrived, {"color": COLOURS["blue"], "marker": "o"})
+    looks = {"color": COLOURS["blue"], "marker": "o"}
+    _share_line(left, levels, arrived, looks, hidden("reheated"))
     left.set(ylabel="share that arrives (1)", ylim=(-0.04, 1.04))
     for values, name, colour, dashes in (
         (data, "its own samples", "vermilion", "-"),
@@ -214,19 +215,15 @@ def em_and_spectral(cells: Sequence[Cell]) -> Figure:
     figure, axes = subplots(1, len(crowds), height=3.4, sharey=True)
     for axis, k in zip(axes[0], crowds, strict=True):
         for start, colour in (("EM", "vermilion"), ("spectral + EM", "blue")):
-            axis.axhline(SLIDES[start][k], color=COLOURS[colour], linewidth=5, alpha=0.25)
+            looks = {"color": COLOURS[colour], "linewidth": 5, "alpha": 0.25}
+            axis.axhline(SLIDES[start][k], label=hidden(f"{start}, slides"), **looks)
             for noise, marker, dashes in (("held", "s", "--"), ("one", "o", "-")):
                 one = (k, start, noise)
                 mine = [c for c in cells if (c.spec.setting.k, c.start, c.spec.noise) == one]
-                axis.plot(
-                    [cell.spec.setting.n / (k * cell.spec.setting.d) for cell in mine],
-                    [cell.regressors for cell in mine],
-                    color=COLOURS[colour],
-                    linestyle=dashes,
-                    marker=marker,
-                    markersize=5,
-                    label=rf"{start}, $\sigma$ {'learned' if noise == 'one' else noise}",
-                )
+                looks = {"color": COLOURS[colour], "linestyle": dashes, "marker": marker}
+                looks["label"] = rf"{start}, $\sigma$ {'learned' if noise == 'one' else noise}"
+                ratios = [cell.spec.setting.n / (k * cell.spec.setting.d) for cell in mine]
+                axis.plot(ratios, [cell.regressors for cell in mine], markersize=5, **looks)
         here = [cell.spec.setting for cell in cells if cell.spec.setting.k == k]
         ratios = sorted({setting.n / (k * setting.d) for setting in here})
         axis.set(title=f"{k} mixtures", xscale="log", xlabel="samples per weight $n/(kd)$")

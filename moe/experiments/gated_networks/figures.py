@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from moe.experiments.gated_networks.gates import GateMap, LabelledSample, SharpnessRecord
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, DIVERGING, band, drawing, subplots
 from moe.model.mixture import MoE
 
@@ -24,7 +26,8 @@ def _boundaries(axes: Axes, drawn: GateMap) -> None:
     dominant = drawn.gate.argmax(-1)
     for i in range(drawn.gate.shape[-1]):
         inside = (dominant == i).double()
-        axes.contour(drawn.axis, drawn.axis, inside, [0.5], colors="black", linewidths=0.8)
+        edge = axes.contour(drawn.axis, drawn.axis, inside, [0.5], colors="black", linewidths=0.8)
+        edge.set_label(hidden(f"edge of expert {i + 1}"))
 
 
 @drawing
@@ -90,17 +93,21 @@ def samples_by_expert(model: MoE, sample: LabelledSample, x0: torch.Tensor) -> F
                 label=f"expert {i + 1}",
             )
         line = torch.linspace(-3, 3, 61, dtype=z.dtype)
-        axes.plot(line, model.nonlinearity(line), color="black", linestyle="-", linewidth=0.9)
+        style: Any = {"color": "black", "linestyle": "-", "linewidth": 0.9}
+        axes.plot(line, model.nonlinearity(line), label=hidden("$g$"), **style)
         axes.set(xlabel=rf"$\langle a_{index + 1}, x\rangle$ (1)", xlim=(-3.2, 3.2), ylim=(-4, 4))
     grid[0, 0].set_ylabel("$y$ (1)")
     density = grid[0, 2]
     y = torch.linspace(-4, 4, 801, dtype=x0.dtype)
     joint = model.log_joint(x0.expand(len(y), -1), y).exp()
     for i in range(model.k):
-        density.fill_betweenx(y, joint[:, i], color=_EXPERTS[i], alpha=0.75, linewidth=0)
-    density.plot(joint.sum(1), y, color="black", linestyle="-", linewidth=0.9)
+        told = hidden(f"expert {i + 1}")
+        density.fill_betweenx(
+            y, joint[:, i], color=_EXPERTS[i], alpha=0.75, linewidth=0, label=told
+        )
+    density.plot(joint.sum(1), y, label=hidden("density"), **style)
     mean = float(model.mean(x0[None])[0])
-    density.axhline(mean, color=COLOURS["vermilion"], linestyle="--")
+    density.axhline(mean, color=COLOURS["vermilion"], linestyle="--", label=hidden("mean"))
     density.annotate(
         r"$\mathbb{E}[y\,|\,x]$",
         (1.0, mean),

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from moe.experiments.gated_networks.twins import TwinRecord
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, band, drawing, subplots
 
 _TICKS = [0.25, 0.5, 1.0, 2.0, 4.0]
@@ -27,7 +28,7 @@ def twins(record: TwinRecord) -> Figure:
         linestyle="--",
         label=r"$|w|^6\,|\delta|^2/48$",
     )
-    left.axhline(0.01, color=COLOURS["grey"], linestyle=":")
+    left.axhline(0.01, color=COLOURS["grey"], linestyle=":", label=hidden("1 %"))
     left.text(norms[-1], 0.012, "1 %", ha="right", size=9)
     left.set(ylabel="excess squared error / truth's (1)")
     left.legend(loc="lower right", fontsize=8)

@@ -16,6 +16,7 @@ from moe.experiments.gating_loss.dimension import DimensionRecord
 from moe.experiments.gating_loss.landscape.convexity import ConvexityRecord
 from moe.experiments.gating_loss.rates import SeparationRecord
 from moe.experiments.gating_loss.transfer import TransferRecord
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, band, drawing, subplots
 
 _MARKERS = ["o", "^", "s", "D"]
@@ -52,7 +53,8 @@ def convergence(record: ConvergenceRecord) -> Figure:
         linestyle=":",
     )
     floor = float(np.median(record.floor))
-    left.axhline(floor, color=COLOURS["grey"], linestyle="-.", linewidth=1.0)
+    style: Any = {"color": COLOURS["grey"], "linestyle": "-.", "linewidth": 1.0}
+    left.axhline(floor, label=hidden("minimiser to the true gates"), **style)
     _slope(left, record.em, record.em_predicted, label="predicted slope")
     band(
         right,
@@ -82,11 +84,12 @@ def separation(record: SeparationRecord) -> Figure:
         linestyle="--",
         label="gradient descent, by quadrature",
     )
-    axes.axhline(record.labelled, color=COLOURS["grey"], linestyle=":")
+    told = "gradient descent, experts observed"
+    axes.axhline(record.labelled, color=COLOURS["grey"], linestyle=":", label=hidden(told))
     axes.text(
         float(record.grid[-1]),
         record.labelled + 0.015,
-        "gradient descent, experts observed",
+        told,
         ha="right",
         size=9,
     )
@@ -170,7 +173,7 @@ def curvature(record: ConvexityRecord) -> Figure:
             "label": rf"$\sigma = {sigma:g}$",
         }
         band(axes, record.spec.norms, record.lowest[index].flatten(1), **style)
-    axes.axhline(0, color=COLOURS["black"], linestyle="-", linewidth=0.8)
+    axes.axhline(0, color=COLOURS["black"], linestyle="-", linewidth=0.8, label=hidden("zero"))
     axes.set_xscale("log", base=2)
     axes.set(xlabel="norm of the gates $|w_i|$ (1)", ylabel="smallest curvature (nats)")
     axes.xaxis.set_major_locator(FixedLocator(list(record.spec.norms)))
@@ -200,11 +203,13 @@ def transfer(record: TransferRecord) -> Figure:
             color=COLOURS["black"],
             linestyle="-",
             linewidth=0.6,
+            label=hidden(rf"$\sigma = {sigma:g}$, predicted"),
         )
         line = torch.tensor(record.spec.shifts, dtype=torch.float64)[:, None] * sigma * slope
         band(right, shifts, moved / line, **style)
     eps = np.array([float((shifts / max(record.spec.sigmas)).min()), 3.0])
-    left.plot(eps, eps, color=COLOURS["grey"], linestyle=":", linewidth=1.2)
+    told = hidden(r"$\varepsilon$")
+    left.plot(eps, eps, color=COLOURS["grey"], linestyle=":", linewidth=1.2, label=told)
     left.text(0.06, 0.12, r"$\varepsilon$", color=COLOURS["grey"])
     left.set(
         xscale="log",
@@ -214,7 +219,7 @@ def transfer(record: TransferRecord) -> Figure:
         ylabel="shift of the gates (1)",
     )
     left.legend(loc="lower right", fontsize=9)
-    right.axhline(1, color=COLOURS["black"], linestyle="-", linewidth=0.6)
+    right.axhline(1, color=COLOURS["black"], linestyle="-", linewidth=0.6, label=hidden("one"))
     right.set(
         xscale="log",
         xlabel=r"$|a_i - a_i^*| / \sigma$ (1)",

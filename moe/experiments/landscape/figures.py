@@ -16,6 +16,7 @@ from moe.experiments.landscape import lists as landscape
 from moe.experiments.landscape import phase as landscape_phase
 from moe.experiments.landscape import stability as landscape_stability
 from moe.experiments.landscape import torus as landscape_torus
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, drawing, subplots
 
 _KINDS = {
@@ -49,12 +50,15 @@ def complete_list(record: landscape.Record) -> Figure:
                 "markersize": 4 if kind == "strict saddle" else 8,
                 "alpha": 0.5 if kind == "strict saddle" else 1.0,
                 "rasterized": True,
+                "label": hidden(kind),
             }
             if some:
                 axes[0, column].plot(points.values[some], points.index[some], **style)
                 axes[1, column].plot(points.values[some], points.lowest_curvature[some], **style)
         axes[0, column].set_title(f"$k = {k}$: {len(points):,} points")
-        axes[1, column].axhline(0, color=COLOURS["black"], linestyle="-", linewidth=0.8)
+        axes[1, column].axhline(
+            0, color=COLOURS["black"], linestyle="-", linewidth=0.8, label=hidden("zero")
+        )
         axes[1, column].set_xlabel("value of $L_4$ (1)")
     axes[0, 0].set_ylabel("index: downward\ndirections")
     axes[1, 0].set_ylabel("lowest curvature (1)")
@@ -84,12 +88,13 @@ def torus(record: landscape_torus.Record) -> Figure:
         axis.contourf(
             degrees, degrees, np.ma.masked_invalid(values.T), levels, cmap=SEQUENTIAL, extend="min"
         )
-        for marker, colour, places in (
-            ("o", COLOURS["sky"], ((0, 90), (90, 0))),
-            ("X", COLOURS["vermilion"], ((0, 0), (90, 90))),
+        for marker, colour, places, told in (
+            ("o", COLOURS["sky"], ((0, 90), (90, 0)), "one expert each"),
+            ("X", COLOURS["vermilion"], ((0, 0), (90, 90)), "both on one expert"),
         ):
             first, second = zip(*places, strict=True)
-            axis.plot(first, second, marker, color=colour, markeredgecolor="white", markersize=8)
+            style: Any = {"color": colour, "markeredgecolor": "white", "markersize": 8}
+            axis.plot(first, second, marker, label=hidden(told), **style)
         axis.set(
             title=f"$\\mu = {mu:g}$, $\\lambda = {lam:g}$\n{name}",
             xlabel=r"$\theta_1$ (degrees)",
@@ -143,6 +148,7 @@ def phases(record: landscape_phase.Record, here: tuple[int, float, float] | None
                     markersize=15,
                     zorder=4,
                     clip_on=False,
+                    label=hidden("asked"),
                 )
             shape = "uniform" if skew == 1 else f"skew {skew:g}"
             axis.set(
@@ -179,7 +185,7 @@ def conditioning(record: landscape_stability.Record) -> Figure:
             linestyle=DASHES[i],
             label=rf"$\mu = {mu:.2g}$",
         )
-        left.plot(*record.best[i], "o", color=CYCLE[i])
+        left.plot(*record.best[i], "o", color=CYCLE[i], label=hidden(rf"best, $\mu = {mu:.2g}$"))
     _plain(left, (1, 2, 3, 5, 10, 20), (1, 2, 5, 10, 20, 50))
     left.set(
         xlabel=r"margin $\lambda\,\bar p_{\min}/\mu$ (1)",
@@ -187,8 +193,10 @@ def conditioning(record: landscape_stability.Record) -> Figure:
         ylim=(1, 40),
     )
     left.legend()
-    right.plot(record.spec.escape_mus, record.escape, color=COLOURS["blue"], marker="o", ms=4)
-    right.axvline(1 / 3, color=COLOURS["black"], linestyle=":")
+    escape: Any = {"color": COLOURS["blue"], "marker": "o", "ms": 4}
+    told = hidden("weakest way down")
+    right.plot(record.spec.escape_mus, record.escape, label=told, **escape)
+    right.axvline(1 / 3, color=COLOURS["black"], linestyle=":", label=hidden(r"$\mu = 1/3$"))
     right.text(0.35, 0.01, r"$\mu = 1/3$")
     right.set(
         xlabel=r"$\mu$ (1), each at its best $\lambda$",

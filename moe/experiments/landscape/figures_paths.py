@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -9,6 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from moe.experiments.landscape import escape as landscape_escape
 from moe.experiments.landscape import samples as landscape_samples
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, CYCLE, DASHES, SEQUENTIAL, band, drawing, subplots
 
 _STRIP = 5
@@ -24,14 +27,19 @@ def strip(record: landscape_escape.Record) -> Figure:
     grid = figure.add_gridspec(3, len(steps), height_ratios=(1.5, 1.2, 1.3))
     loss = figure.add_subplot(grid[0, :])
     error = figure.add_subplot(grid[1, :], sharex=loss)
-    loss.plot(record.times, record.values, color=COLOURS["blue"], linestyle="-")
-    error.plot(record.times, record.errors, color=COLOURS["vermilion"], linestyle="-")
+    loss.plot(
+        record.times, record.values, color=COLOURS["blue"], linestyle="-", label=hidden("$L_4$")
+    )
+    told = hidden(r"$E_{\rm reg}$")
+    error.plot(record.times, record.errors, color=COLOURS["vermilion"], linestyle="-", label=told)
     for number, wait in enumerate(waits, 1):
         time = float(record.times[wait.step])
+        told = hidden(f"{number}: {wait.name}")
         for axis in (loss, error):
-            axis.axvline(time, color=COLOURS["grey"], linestyle=":", linewidth=1)
-        loss.axhline(wait.saddle_value, color=COLOURS["black"], linestyle="--", linewidth=0.8)
-        loss.plot(time, float(record.values[wait.step]), "o", color=COLOURS["black"])
+            axis.axvline(time, color=COLOURS["grey"], linestyle=":", linewidth=1, label=told)
+        style: Any = {"color": COLOURS["black"], "label": told}
+        loss.axhline(wait.saddle_value, linestyle="--", linewidth=0.8, **style)
+        loss.plot(time, float(record.values[wait.step]), "o", **style)
         above = number % 2  # the loss falls: it is not there to the right, nor below to the left
         loss.annotate(
             f"{number}: {wait.name}" if above else f"{number}: {wait.name}".replace("; ", ";\n"),
@@ -54,7 +62,7 @@ def strip(record: landscape_escape.Record) -> Figure:
     titles = ["start", *(f"at {number}" for number in range(1, len(waits) + 1)), "end"]
     for column, (squares, title) in enumerate(zip(record.squares[steps], titles, strict=True)):
         axis = figure.add_subplot(grid[2, column])
-        axis.imshow(squares.numpy(), cmap=SEQUENTIAL, vmin=0, vmax=largest)
+        axis.imshow(squares.numpy(), cmap=SEQUENTIAL, vmin=0, vmax=largest, label=hidden("$u$"))
         axis.set(title=title, xticks=[], yticks=[], xlabel="expert")
         axis.grid(False)
         if column == 0:
@@ -88,6 +96,7 @@ def waiting(record: landscape_escape.Record) -> Figure:
         color=COLOURS["blue"],
         alpha=0.45,
         markersize=4,
+        label=hidden("paths"),
     )
     axes.set(
         xscale="log",
@@ -110,11 +119,14 @@ def moment_errors(
     band(
         left, sizes, record.error, colour=COLOURS["blue"], label=r"$\|\hat T - T\|$", levels=(0, 1)
     )
-    left.plot(sizes, record.error.median(1).values, "o", color=COLOURS["blue"])
-    left.axhspan(*survived, color=COLOURS["orange"], alpha=0.3, linewidth=0)
-    left.text(sizes[0], survived[0], " minimum lost in random directions", va="bottom", size=9)
-    left.axhline(tolerance, color=COLOURS["black"], linestyle="--")
-    left.text(sizes[0], tolerance * 1.1, " proven harmless below", va="bottom", size=9)
+    left.plot(
+        sizes, record.error.median(1).values, "o", color=COLOURS["blue"], label=hidden("median")
+    )
+    lost, harmless = "minimum lost in random directions", "proven harmless below"
+    left.axhspan(*survived, color=COLOURS["orange"], alpha=0.3, linewidth=0, label=hidden(lost))
+    left.text(sizes[0], survived[0], f" {lost}", va="bottom", size=9)
+    left.axhline(tolerance, color=COLOURS["black"], linestyle="--", label=hidden(harmless))
+    left.text(sizes[0], tolerance * 1.1, f" {harmless}", va="bottom", size=9)
     left.set(xscale="log", yscale="log", xlabel="samples $n$", ylabel="error of the tensor (1)")
     finite = record.moved.isfinite()
     for i, n in enumerate(sizes):
@@ -126,7 +138,8 @@ def moment_errors(
             label=f"$n = {n:,}$",
         )
     ends = [float(record.predicted.min()) * 0.8, float(record.predicted.max()) * 1.2]
-    right.plot(ends, ends, color=COLOURS["black"], linestyle="--", linewidth=1)
+    told = hidden("as predicted")
+    right.plot(ends, ends, color=COLOURS["black"], linestyle="--", linewidth=1, label=told)
     for axis in (right.xaxis, right.yaxis):
         _plain(axis, [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0])
     right.set(xlabel="predicted displacement (1)", ylabel="measured displacement (1)")

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from moe.experiments.nonlinear.noise import Curve
 from moe.experiments.nonlinear.recovery import GOAL, Cell, limit
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
@@ -18,6 +19,13 @@ STYLES: dict[str, tuple[str, Any, str, str]] = {
     "bounded": ("blue", "-", "o", "$L_4$, bounded transforms"),
     "recover": ("black", ":", "*", "recover, and the Cramér–Rao bound"),
 }
+
+_TOLD = {
+    "polynomial": ("$L_4$, polynomials", "law, polynomials"),
+    "bounded": ("$L_4$, bounded transforms", "law, bounded transforms"),
+    "recover": ("recover", "Cramér–Rao bound"),
+}
+"""What the data call a method and its line."""
 
 
 @drawing
@@ -34,7 +42,7 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
             sizes = cell.spec.recovered if name == "recover" else cell.spec.sizes
             if sizes:
                 _method(panel, np.array(sizes, dtype=float), cell, name)
-        panel.axhline(GOAL, color=COLOURS["grey"], linewidth=0.8)
+        panel.axhline(GOAL, color=COLOURS["grey"], linewidth=0.8, label=hidden("goal"))
         panel.set(xscale="log", yscale="log", ylim=(1e-5, 1.6))
         shown = (1_000, 10_000, 100_000)
         low, high = panel.get_xlim()
@@ -53,14 +61,16 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
 
 def _method(panel: Any, sizes: Any, cell: Cell, name: str) -> None:
     colour, dashes, marker, _ = STYLES[name]
+    told, bound = _TOLD[name]
     values = (cell.polynomial if name == "polynomial" else cell.errors[name]).numpy()
     low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=1)
-    bars(panel, sizes, low, high, colour=COLOURS[colour])
+    bars(panel, sizes, low, high, colour=COLOURS[colour], label=told)
     size = 7 if name == "recover" else 4
-    panel.plot(sizes, middle, marker, color=COLOURS[colour], markersize=size)
+    panel.plot(sizes, middle, marker, color=COLOURS[colour], markersize=size, label=hidden(told))
     span = np.array([sizes.min() / 2.2, sizes.max() * 1.5])
     law = limit(cell.spec, name) / span
-    panel.plot(span, law, color=COLOURS[colour], linestyle=dashes, linewidth=1.2)
+    looks: Any = {"color": COLOURS[colour], "linestyle": dashes, "linewidth": 1.2}
+    panel.plot(span, law, label=hidden(bound), **looks)
 
 
 @drawing

@@ -22,6 +22,7 @@ from moe.experiments.real_data.contestants import (
 )
 from moe.experiments.real_data.data import SOURCES, Array, load
 from moe.experiments.real_data.fits import Change, effects
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, CYCLE, drawing, subplots
 
 MARKERS = ("o", "s", "D", "^")
@@ -93,7 +94,7 @@ def _over_time(name: str, model: MoERegressor, at: Array, mark: float, output: s
         gate.plot(at[:, 0], weights[:, i], color=CYCLE[i], linestyle=("-", "--")[i],
                   label=f"expert {i}")  # fmt: skip
     for panel in (above, gate):
-        panel.axvline(mark, color=COLOURS["grey"], linestyle=":")
+        panel.axvline(mark, color=COLOURS["grey"], linestyle=":", label=hidden("change"))
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     above.set(ylabel=output)
     gate.set(xlabel="year", ylabel="gate", ylim=(-0.05, 1.05))
@@ -112,8 +113,10 @@ def motorcycle(fits: dict[str, tuple[MoERegressor, Array]]) -> Figure:
         order = np.argsort(time)
         for i in range(model.n_experts_):
             drawn = np.where(weights[:, i] > 0.05, answers[:, i], np.nan)[order]
-            top.plot(time[order], drawn, color=CYCLE[i], linestyle="-")
-        bottom.plot(time[order], weights[order, 0], color=CYCLE[0], linestyle="-")
+            told = hidden(f"expert {i}")
+            top.plot(time[order], drawn, color=CYCLE[i], linestyle="-", label=told)
+        told = hidden("gate of expert 0")
+        bottom.plot(time[order], weights[order, 0], color=CYCLE[0], linestyle="-", label=told)
         top.set_title(name)
         bottom.set(xlabel="time (ms)", ylim=(-0.05, 1.05))
     axes[0, 0].set_ylabel("acceleration (g)")
@@ -137,7 +140,7 @@ def slopes(fits: dict[str, MoERegressor]) -> Figure:
                 fmt=MARKERS[i], color=CYCLE[i], markersize=5, linewidth=1.3,
                 label=f"expert {i}, {share[i]:.0%}",
             )  # fmt: skip
-        panel.axvline(0, color=COLOURS["grey"], linewidth=1)
+        panel.axvline(0, color=COLOURS["grey"], linewidth=1, label=hidden("zero"))
         panel.set_yticks(place, data.columns)
         panel.set(title=SOURCES[name].title, xlabel=f"{data.output} ({SOURCES[name].unit})")
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
@@ -152,10 +155,11 @@ def along(views: Sequence[Along], places: tuple[int, int] = (2, 8)) -> Figure:
     for (lines, laws), view in zip(axes, views, strict=True):
         data, source = load(view.table), SOURCES[view.table]
         across = data.x[:, data.columns.index(view.column)]
-        lines.scatter(across, data.y, s=5, color=COLOURS["grey"], alpha=0.3, linewidths=0)
+        lines.scatter(across, data.y, s=5, color=COLOURS["grey"], alpha=0.3, linewidths=0,
+                      label=hidden("samples"))  # fmt: skip
         for i in range(view.gate.shape[1]):
             drawn = np.where(view.gate[:, i] > LEAST, view.answers[:, i], np.nan)
-            name = f"expert {i}" if np.isfinite(drawn).any() else None
+            name = f"expert {i}" if np.isfinite(drawn).any() else hidden(f"expert {i}")
             lines.plot(view.values, drawn, marker=MARKERS[i], markersize=4, label=name)
         lines.plot(
             view.values, view.mean, color="black", linewidth=1.2, linestyle="-", label="mean"
@@ -185,7 +189,7 @@ def contest(record: Record, measure: str = DENSITY) -> Figure:
         for place, method in enumerate(shown):
             if method in record.methods(name):
                 _gain(panel, record, name, method, measure, place)
-        panel.axvline(0, color="black", linewidth=1)
+        panel.axvline(0, color="black", linewidth=1, label=hidden(SOFTMAX))
         panel.set_title(SOURCES[name].title, fontsize=10)
         panel.set_yticks(range(len(shown)), shown)
         panel.locator_params(axis="x", nbins=4)
@@ -199,6 +203,8 @@ def _gain(panel: Any, record: Record, name: str, method: str, measure: str, plac
     gain = record.gain(name, method, SOFTMAX, measure)
     low, high = gain.interval
     panel.plot(splits, np.full(len(splits), place - 0.25), linestyle="none", marker="|",
-               color=COLOURS[colour], alpha=0.7, markersize=6)  # fmt: skip
+               color=COLOURS[colour], alpha=0.7, markersize=6,
+               label=hidden(f"{method}, splits"))  # fmt: skip
     panel.errorbar(gain.mean, place, xerr=[[gain.mean - low], [high - gain.mean]], fmt=marker,
-                   color=COLOURS[colour], markersize=6, capsize=3)  # fmt: skip
+                   color=COLOURS[colour], markersize=6, capsize=3,
+                   label=hidden(method))  # fmt: skip

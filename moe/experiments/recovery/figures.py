@@ -11,6 +11,7 @@ from torch import Tensor
 from moe.experiments.recovery.headline import GATES, Record
 from moe.experiments.recovery.stages import Record as StagesRecord
 from moe.experiments.recovery.tables import LABELS
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, band, bars, drawing, subplots
 
 _HELD, _LEARNED, _TRUE = GATES
@@ -82,7 +83,7 @@ def _curves(axes: Axes, runs: dict[str, Tensor], samples: dict[str, Tensor]) -> 
 
 def _points(axes: Axes, sizes: Sequence[int], values: Tensor) -> None:
     low, middle, high = (values.quantile(q, dim=1) for q in (0.1, 0.5, 0.9))
-    bars(axes, sizes, low, high, colour=COLOURS["black"])
+    bars(axes, sizes, low, high, colour=COLOURS["black"], label=_EM)
     axes.plot(sizes, middle, "D:", color=COLOURS["black"], linewidth=1, markersize=4, label=_EM)
 
 
@@ -112,7 +113,8 @@ def slides() -> Figure:
         axis.set(title=title, xlabel="epochs (their unit)", ylabel=label, ylim=(-0.05, 1.6))
         axis.legend(loc="upper right")
     for plateau in SLIDES_PLATEAUS:
-        axes[0, 0].axhline(plateau, xmax=0.3, color=COLOURS["blue"], linewidth=1, alpha=0.5)
+        axes[0, 0].axhline(plateau, xmax=0.3, color=COLOURS["blue"], linewidth=1, alpha=0.5,
+                           label=hidden("plateaus of $L_4$"))  # fmt: skip
     axes[0, 0].annotate(
         "plateaus of $L_4$", (310, SLIDES_PLATEAUS[0]), color=COLOURS["blue"], va="center"
     )
@@ -131,6 +133,7 @@ def runs(record: Record) -> Figure:
             linestyle="-",
             linewidth=0.9,
             alpha=0.6,
+            label=hidden(LABELS[name]),
         )
         axis.set(title=LABELS[name], xlabel="fresh samples seen (millions)", yscale="log")
     axes[0, 0].set_ylabel(r"regressor error $E_{\rm reg}$ (1)")
@@ -171,7 +174,7 @@ def _lines(
         dashes = ":" if name == "oracle" else "-"
         band(axes, sizes, values, colour=COLOURS[colour], label=name, linestyle=dashes)
         middle = values.nanquantile(0.5, dim=1)
-        axes.plot(sizes, middle, marker, color=COLOURS[colour], markersize=5)
+        axes.plot(sizes, middle, marker, color=COLOURS[colour], markersize=5, label=hidden(name))
     axes.set(xscale="log", yscale="log", xlabel="samples n")
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
     axes.set_xticks([], minor=True)

@@ -11,6 +11,7 @@ from moe.experiments.regressor_loss import ambient as l4_ambient
 from moe.experiments.regressor_loss import descent as l4_descent
 from moe.experiments.regressor_loss import fresh_samples as l4_stream
 from moe.experiments.regressor_loss import three_forms
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.losses import l4_population
 
@@ -51,7 +52,8 @@ def descent_figure(record: l4_descent.Record) -> Figure:
     excess = (record.values - record.values.min()).clamp_min(1e-12)
     quantities = ((record.errors, r"$E_{\mathrm{reg}}$"), (excess, r"$L_4 - \min L_4$"))
     for panel, (runs, label) in zip(axes[0], quantities, strict=True):
-        panel.plot(record.iterations, runs, color=COLOURS["blue"], linestyle="-", alpha=0.45, lw=1)
+        panel.plot(record.iterations, runs, color=COLOURS["blue"], linestyle="-", alpha=0.45, lw=1,
+                   label=hidden("a start"))  # fmt: skip
         panel.plot(
             record.iterations,
             runs.median(1).values,
@@ -88,6 +90,7 @@ def ambient_figure(record: l4_ambient.Record) -> Figure:
             alpha=0.5,
             linestyle="none",
             markersize=5,
+            label=hidden(f"{label}, a data set"),
         )
         panel.plot(
             sizes,
@@ -119,7 +122,8 @@ def stream_figure(record: l4_stream.Record) -> Figure:
             runs = values[:, index].numpy()
             place = np.repeat(batches[:, None], runs.shape[1], 1)
             style = dict(marker=marker, color=COLOURS[colour])
-            panel.plot(place, runs, alpha=0.4, linestyle="none", markersize=4, **style)
+            told = hidden(f"{way}, a run")
+            panel.plot(place, runs, alpha=0.4, linestyle="none", markersize=4, label=told, **style)
             middle = np.median(runs, axis=1)
             panel.plot(batches, middle, linestyle=DASHES[index], label=way, **style)
         level = float(exact.median())
@@ -161,7 +165,7 @@ def dual_figure(
             ((experts, "blue", r"experts $a_m^*$ ($v_m$)"), (lowest, "vermilion", "minima"))
         ):
             for m, point in enumerate(pair.tolist()):
-                label = name if m == 0 else None
+                label = name if m == 0 else hidden(name)
                 start = [0.0, 0.0] if index == 0 else [-point[0], -point[1]]
                 ends = np.array([start, point])
                 style = dict(marker="os"[index], linestyle="-" if index == 0 else "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from moe.experiments.common.scaling import Estimate, samples_to_reach
 from moe.experiments.sample_complexity.claims import range_of_medians, relative
 from moe.experiments.sample_complexity.errors import GOAL, LABELS, Cell, predicted
 from moe.experiments.sample_complexity.onset import Onset
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, SEQUENTIAL, bars, drawing, subplots
 
 STYLES: dict[str, tuple[str, Any, str, str]] = {
@@ -33,14 +34,12 @@ def errors_figure(cells: Sequence[Cell]) -> Figure:
     for panel, cell in zip(axes[0], cells, strict=True):
         limits = predicted(cell.spec)
         for method, errors in cell.errors.items():
-            colour, dashes, marker, _ = STYLES[method]
             sizes = cell.sizes(method).numpy()
             low, high = np.quantile(errors.numpy(), [0.1, 0.9], axis=1)
-            bars(panel, sizes, low, high, colour=COLOURS[colour])
-            panel.plot(sizes, cell.median(method), marker, color=COLOURS[colour], markersize=5)
+            _medians(panel, sizes, (low, cell.median(method), high), method)
             span = np.array([sizes.min(), sizes.max()])
-            panel.plot(span, limits[method] / span, color=COLOURS[colour], linestyle=dashes)
-        panel.axhline(GOAL, color=COLOURS["grey"], linewidth=0.8)
+            _law(panel, span, limits[method] / span, method)
+        panel.axhline(GOAL, color=COLOURS["grey"], linewidth=0.8, label=hidden("goal"))
         panel.set(xscale="log", yscale="log", xlabel="samples $n$")
         panel.set_title(f"{cell.spec.nonlinearity} experts")
     axes[0, 0].set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
@@ -66,26 +65,14 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[O
     values = [getattr(cell.spec, name) for cell in cells]
     methods = list(cells[0].errors)
     for method in methods:
-        colour, dashes, marker, _ = STYLES[method]
         scaled = [c.sizes(method)[-1] * c.errors[method][-1] for c in cells]  # data sets differ
-        low, middle, high = torch.stack([s.quantile(s.new_tensor(_BAND)) for s in scaled]).T
+        medians = torch.stack([s.quantile(s.new_tensor(_BAND)) for s in scaled]).T
         known = [i for i, limit in enumerate(limits) if method in limit]
-        bars(left, values, low, high, colour=COLOURS[colour])
-        left.plot(values, middle, marker, color=COLOURS[colour], markersize=5)
-        left.plot(
-            [values[i] for i in known],
-            [limits[i][method] for i in known],
-            color=COLOURS[colour],
-            linestyle=dashes,
-        )
+        _medians(left, values, medians, method)
+        _law(left, [values[i] for i in known], [limits[i][method] for i in known], method)
         reach = [samples_to_reach(c.sizes(method), c.errors[method]) for c in cells]
         _reach(right, values, reach, method)
-    left.plot(
-        values,
-        [limit["recover"] for limit in limits],
-        color=COLOURS["black"],
-        linestyle=STYLES["recover"][1],
-    )
+    _law(left, values, [limit["recover"] for limit in limits], "recover")
     halves = [one.half() for one in recovered]
     reach = [Estimate(value, *interval) for value, interval in halves]
     _reach(right, [getattr(one.spec, name) for one in recovered], reach, "recover")
@@ -100,12 +87,13 @@ def _against(name: str, label: str, cells: Sequence[Cell], recovered: Sequence[O
 
 
 def _reach(panel: Axes, values: Sequence[float], reach: Sequence[Estimate], method: str) -> None:
-    colour, dashes, marker, _ = STYLES[method]
+    colour, dashes, marker, label = STYLES[method]
     shown = [(v, r) for v, r in zip(values, reach, strict=True) if np.isfinite(r.value)]
     places, middle = [v for v, _ in shown], [r.value for _, r in shown]
     low, high = [r.low for _, r in shown], [min(r.high, 3 * r.value) for _, r in shown]
-    bars(panel, places, low, high, colour=COLOURS[colour])
-    panel.plot(places, middle, marker=marker, color=COLOURS[colour], linestyle=dashes, markersize=5)
+    bars(panel, places, low, high, colour=COLOURS[colour], label=label)
+    looks: Any = {"color": COLOURS[colour], "linestyle": dashes, "markersize": 5}
+    panel.plot(places, middle, marker=marker, label=hidden(label), **looks)
 
 
 @drawing
@@ -115,18 +103,10 @@ def noise_figure(cells: Sequence[Cell]) -> Figure:
     sigmas = [cell.spec.sigma for cell in cells]
     limits = [predicted(cell.spec) for cell in cells]
     for method in cells[0].errors:
-        colour, dashes, marker, _ = STYLES[method]
         n = float(cells[0].sizes(method)[-1])
         errors = torch.stack([cell.errors[method][-1] for cell in cells])
-        low, middle, high = errors.quantile(errors.new_tensor(_BAND), dim=1)
-        bars(panel, sigmas, low, high, colour=COLOURS[colour])
-        panel.plot(sigmas, middle, marker, color=COLOURS[colour], markersize=5)
-        panel.plot(
-            sigmas,
-            [limit[method] / n for limit in limits],
-            color=COLOURS[colour],
-            linestyle=dashes,
-        )
+        _medians(panel, sigmas, errors.quantile(errors.new_tensor(_BAND), dim=1), method)
+        _law(panel, sigmas, [limit[method] / n for limit in limits], method)
     panel.set(xscale="log", yscale="log", xlabel=r"noise $\sigma$")
     panel.set_ylabel(r"$E_{\mathrm{reg}}$ (1)")
     panel.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
@@ -155,8 +135,9 @@ def transition_figure(cells: Sequence[Cell]) -> Figure:
         )
         wanted = np.array([limit[method] / GOAL for limit in limits])
         columns = np.interp(np.log(wanted), np.log(sizes.numpy()), np.arange(len(sizes)))
-        panel.plot(columns, np.arange(len(dims)), color="white", linewidth=3)
-        panel.plot(columns, np.arange(len(dims)), color=COLOURS["vermilion"], linewidth=1.5)
+        for colour, width in (("white", 3), (COLOURS["vermilion"], 1.5)):
+            looks: Any = {"color": colour, "linewidth": width, "label": _law_name(method)}
+            panel.plot(columns, np.arange(len(dims)), **looks)
         panel.grid(visible=False)
         panel.set_xticks(
             range(len(sizes)), [_short(float(n)) for n in sizes], rotation=60, fontsize=9
@@ -191,7 +172,8 @@ def relative_figure(cells: Sequence[Cell]) -> Figure:
     shown = [cell for cell in cells if "average" in predicted(cell.spec)]
     for panel, better in zip(axes[0], (False, True), strict=True):
         low, high = range_of_medians(shown[0], "average", 0.05)
-        panel.axhspan(low, high, color=COLOURS["grey"], alpha=0.2, linewidth=0)
+        told = hidden("what the medians scatter")
+        panel.axhspan(low, high, color=COLOURS["grey"], alpha=0.2, linewidth=0, label=told)
         for cell in shown:
             best = "low_rank" if "low_rank" in cell.errors else "least_squares"
             method = best if better else "average"
@@ -205,6 +187,7 @@ def relative_figure(cells: Sequence[Cell]) -> Figure:
                 linewidth=1.1,
                 marker=".",
                 markersize=4,
+                label=hidden(_named(cell)),
             )
         panel.set(xscale="log", yscale="log", xlabel=r"$n$ / law's $n$ for $0.05$")
         panel.set_title("least squares or low rank" if better else "plain moments", fontsize=10.5)
@@ -213,6 +196,26 @@ def relative_figure(cells: Sequence[Cell]) -> Figure:
     lines = [Line2D([], [], color=COLOURS[_KINDS[k][0]], linestyle=_KINDS[k][1]) for k in present]
     figure.legend(lines, present, loc="outside upper center", ncols=3)
     return figure
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.spec.nonlinearity}, $k = {cell.spec.k}$, $d = {cell.spec.d}$"
+
+
+def _law_name(method: str) -> str:
+    return hidden("Cramér–Rao bound" if method == "recover" else f"{STYLES[method][3]}, law")
+
+
+def _medians(panel: Axes, x: Any, low_middle_high: Iterable[Any], method: str) -> None:
+    colour, _, marker, label = STYLES[method]
+    low, middle, high = low_middle_high
+    bars(panel, x, low, high, colour=COLOURS[colour], label=label)
+    panel.plot(x, middle, marker, color=COLOURS[colour], markersize=5, label=hidden(label))
+
+
+def _law(panel: Axes, x: Any, y: Any, method: str) -> None:
+    looks: Any = {"color": COLOURS[STYLES[method][0]], "linestyle": STYLES[method][1]}
+    panel.plot(x, y, label=_law_name(method), **looks)
 
 
 def _short(n: float) -> str:

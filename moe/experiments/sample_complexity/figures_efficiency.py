@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from moe.experiments.sample_complexity.efficiency import Record
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, DASHES, bars, drawing, subplots
 
 _HUES, _MARKERS = ("blue", "orange", "vermilion"), "os^"
@@ -20,8 +21,10 @@ def efficiency_figure(records: Sequence[Record]) -> Figure:
     for panel, (name, title) in zip(
         axes[0], (("regressors", "regressors"), ("gating", "gates")), strict=True
     ):
-        panel.axhspan(0.9, 1.1, color=COLOURS["grey"], alpha=0.15, linewidth=0)
-        panel.axhline(1.0, color=COLOURS["grey"], linewidth=1)
+        panel.axhspan(
+            0.9, 1.1, color=COLOURS["grey"], alpha=0.15, linewidth=0, label=hidden("within a tenth")
+        )
+        panel.axhline(1.0, color=COLOURS["grey"], linewidth=1, label=hidden("bound"))
         for index, sigma in enumerate(sigmas):
             chosen = sorted(
                 (record for record in records if record.spec.sigma == sigma),
@@ -29,9 +32,9 @@ def efficiency_figure(records: Sequence[Record]) -> Figure:
             )
             means = [record.mean(name) for record in chosen]
             places = [record.spec.n * (1 + 0.06 * (index - 1)) for record in chosen]
-            colour = COLOURS[_HUES[index % 3]]
+            colour, label = COLOURS[_HUES[index % 3]], rf"$\sigma = {sigma:g}$"
             low, high = [mean.low for mean in means], [mean.high for mean in means]
-            bars(panel, places, low, high, colour=colour)
+            bars(panel, places, low, high, colour=colour, label=label)
             panel.plot(
                 places,
                 [mean.value for mean in means],
@@ -39,7 +42,7 @@ def efficiency_figure(records: Sequence[Record]) -> Figure:
                 marker=_MARKERS[index % 3],
                 linestyle=DASHES[index % 3],
                 markersize=5,
-                label=rf"$\sigma = {sigma:g}$",
+                label=label,
             )
         panel.set(xscale="log", xlabel="samples $n$", title=title)
         ticks = sorted({record.spec.n for record in records})

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 from typing import Any
 
 import numpy as np
+from matplotlib import cbook
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_hex
-from matplotlib.container import ErrorbarContainer
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+
+from moe.experiments.shown.figures_names import SCALE, panel_name, parts, series_names, words
 
 HEAD = ("panel", "kind", "label", "colour", "x", "y", "value")
 LIMIT = 2_000
@@ -27,14 +30,17 @@ Point = tuple[float | str, float | str, float | str]
 def data_of(figure: Figure) -> tuple[str, str]:
     """CSV with the columns HEAD, at most about LIMIT rows, and a note where points were left out.
 
-    panel: the number of the axes, from 1, and their title; kind: "line", "points", "segments" (two
-    rows each; error bars are segments), "outline" of a band or region, "bar" (its middle and
-    height), "cells" of a map; label: that of the legend, else a number in the panel. A coordinate
-    that is not in units of the axes, as the ends of a line across a panel, stays empty.
+    panel: the number of the axes, from 1, their title and what is drawn against what; kind: "line",
+    "points", "segments" (two rows each; error bars are segments), "outline" of a band or region
+    (of level lines the level is the value), "bar" (its middle and height), "cells" of a map; label:
+    what the series is called, else a number in the panel. A coordinate that is not in units of the
+    axes, as the ends of a line across a panel, stays empty; on an axis whose ticks bear words it is
+    the nearest word. A scale of colours is no panel.
     """
     artists = []
-    for number, axes in enumerate(figure.axes, 1):
-        panel = f"{number} {axes.get_title()}".strip()
+    panels = [axes for axes in figure.axes if axes.get_label() != SCALE]
+    for number, axes in enumerate(panels, 1):
+        panel = panel_name(axes, number)
         for kind, artist, label, points in _artists(axes):
             artists.append(((panel, kind, label, _colour(artist)), points))
     step = _step([len(points) for _, points in artists])
@@ -57,22 +63,20 @@ def _step(lengths: list[int]) -> int:
 
 def _artists(axes: Axes) -> Iterator[tuple[str, Artist, str, list[Point]]]:
     """Kind, artist, label and points of everything drawn that holds data; caps of bars are none."""
-    labels, caps = dict[Artist, Any](), set[Artist]()
-    for container in axes.containers:
-        if isinstance(container, ErrorbarContainer):
-            line, ends, bars = container.lines
-            caps |= set(ends)
-            parts = [*filter(None, [line]), *bars]
-        else:
-            parts = [part for part in container if isinstance(part, Artist)]
-        labels |= dict.fromkeys(parts, container.get_label())
+    held = [part for container in axes.containers for part in parts(container)]
+    caps = {part for each in axes.containers for part in cbook.flatten(each)} - {*held}
+    names, across, up = series_names(axes), words(axes.xaxis), words(axes.yaxis)
     order = 0
     for artist in axes.get_children():
         kind, points = _points(artist, axes)
         if points and artist not in caps:
             order += 1
-            label = str(labels.get(artist) or artist.get_label() or "_")
-            yield kind, artist, str(order) if label.startswith("_") else label, points
+            placed = [(_place(x, across), _place(y, up), value) for x, y, value in points]
+            yield kind, artist, names.get(artist, str(order)), placed
+
+
+def _place(value: float | str, called: Callable[[float], float | str]) -> float | str:
+    return value if isinstance(value, str) else called(value)
 
 
 def _colour(artist: Any) -> str:
@@ -89,7 +93,8 @@ def _colour(artist: Any) -> str:
 def _points(artist: Artist, axes: Axes) -> tuple[str, list[Point]]:
     drawn: Any = artist  # whose annotations allow more than it returns
     if isinstance(artist, Line2D):
-        return "line", _in_data(drawn, axes, drawn.get_xydata())
+        kind = "points" if drawn.get_linestyle() == "None" else "line"
+        return kind, _in_data(drawn, axes, drawn.get_xydata())
     if isinstance(artist, QuadMesh):
         corners = np.asarray(drawn.get_coordinates())
         middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
@@ -104,6 +109,13 @@ def _points(artist: Artist, axes: Axes) -> tuple[str, list[Point]]:
         return "cells", _cells(across, up, drawn.get_array())
     if isinstance(artist, PathCollection):
         return "points", _in_data(drawn, axes, drawn.get_offsets(), offsets=True)
+    if isinstance(artist, ContourSet):
+        values = drawn.layers if drawn.filled else drawn.levels
+        return "outline", [
+            (x, y, value)
+            for value, path in zip(values, drawn.get_paths(), strict=True)
+            for x, y in path.vertices
+        ]
     if isinstance(artist, Collection):
         kind = "segments" if isinstance(artist, LineCollection) else "outline"
         vertices = [point for path in drawn.get_paths() for point in path.vertices]

@@ -20,6 +20,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
 from moe.experiments.shown.figures_data import data_of
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.tables import MIME, Source
 
 # Okabe and Ito's colours, ordered so that neighbours differ in lightness too.
@@ -152,10 +153,14 @@ def band(
     """The median over runs (T, seeds) as a line, the quantiles ``levels`` as a band around it."""
     values = np.asarray(runs, dtype=float)
     low, middle, high = np.nanquantile(values, [levels[0], 0.5, levels[1]], axis=1)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    told = hidden(f"{label}, {100 * levels[0]:g}-{100 * levels[1]:g} %")
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, label=told)
     axes.plot(x, middle, color=colour, label=label, linestyle=linestyle)
 
 
-def bars(axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str) -> None:
-    """Pale upright bars from ``low`` to ``high`` at each x, behind a marker of the same colour."""
-    axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=3)
+def bars(
+    axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str, label: str
+) -> None:
+    """Pale upright bars from ``low`` to ``high`` at each x, behind a marker of the same colour; the
+    label is for the data, not for a legend."""
+    axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=3, label=hidden(label))

@@ -11,6 +11,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isinf, isnan
 from numbers import Real
 from pathlib import Path
@@ -60,11 +61,13 @@ class Table:
 
     @property
     def csv(self) -> str:
-        """The heads, then the values: numbers in full, all else as its text."""
+        """The heads, then the values: numbers in full, all else as its text; an interval takes two
+        columns, a value with its interval three."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.head)
-        writer.writerows([_plain(value) for value in row] for row in self.values)
+        columns = [[row[i] for row in self.values] for i in range(len(self.head))]
+        wide = [_columns(name, values) for name, values in zip(self.head, columns, strict=True)]
+        writer.writerows(chain(*parts) for parts in zip(*wide, strict=True))
         return out.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
@@ -137,9 +140,24 @@ def caller() -> Source | None:
     return Source.of(frame.f_code) if ours else None
 
 
+def _columns(name: str, values: Sequence[Any]) -> list[list[Any]]:
+    """Head and values of one column of a table as the columns of its CSV."""
+    ends = [f"{name}, low", f"{name}, high"]
+    lengths = {len(v) if isinstance(v, (tuple, list)) else 1 for v in values if v is not None}
+    if lengths <= {1}:
+        return [[name], *([_plain(value)] for value in values)]
+    if lengths == {2}:
+        return [ends, *([_plain(end) for end in pair or (None, None)] for pair in values)]
+    return [[name, *ends], *([_plain(part) for part in _three(value)] for value in values)]
+
+
+def _three(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
+        return value, None, None
+    return (None, *value) if len(value) == 2 else tuple(value)
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return " ".join(str(_plain(part)) for part in value)
     if hasattr(value, "item"):
         value = value.item()
     return "" if value is None else value

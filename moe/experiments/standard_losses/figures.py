@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, DASHES, SEQUENTIAL, band, drawing, subplots
 from moe.experiments.standard_losses.annealing import Annealing, StuckPaths
 from moe.experiments.standard_losses.random_starts import EMShares
@@ -40,11 +41,13 @@ def gate_profiles(
             cmap=SEQUENTIAL,
             extend="min",
         )
-        axes_.plot(*zip(*truths, strict=True), "*", color="white", mec="black", ms=13)
+        axes_.plot(*zip(*truths, strict=True), "*", color="white", mec="black", ms=13,
+                   label=hidden("truths"))  # fmt: skip
         if spurious:
             axes_.plot(
-                *zip(*spurious, strict=True), "X", color=COLOURS["vermilion"], mec="white", ms=9
-            )
+                *zip(*spurious, strict=True), "X", color=COLOURS["vermilion"], mec="white", ms=9,
+                label=hidden("spurious minima"),
+            )  # fmt: skip
         else:
             for side in (1.7, -1.7):
                 arrow = dict(arrowstyle="->", color="white", lw=1.8)
@@ -132,8 +135,10 @@ def held_slices(record: HeldRecord) -> Figure:
         options: Any = dict(levels=levels, extend="max")
         axes_.contourf(plane.first, plane.second, values, cmap=SEQUENTIAL, **options)
         axes_.contour(plane.first, plane.second, values, colors="white", linewidths=0.4, **options)
-        axes_.plot([0, record.swap], [0, 1], "*", color="white", mec="black", ms=12, clip_on=False)
-        axes_.plot([1], [0], "X", color=COLOURS["vermilion"], mec="white", ms=9)
+        axes_.plot([0, record.swap], [0, 1], "*", color="white", mec="black", ms=12, clip_on=False,
+                   label=hidden("truths"))  # fmt: skip
+        axes_.plot([1], [0], "X", color=COLOURS["vermilion"], mec="white", ms=9,
+                   label=hidden("stuck point"))  # fmt: skip
         axes_.set_title(rf"$\sigma$ held at {sigma:g}")
         axes_.grid(visible=False)
     axes[0, 0].locator_params(axis="x", prune="upper")  # its place is the next panel's

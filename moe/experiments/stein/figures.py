@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, DASHES, drawing, subplots
 from moe.experiments.stein import estimators as stein
 from moe.experiments.stein import moment_error
@@ -105,9 +106,10 @@ def _errors(
     colour = COLOURS[_HUES[style]]
     low, high = np.quantile(record.errors[method, i].sqrt().numpy(), [0.1, 0.9], axis=-1)
     panel.plot(
-        record.spec.sizes, record.predicted[method, i], color=colour, linestyle=DASHES[style]
-    )
-    panel.vlines(sizes, low, high, color=colour, alpha=0.5, linewidth=4)
+        record.spec.sizes, record.predicted[method, i], color=colour, linestyle=DASHES[style],
+        label=hidden(f"{label}, predicted"),
+    )  # fmt: skip
+    panel.vlines(sizes, low, high, color=colour, alpha=0.5, linewidth=4, label=hidden(label))
     panel.plot(
         sizes,
         record.measured[method, i],

@@ -223,6 +223,16 @@ def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     assert len(page.select(".cell")) == 2
 
 
+def test_a_page_has_an_icon_a_theme_and_no_name_twice() -> None:
+    page = repaired("""<html data-theme="auto"><head></head><body><section id="proof-content">
+        <p>One.</p></section><div id="proof"><section id="proof-content"></section></div>
+        <main id="main-content">
+        </main></body></html>""")
+    assert [tag["id"] for tag in page.select("[id]")] == ["main-content"]
+    assert one(page, "html")["data-theme"] == "light"
+    assert str(one(page, "head > link[rel=icon]")["href"]).startswith("data:image/svg+xml,")
+
+
 def test_icons_are_drawn_in_the_page(tmp_path: Path) -> None:
     theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
     fonts = theme / icons.FONTS.removeprefix("_static/")
@@ -262,6 +272,23 @@ def test_pictures_get_fewer_bytes_and_keep_their_pixels(tmp_path: Path) -> None:
         pair = [Image.open(file).convert("RGBA") for file in (BytesIO(content), path)]
         assert pair[0].tobytes() == pair[1].tobytes()
     assert not (html / pictures.SHOWN / "a.png").exists()
+
+
+def test_a_tall_picture_is_cut_between_two_rows_of_panels() -> None:
+    pixels = np.full((400, 200), 255, np.uint8)
+    for row in range(4):  # panels, with white bands of 20 pixels between; the middle is one of them
+        pixels[100 * row + 10 : 100 * row + 90, 20:180] = 0
+    tall = Image.fromarray(pixels)
+    assert pictures._cut(tall) == 200
+    assert pictures._cut(tall.crop((0, 0, 200, 200))) == 0, "not tall"
+    assert pictures._cut(Image.new("L", (200, 400))) == 0, "nowhere to cut"
+    page = BeautifulSoup('<img src="_images/a.png"><img src="_images/b.png">', "html.parser")
+    made = {
+        f"{name}.png": pictures.Picture(f"{name}.webp", 2, 4, cut)
+        for name, cut in zip("ab", (2, 0), strict=False)
+    }
+    pictures.point(page, made)
+    assert [picture.get("data-cut") for picture in page.select("img")] == ["2", None]
 
 
 def test_pictures_that_were_made_before_cost_nothing(tmp_path: Path) -> None:

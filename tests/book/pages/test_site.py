@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from barriers import CONTRAST, EVERY_RULE, THIN, barriers
@@ -13,7 +14,8 @@ from builder.contents import Chapter, read_contents
 from builder.pages.decks import carry
 from builder.parameters import defaults
 from builder.pipeline import Book, execute_again, notebook_file
-from playwright.sync_api import Page
+from focus import stops
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[3]
 CHAPTERS = read_contents(ROOT)
@@ -34,6 +36,8 @@ CUT = """() => {
 }"""
 
 
+SAME = """(all => all.filter((id, place) => all.indexOf(id) !== place))(
+    [...document.querySelectorAll("[id]")].map(element => element.id))"""
 SHOWN = """[...Reveal.getCurrentSlide().querySelectorAll("img")].every(
     picture => picture.complete && picture.naturalWidth && picture.clientHeight > 200)"""
 OVER = """(slide => slide.scrollHeight > slide.clientHeight + 1 ||
@@ -74,6 +78,7 @@ def test_a_page_loads_without_network_and_has_no_barriers(
     tab.emulate_media(color_scheme="light")
     assert open_page(tab, quick_book.index.parent / f"{name}.html", DESK) == []
     assert tab.evaluate("document.title")
+    assert tab.evaluate(SAME) == [], "one name for several places"
     tab.evaluate(UNFOLD)
     tab.evaluate(THIN)
     assert barriers(tab, EVERY_RULE) == []
@@ -95,6 +100,18 @@ def test_a_page_fits_a_telephone(quick_book: Book, tab: Page, name: str) -> None
     assert tab.evaluate(CUT) == [], "cut at the edge, or in a box that no key reaches"
 
 
+@pytest.mark.parametrize(("scheme", "width"), [("light", DESK), ("dark", TELEPHONE)])
+def test_every_control_that_tab_leads_to_is_in_sight_and_ringed(
+    quick_book: Book, tab: Page, scheme: Literal["light", "dark"], width: int
+) -> None:
+    """WCAG 2.4.7, from the top of a page to its end."""
+    tab.emulate_media(color_scheme=scheme)
+    open_page(tab, quick_book.index.parent / f"{EXECUTED[4].document}.html", width)
+    found = stops(tab)
+    assert len(found) > 100
+    assert [name for name, seen in found.items() if not seen] == []
+
+
 def test_what_scrolls_fades_where_more_follows_and_figures_keep_their_labels(
     quick_book: Book, tab: Page
 ) -> None:
@@ -107,6 +124,32 @@ def test_what_scrolls_fades_where_more_follows_and_figures_keep_their_labels(
     assert min(tab.eval_on_selector_all(".cell_output figure > a > img", figures)) > 0.99
     tab.eval_on_selector_all(".more", "all => all.forEach(box => box.scrollLeft = 1e6)")
     tab.wait_for_function("document.querySelectorAll('.more').length === 0")
+
+
+def test_without_scripts_a_page_is_read_and_a_deck_too(quick_book: Book, browser: Browser) -> None:
+    site = quick_book.index.parent
+    with browser.new_context(offline=True, java_script_enabled=False) as context:
+        tab = context.new_page()
+        tab.goto((site / "book" / "05_landscape.html").as_uri())
+        header = tab.locator(".bd-header-article").evaluate(
+            "e => getComputedStyle(e).backgroundColor"
+        )
+        assert header == "rgb(255, 255, 255)", "the text below it does not shine through"
+        assert not tab.locator(".moe-torus").is_visible()
+        assert tab.locator("noscript p", has_text="This surface turns").is_visible()
+        tab.goto((site / "slides" / "05_landscape.html").as_uri())
+        places = [slide.bounding_box() for slide in tab.locator(".slides > section").all()]
+        heights = [place["y"] for place in places if place]
+        assert len(heights) == len(places) > 5 and heights == sorted(set(heights))
+
+
+def test_the_sites_own_address_leads_to_the_first_page(quick_book: Book, tab: Page) -> None:
+    text = quick_book.index.read_text(encoding="utf-8")
+    assert '<html lang="en">' in text and "<title>Learning in Gated" in text
+    tab.goto(quick_book.index.as_uri())
+    tab.wait_for_url("**/book/index.html")
+    assert tab.locator("link[rel=icon]").count() == 1
+    assert not list(quick_book.index.parent.rglob("*webpack-macros*"))
 
 
 def test_the_theme_is_switched_by_keyboard_again_and_again(quick_book: Book, tab: Page) -> None:
@@ -202,6 +245,13 @@ def test_what_is_cut_or_scrolls_for_the_mouse_alone_is_noticed(
     (tmp_path / "cut.html").write_text(html)
     open_page(tab, tmp_path / "cut.html", TELEPHONE)
     assert len(tab.evaluate(CUT)) == cut
+
+
+def test_a_control_without_a_ring_is_noticed(tab: Page, tmp_path: Path) -> None:
+    bare = '<a href="#a">a</a><a href="#b" style="outline: none">b</a><button>c</button>'
+    (tmp_path / "bad.html").write_text(f"<title>x</title><main>{bare}</main>")
+    open_page(tab, tmp_path / "bad.html", DESK)
+    assert list(stops(tab).values()) == [True, False, True]
 
 
 def test_a_barrier_is_noticed(tab: Page, tmp_path: Path) -> None:

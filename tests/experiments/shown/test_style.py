@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from moe.experiments.shown.figures_data import HEAD, LIMIT, data_of
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import _MARGIN, _RULES, COLOURS, drawing, subplots
 from moe.experiments.shown.tables import MIME
 
@@ -30,8 +31,8 @@ def picture(points: int = 3) -> Figure:
     drawn, ((left, right),) = subplots(1, 2)
     x = np.arange(points, dtype=float)
     left.plot(x, x**2, color=COLOURS["blue"], label="$x^2$")
-    left.axhline(0.5, color=COLOURS["grey"])
-    left.set_title("powers")
+    left.axhline(0.5, color=COLOURS["grey"], label=hidden("half"))
+    left.set(title="powers", xlabel="x", ylabel="square")
     right.errorbar([1.0, 2.0], [3.0, 4.0], yerr=0.5, capsize=2, fmt="o", label="measured")
     right.bar([0.0, 2.0], [5.0, 6.0], label="counts")
     right.pcolormesh([0, 1, 2], [0, 1], [[7.0, 8.0]])
@@ -69,15 +70,15 @@ def test_the_data_are_those_drawn() -> None:
     found = rows(data_of(picture())[0])
     line = [row for row in found if row["label"] == "$x^2$"]
     assert [(row["panel"], row["kind"], row["x"], row["y"]) for row in line] == [
-        ("1 powers", "line", "0", "0"),
-        ("1 powers", "line", "1", "1"),
-        ("1 powers", "line", "2", "4"),
+        ("1 powers: square against x", "line", "0", "0"),
+        ("1 powers: square against x", "line", "1", "1"),
+        ("1 powers: square against x", "line", "2", "4"),
     ]
     assert {row["colour"] for row in line} == {COLOURS["blue"].lower()}
-    across = [row for row in found if row["panel"] == "1 powers" and row["x"] == ""]
-    assert [row["y"] for row in across] == ["0.5"]
+    across = [row for row in found if row["kind"] == "line" and row["x"] == ""]
+    assert [(row["label"], row["y"]) for row in across] == [("half", "0.5")]
     measured = [(r["kind"], r["x"], r["y"]) for r in found if r["label"] == "measured"]
-    assert ("line", "2", "4") in measured
+    assert ("points", "2", "4") in measured
     assert ("segments", "1", "2.5") in measured
     assert ("segments", "1", "3.5") in measured
     assert len(measured) == 6, "caps are no data"
@@ -85,6 +86,41 @@ def test_the_data_are_those_drawn() -> None:
     assert bars == [("0", "5"), ("2", "6")]
     cells = [(row["x"], row["y"], row["value"]) for row in found if row["kind"] == "cells"]
     assert cells == [("0.5", "0.5", "7"), ("1.5", "0.5", "8")]
+
+
+@drawing
+def map_and_words() -> Figure:
+    """Two rows, of which the first alone bears a title."""
+    drawn, ((top,), (below,)) = subplots(2, 1, sharex=True)
+    image = top.imshow([[1.0, 2.0], [3.0, 4.0]])
+    top.set_title("both")
+    top.set_xticks([0, 1], ["first", "$L_2$"])
+    top.set_yticks([0, 1], ["10", "20"])
+    drawn.colorbar(image, ax=top, label="share\nof all")
+    below.plot([0.1, 0.5], [1.0, 2.0])
+    below.set_ylabel("height")
+    below.contour([0, 1], [0, 1], [[0.0, 1.0], [2.0, 3.0]], [1.5])
+    drawn.supxlabel("method")
+    return drawn
+
+
+def test_panels_series_and_places_have_names() -> None:
+    figure = map_and_words()
+    figure.canvas.draw()
+    found = rows(data_of(figure)[0])
+    assert {row["panel"] for row in found} == {"1 both: method", "2 both: height against method"}
+    cells = [row for row in found if row["kind"] == "cells"]
+    assert {row["label"] for row in cells} == {"share of all"}
+    assert [(row["x"], row["y"], row["value"]) for row in cells] == [
+        ("first", "10", "1"),
+        ("$L_2$", "10", "2"),
+        ("first", "20", "3"),
+        ("$L_2$", "20", "4"),
+    ]
+    line = [row for row in found if row["kind"] == "line"]
+    assert [row["x"] for row in line] == ["first", "between first and $L_2$"]
+    assert line[0]["label"].isdigit(), "what nothing names is numbered"
+    assert {row["value"] for row in found if row["kind"] == "outline"} == {"1.5"}
 
 
 def test_long_series_are_thinned_and_say_so() -> None:

@@ -26,6 +26,21 @@ def test_a_table_shows_its_values_and_keeps_them_in_full() -> None:
     assert rows == [["$n$", "error"], ["1000", "0.123456"], ["20000", ""]]
 
 
+def test_an_interval_takes_columns_of_its_own() -> None:
+    made = table(
+        ["a", "b", "c", "d"],
+        [[1, (2, 3), (4, 3, 5), 1], [2, None, (torch.tensor(7), 6, 8), (0, 2)]],
+    )
+    rows = list(csv.reader(io.StringIO(made.csv)))
+    names = [f"{name}{part}" for name in "bcd" for part in ("", ", low", ", high")]
+    assert rows == [
+        ["a", *names[1:]],
+        ["1", "2", "3", "4", "3", "5", "1", "", ""],
+        ["2", "", "", "7", "6", "8", "", "0", "2"],
+    ]
+    assert table(["a", "b"], []).csv == "a,b\n"
+
+
 @pytest.mark.parametrize(
     ("value", "form", "shown"),
     [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from moe.experiments.gating_loss.landscape.minima import PhaseRecord, PlaneRecord
+from moe.experiments.shown.figures_names import hidden
 from moe.experiments.shown.style import COLOURS, SEQUENTIAL, drawing, subplots
 
 
@@ -32,12 +35,13 @@ def plane(record: PlaneRecord) -> Figure:
     right.contour(
         record.axis, record.axis, record.loss.T, levels, colors=COLOURS["grey"], linewidths=0.7
     )
+    told = "{}", hidden("{}")  # one entry of the legend for all
     for index, (em, down) in enumerate(zip(record.em, record.descent, strict=True)):
         right.plot(
             *down.T,
             color=COLOURS["orange"],
             linestyle="--",
-            label=f"gradient descent, step {record.spec.step:g}" if index == 0 else None,
+            label=told[index > 0].format(f"gradient descent, step {record.spec.step:g}"),
         )
         right.plot(
             *em.T,
@@ -46,9 +50,10 @@ def plane(record: PlaneRecord) -> Figure:
             markersize=3,
             linestyle="-",
             linewidth=0.8,
-            label="EM" if index == 0 else None,
+            label=told[index > 0].format("EM"),
         )
-    right.plot(*record.truth, color=COLOURS["black"], marker="*", markersize=11, linestyle="none")
+    star: Any = {"color": COLOURS["black"], "marker": "*", "markersize": 11}
+    right.plot(*record.truth, linestyle="none", label=hidden("the true gates"), **star)
     right.set(xlabel=r"component of $w_1$ along $a_1 - a_2$ (1)", ylabel="along $w_1^*$ (1)")
     extent = record.spec.extent
     right.set(xlim=(-extent, extent), ylim=(-extent, extent))

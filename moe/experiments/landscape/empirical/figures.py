@@ -75,7 +75,14 @@ def shares_figure(records: Sequence[Record]) -> Figure:
             ]
             low, high = zip(*(share.interval() for share in shares), strict=True)
             places = [n * 1.06 ** (i - 1) for n in sizes]
-            bars(panel, places, [100 * v for v in low], [100 * v for v in high], colour=CYCLE[i])
+            bars(
+                panel,
+                places,
+                [100 * v for v in low],
+                [100 * v for v in high],
+                colour=CYCLE[i],
+                label=label,
+            )
             panel.plot(
                 places,
                 [100 * share.value for share in shares],
