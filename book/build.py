@@ -21,9 +21,10 @@ from builder.parameters import PROFILES, parse
 from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.record.provenance import duration
 from builder.surroundings import settled
-from builder.teaching import homework
+from builder.teaching import homework, marking
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILDING = ("book", "quick", "chapter", "students")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         with ended_together(), settled(options.root):
             return _carry_out(options)
     except BuildError as error:
-        print(f"\n{error}\n\nThe last good book, if there is one, is untouched.", file=sys.stderr)
+        print(f"\n{error}", file=sys.stderr)
+        if options.command in BUILDING:
+            print("\nThe last good book, if there is one, is untouched.", file=sys.stderr)
         return 1
 
 
@@ -92,10 +95,9 @@ def _teach(options: argparse.Namespace) -> int:
         student, teacher = homework.write(chapter, root / "_build" / "homework")
         print(f"to hand out:      {student}\nwith solutions:   {teacher}")
         return 0
-    marks = homework.mark(chapter, options.notebook)
-    for one in marks:
-        print(f"{'passed' if one.passed else 'FAILED':7s} {one.name}  {one.error}".rstrip())
-    return 0 if all(one.passed for one in marks) else 1
+    marks = marking.mark(chapter, options.notebook)
+    print("\n".join(marks.lines()))
+    return 0 if marks.passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:

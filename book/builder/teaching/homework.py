@@ -1,42 +1,30 @@
 """Homework: a chapter's exercises as a notebook to hand out, and its twin with the solutions.
 
 Cells carry nbgrader's metadata and its marks (### BEGIN SOLUTION, ### BEGIN HIDDEN TESTS), so that
-the twin is an assignment's source for nbgrader; without nbgrader ``mark`` grades a notebook that
-came back.
+the twin is an assignment's source for nbgrader; without nbgrader `marking` grades a notebook
+that came back.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from builder import BuildError
 from builder.contents import Chapter
-from builder.execution.execute import prepare_environment
 from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split
+from builder.teaching.running import execute
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 ANSWER = "YOUR ANSWER HERE"
 _MACROS = r"$\newcommand{\E}[1]{\mathbb{E}\left[#1\right]}\newcommand{\R}{\mathbb{R}}$"
 _SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
 _HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
-_TIMEOUT = 1_200
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One check of a notebook that came back."""
-
-    name: str
-    passed: bool
-    error: str = ""
 
 
 def twin(chapter: Chapter) -> NotebookNode:
@@ -169,9 +157,11 @@ def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
     fails.
     """
     teacher = twin(chapter)
-    failed = [one for one in _marks(teacher, teacher, chapter) if not one.passed]
+    failed = {
+        name: error for name, error in execute(copy.deepcopy(teacher), chapter).items() if error
+    }
     if failed:
-        told = "\n".join(f"{one.name}: {one.error}" for one in failed)
+        told = "\n".join(f"{name}: {error}" for name, error in failed.items())
         raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
     places = []
     for part, notebook in (("release", hand_out(teacher)), ("source", teacher)):
@@ -180,43 +170,3 @@ def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
         nbformat.write(notebook, place)
         places.append(place)
     return places[0], places[1]
-
-
-def mark(chapter: Chapter, returned: Path) -> list[Mark]:
-    """Every check, executed on a notebook that came back; and cells of code that fail before.
-
-    It runs whatever code is in the notebook.
-
-    As with nbgrader, cells that were locked are the teacher's, whatever came back. Raises
-    BuildError where the file is no notebook.
-    """
-    try:
-        notebook = nbformat.read(returned, as_version=4)
-    except (OSError, ValueError) as error:
-        raise BuildError(f"{returned}: expected a notebook, got {error}") from error
-    return _marks(notebook, twin(chapter), chapter)
-
-
-def _marks(returned: NotebookNode, teacher: NotebookNode, chapter: Chapter) -> list[Mark]:
-    mine = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell for cell in returned.cells}
-    merged = copy.deepcopy(teacher)
-    for cell in merged.cells:
-        if not cell.metadata.nbgrader["locked"] and cell.id in mine:
-            cell.source = mine[cell.id].source
-    prepare_environment(chapter.root, 1)
-    client = NotebookClient(
-        merged,
-        timeout=_TIMEOUT,
-        kernel_name="python3",
-        allow_errors=True,
-        resources={"metadata": {"path": str(chapter.source.parent)}},
-    )
-    client.execute()
-    code = [cell for cell in merged.cells if cell.cell_type == "code"]
-    counted = [cell for cell in code if cell.metadata.nbgrader["grade"] or _error(cell)]
-    return [Mark(cell.id, not _error(cell), _error(cell)) for cell in counted]
-
-
-def _error(cell: NotebookNode) -> str:
-    errors = [out for out in cell.get("outputs", []) if out.output_type == "error"]
-    return f"{errors[0].ename}: {errors[0].evalue}" if errors else ""
