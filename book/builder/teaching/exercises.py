@@ -156,11 +156,11 @@ def changes(statement: ast.stmt) -> set[str]:
 def free(statements: Iterable[ast.stmt]) -> set[str]:
     """What the statements read that none of them has given a value before.
 
-    Loops and the like are taken to write their names before they read them.
+    Loops, functions and the like are taken to write their names before they read them.
     """
     found, known = set[str](), set[str]()
     for statement in statements:
-        if hasattr(statement, "body") and not isinstance(statement, ast.FunctionDef):
+        if hasattr(statement, "body"):
             known |= writes(statement)
         found |= reads(statement) - known
         known |= writes(statement)

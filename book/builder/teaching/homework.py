@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 from nbformat import NotebookNode
@@ -17,9 +19,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from builder import BuildError
 from builder.contents import Chapter
-from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split
+from builder.teaching import forms
+from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split, writes
 from builder.teaching.running import execute
 
+Forms = Mapping[str, Mapping[str, str]]
+"""Label of an exercise -> name -> form."""
+NOTHING: Forms = MappingProxyType({})
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 ANSWER = "YOUR ANSWER HERE"
 _MACROS = r"$\newcommand{\E}[1]{\mathbb{E}\left[#1\right]}\newcommand{\R}{\mathbb{R}}$"
@@ -27,18 +33,22 @@ _SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
 _HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
 
 
-def twin(chapter: Chapter) -> NotebookNode:
+def twin(chapter: Chapter, told: Forms = NOTHING) -> NotebookNode:
     """The teacher's notebook: set-up, and for each exercise its task, solution and checks.
 
-    The set-up is what of the chapter the solutions need, no more.
+    The set-up is what of the chapter the solutions need, no more. told: for each exercise the
+    forms of what its checks read, which its task tells and a cell above its checks compares.
     """
     before, exercises = split(chapter)
     cells = [new_markdown_cell(_head(chapter), id="head", metadata=_locked("head"))]
     for number, source in enumerate(_setup(before, exercises)):
         name = f"setup-{number}"
         cells.append(new_code_cell(source, id=name, metadata=_locked(name)))
+    if any(exercise.asked for exercise in exercises):
+        cells.append(new_code_cell(forms.SOURCE, id="form", metadata=_locked("form")))
+    given = {name for cell in cells if cell.cell_type == "code" for name in _made(cell.source)}
     for exercise in exercises:
-        cells += _cells(exercise)
+        cells += _cells(exercise, told.get(exercise.label, {}), given)
     notebook: NotebookNode = new_notebook(cells=cells, metadata={"kernelspec": _KERNEL})
     return notebook
 
@@ -92,12 +102,24 @@ def _setup(before: list[NotebookNode], exercises: list[Exercise]) -> list[str]:
     return [*parameters, *("\n".join(part) for part in parts if part)]
 
 
-def _cells(exercise: Exercise) -> list[NotebookNode]:
-    label, heading = exercise.label, exercise.title or exercise.label
-    asked = ", ".join(f"`{name}`" for name in exercise.asked)
-    task = f"## {heading}\n\n{exercise.task}"
-    if asked:
-        task += f"\n\nThe checks read {asked}: compute them in the cell of code below."
+def _made(source: str) -> set[str]:
+    return {name for statement in ast.parse(source).body for name in writes(statement)}
+
+
+def _task(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> str:
+    """What to do: the text, what the checks read and, of the set-up, what the solution uses."""
+    text = f"## {exercise.title or exercise.label}\n\n{exercise.task}"
+    if exercise.asked:
+        asked = forms.told(exercise.asked, told)
+        text += f"\n\nCompute in the cell of code below what the checks read:\n\n{asked}"
+    used = sorted(free(ast.parse("\n".join((*exercise.code, *exercise.checks))).body) & given)
+    if used and exercise.code:
+        text += f"\n\nAt hand from the cells at the top: {', '.join(f'`{n}`' for n in used)}."
+    return text
+
+
+def _cells(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> list[NotebookNode]:
+    label, task = exercise.label, _task(exercise, told, given)
     cells = [new_markdown_cell(task, id=f"{label}-task", metadata=_locked(f"{label}-task"))]
     if exercise.answer:
         meta = _graded(f"{label}-answer", "markdown", 2, solution=True)
@@ -108,6 +130,9 @@ def _cells(exercise: Exercise) -> list[NotebookNode]:
         source = "\n".join([*imports, _SOLUTION.format("\n".join(work))])
         meta = _graded(f"{label}-code", "code", None, solution=True)
         cells.append(new_code_cell(source, id=f"{label}-code", metadata=meta))
+    if exercise.asked:
+        name = f"{label}-form"
+        cells.append(new_code_cell(forms.checks(told), id=name, metadata=_locked(name)))
     if exercise.checks:
         cells.append(_check(exercise))
     return cells
@@ -153,16 +178,10 @@ def _nbgrader(name: str, **values: object) -> dict[str, object]:
 def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
     """Both notebooks, in nbgrader's places: ``release/NAME/NAME.ipynb`` and ``source/...``.
 
-    The twin is executed first: raises BuildError, and writes nothing, where a solution of its own
-    fails.
+    The twin is executed first, which also tells the forms of what it asks for: raises BuildError,
+    and writes nothing, where a solution of its own fails.
     """
-    teacher = twin(chapter)
-    failed = {
-        name: error for name, error in execute(copy.deepcopy(teacher), chapter).items() if error
-    }
-    if failed:
-        told = "\n".join(f"{name}: {error}" for name, error in failed.items())
-        raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
+    teacher = twin(chapter, _forms(chapter))
     places = []
     for part, notebook in (("release", hand_out(teacher)), ("source", teacher)):
         place = folder / part / chapter.name / f"{chapter.name}.ipynb"
@@ -170,3 +189,18 @@ def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
         nbformat.write(notebook, place)
         places.append(place)
     return places[0], places[1]
+
+
+def _forms(chapter: Chapter) -> Forms:
+    """For each exercise the form of every name its checks read, as its own solution makes it."""
+    asked = {f"{one.label}-form": one for one in split(chapter)[1]}
+    teacher = twin(chapter)
+    for cell in teacher.cells:
+        if cell.id in asked:
+            cell.source = forms.question(asked[cell.id].asked)
+    errors = execute(teacher, chapter)
+    failed = [f"{name}: {error}" for name, error in errors.items() if error]
+    if failed:
+        told = "\n".join(failed)
+        raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
+    return {asked[c.id].label: forms.answer(c) for c in teacher.cells if c.id in asked}

@@ -9,6 +9,7 @@ import pytest
 from builder import BuildError
 from builder.contents import Chapter, read_contents
 from builder.teaching import exercises, homework
+from builder.teaching.running import execute
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = [c for c in read_contents(ROOT) if c.is_notebook]
@@ -38,7 +39,9 @@ def test_students_get_no_solution_and_no_hidden_check(chapter: Chapter, tmp_path
     assert "sorted(numbers)" in whole["ex-unchecked-code"]
     assert given["ex-sum-answer"] == homework.ANSWER != whole["ex-sum-answer"]
     assert "*thm-sum*" in given["ex-sum-task"]
-    assert "`total`" in given["ex-sum-task"]
+    assert "- `total`: a number\n" in given["ex-sum-task"]
+    assert given["ex-sum-task"].endswith("At hand from the cells at the top: `numbers`.")
+    assert "form(total)" in given["ex-sum-form"]
     assert given["ex-words-answer"] == homework.ANSWER
     nbformat.validate(nbformat.read(student, as_version=4))
 
@@ -49,6 +52,24 @@ def test_a_solution_that_fails_is_not_handed_out(chapter: Chapter, tmp_path: Pat
     with pytest.raises(BuildError, match="ex-sum-check: AssertionError"):
         homework.write(Chapter(tmp_path, "small"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [
+        ("total = 6", ""),
+        ("total = 7", ""),
+        ("total = {}", "AssertionError: total is an empty dict"),
+        ("", "NameError: name 'total' is not defined"),
+    ],
+)
+def test_a_student_sees_when_an_answer_has_another_form(
+    work: str, error: str, chapter: Chapter, tmp_path: Path
+) -> None:
+    student, _ = homework.write(chapter, tmp_path / "out")
+    notebook = nbformat.read(student, as_version=4)
+    next(cell for cell in notebook.cells if cell.id == "ex-sum-code").source = work
+    assert execute(notebook, chapter)["ex-sum-form"] == error
 
 
 @pytest.mark.parametrize("real", CHAPTERS, ids=lambda chapter: str(chapter.name))
