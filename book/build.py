@@ -22,6 +22,7 @@ from builder.pipeline import Book, build, build_chapter, execute_again, html_fol
 from builder.record.provenance import duration
 from builder.surroundings import settled
 from builder.teaching import homework, marking
+from builder.teaching.numbers import places
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDING = ("book", "quick", "chapter", "students")
@@ -92,7 +93,9 @@ def _teach(options: argparse.Namespace) -> int:
         return 0
     chapter = find_chapter(chapters, options.name)
     if options.command == "homework":
-        student, teacher = homework.write(chapter, root / "_build" / "homework")
+        student, teacher = homework.write(
+            chapter, root / "_build" / "homework", places(root, chapters)
+        )
         print(f"to hand out:      {student}\nwith solutions:   {teacher}")
         return 0
     marks = marking.mark(chapter, options.notebook)

@@ -19,8 +19,18 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from builder import BuildError
 from builder.contents import Chapter
+from builder.pages.portable import Places
 from builder.teaching import forms
-from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split, writes
+from builder.teaching.exercises import (
+    IMPORTS,
+    NOWHERE,
+    Exercise,
+    free,
+    needed,
+    reads,
+    split,
+    writes,
+)
 from builder.teaching.running import execute
 
 Forms = Mapping[str, Mapping[str, str]]
@@ -33,13 +43,14 @@ _SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
 _HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
 
 
-def twin(chapter: Chapter, told: Forms = NOTHING) -> NotebookNode:
+def twin(chapter: Chapter, told: Forms = NOTHING, known: Places = NOWHERE) -> NotebookNode:
     """The teacher's notebook: set-up, and for each exercise its task, solution and checks.
 
     The set-up is what of the chapter the solutions need, no more. told: for each exercise the
     forms of what its checks read, which its task tells and a cell above its checks compares.
+    known: what the texts refer to.
     """
-    before, exercises = split(chapter)
+    before, exercises = split(chapter, known)
     cells = [new_markdown_cell(_head(chapter), id="head", metadata=_locked("head"))]
     for number, source in enumerate(_setup(before, exercises)):
         name = f"setup-{number}"
@@ -175,13 +186,13 @@ def _nbgrader(name: str, **values: object) -> dict[str, object]:
     return {**plain, "schema_version": 3, "grade_id": name, **values}
 
 
-def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
+def write(chapter: Chapter, folder: Path, known: Places = NOWHERE) -> tuple[Path, Path]:
     """Both notebooks, in nbgrader's places: ``release/NAME/NAME.ipynb`` and ``source/...``.
 
     The twin is executed first, which also tells the forms of what it asks for: raises BuildError,
     and writes nothing, where a solution of its own fails.
     """
-    teacher = twin(chapter, _forms(chapter))
+    teacher = twin(chapter, _forms(chapter), known)
     places = []
     for part, notebook in (("release", hand_out(teacher)), ("source", teacher)):
         place = folder / part / chapter.name / f"{chapter.name}.ipynb"

@@ -29,11 +29,16 @@ print("never seen", unused)
 
 ## Exercises
 
-:::{exercise} The sum
+::::{exercise} The sum
 :label: ex-sum
 
 Add `numbers`. See {prf:ref}`thm-sum`.
+
+:::{hint}
+:class: dropdown
+One after the other.
 :::
+::::
 
 :::{solution} ex-sum
 :class: dropdown

@@ -2,16 +2,21 @@
 
 import ast
 import builtins
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from builder import BuildError
 from builder.contents import Chapter, read_contents
+from builder.pages.portable import Places
 from builder.teaching import exercises, homework
+from builder.teaching.numbers import places
 from builder.teaching.running import execute
 
 ROOT = Path(__file__).parents[3]
+KNOWN = places(ROOT, read_contents(ROOT))
+LABEL = re.compile(r"\b(thm|prop|def|cor|lem|rem|alg|ass|eq|fig|ex|sec)-\d\d-")
 CHAPTERS = [c for c in read_contents(ROOT) if c.is_notebook]
 
 
@@ -23,7 +28,8 @@ def test_the_set_up_is_what_the_solutions_need_and_no_more(chapter: Chapter) -> 
 
 
 def test_students_get_no_solution_and_no_hidden_check(chapter: Chapter, tmp_path: Path) -> None:
-    student, teacher = homework.write(chapter, tmp_path / "out")
+    known = Places({"thm-sum": "Theorem 1.1"})
+    student, teacher = homework.write(chapter, tmp_path / "out", known)
     assert student == tmp_path / "out" / "release" / "small" / "small.ipynb"
     given = {c.id: c.source for c in nbformat.read(student, as_version=4).cells}
     whole = {c.id: c.source for c in nbformat.read(teacher, as_version=4).cells}
@@ -38,7 +44,8 @@ def test_students_get_no_solution_and_no_hidden_check(chapter: Chapter, tmp_path
     assert given["ex-unchecked-code"] == homework.STUB
     assert "sorted(numbers)" in whole["ex-unchecked-code"]
     assert given["ex-sum-answer"] == homework.ANSWER != whole["ex-sum-answer"]
-    assert "*thm-sum*" in given["ex-sum-task"]
+    assert "See Theorem 1.1." in given["ex-sum-task"]
+    assert "<details><summary>Hint</summary>" in given["ex-sum-task"]
     assert "- `total`: a number\n" in given["ex-sum-task"]
     assert given["ex-sum-task"].endswith("At hand from the cells at the top: `numbers`.")
     assert "form(total)" in given["ex-sum-form"]
@@ -76,9 +83,11 @@ def test_a_student_sees_when_an_answer_has_another_form(
 def test_every_chapter_makes_a_homework(real: Chapter) -> None:
     """Without running it: all code is Python, every name that is read comes from somewhere, and
     nothing of a solution is left in what students get."""
-    teacher = homework.twin(real)
+    teacher = homework.twin(real, known=KNOWN)
     student = homework.hand_out(teacher)
     nbformat.validate(student)
+    words = "\n".join(cell.source for cell in student.cells if cell.cell_type == "markdown")
+    assert not LABEL.search(words), "a reader knows no labels"
     code = [cell.source for cell in teacher.cells if cell.cell_type == "code"]
     statements = [s for source in code for s in ast.parse(source).body]
     unknown = exercises.free(statements) - set(dir(builtins))
