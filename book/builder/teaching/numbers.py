@@ -1,4 +1,4 @@
-"""What pages call a label, "Proposition 5.2": found in the sources, so that no book need be built."""
+"""What pages call a label, "Proposition 5.2", found in the sources: no book need be built."""
 
 from __future__ import annotations
 
