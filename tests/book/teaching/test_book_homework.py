@@ -108,3 +108,17 @@ def test_every_chapter_makes_a_homework(real: Chapter) -> None:
         assert exercises.free(own) <= given | set(dir(builtins)), (
             exercise.label
         )  # none needs another
+
+
+@pytest.mark.parametrize("real", CHAPTERS, ids=lambda chapter: str(chapter.name))
+def test_every_name_that_is_asked_is_told_in_its_exercise(real: Chapter) -> None:
+    for exercise in exercises.split(real)[1]:
+        code = " ".join(re.findall(r"`([^`]+)`", exercise.task))
+        told = set(re.findall(r"\w+", code))
+        assert set(exercise.asked) <= told, exercise.label
+
+
+@pytest.mark.parametrize("real", CHAPTERS, ids=lambda chapter: str(chapter.name))
+def test_every_solution_with_code_asserts_something(real: Chapter) -> None:
+    for exercise in exercises.split(real)[1]:
+        assert exercise.checks, exercise.label
