@@ -64,4 +64,4 @@ def _fate(error: Exception) -> str:
 
 def _error(cell: NotebookNode) -> str:
     errors = [out for out in cell.get("outputs", []) if out.output_type == "error"]
-    return f"{errors[0].ename}: {errors[0].evalue}" if errors else ""
+    return f"{errors[0].ename}: {errors[0].evalue}".rstrip(": ") if errors else ""
