@@ -17,7 +17,7 @@ def form(value: object) -> str:
     kind, shape = type(value).__name__, getattr(value, "shape", "")
     if value is None or kind in ("bool", "bool_", "str"):
         return {"NoneType": "`None`", "str": "a string"}.get(kind, "`True` or `False`")
-    if isinstance(value, (int, float)) or (shape == () and kind != "Tensor"):
+    if isinstance(value, (int, float)) or shape == ():
         return "a number"
     if kind in ("Tensor", "ndarray"):
         what = "a tensor" if kind == "Tensor" else "an array"
@@ -53,14 +53,9 @@ def told(names: Iterable[str], forms: Mapping[str, str]) -> str:
 
 
 def checks(forms: Mapping[str, str]) -> str:
-    """Statements that compare each name's form; a tensor without axes passes for a number."""
-    lines = []
-    for name, wanted in forms.items():
-        test = f"form({name}) == {wanted!r}"
-        if wanted == "a number":
-            test = f"form({name}) in {(wanted, 'a tensor of shape `()`')!r}"
-        lines.append(f'assert {test}, "{name} is " + form({name})')
-    return "\n".join(lines)
+    """Statements that compare each name's form."""
+    line = 'assert form({0}) == {1!r}, "{0} is " + form({0})'
+    return "\n".join(line.format(name, wanted) for name, wanted in forms.items())
 
 
 def question(names: Iterable[str]) -> str:

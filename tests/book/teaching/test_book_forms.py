@@ -29,7 +29,7 @@ class Thing:
         (np.bool_(True), "`True` or `False`"),
         ("so", "a string"),
         (None, "`None`"),
-        (torch.tensor(1.0), "a tensor of shape `()`"),
+        (torch.tensor(1.0), "a number"),
         (torch.zeros(2, 3), "a tensor of shape `(2, 3)`"),
         (torch.zeros(2) > 1, "a tensor of truth values of shape `(2,)`"),
         (np.zeros((1, 2), bool), "an array of truth values of shape `(1, 2)`"),
@@ -53,7 +53,7 @@ def test_the_check_of_a_form_passes_for_that_form_only() -> None:
     lines = forms.checks({"one": form([1, 2]), "two": form(1.5)})
     code = f"{forms.SOURCE}\n{lines}"
     exec(code, {"one": [3, 4], "two": 2})
-    exec(code, {"one": [3, 4], "two": torch.tensor(2.0)})  # what most call a number
+    exec(code, {"one": [3, 4], "two": torch.tensor(2.0)})
     with pytest.raises(AssertionError, match="one is a list of 3, each a number"):
         exec(code, {"one": [3, 4, 5], "two": 2})
     with pytest.raises(AssertionError, match="two is a string"):
