@@ -21,9 +21,11 @@ from builder.parameters import PROFILES, parse
 from builder.pipeline import Book, build, build_chapter, execute_again, html_folder, last_built
 from builder.record.provenance import duration
 from builder.surroundings import settled
-from builder.teaching import homework, lab
+from builder.teaching import homework, lab, marking
+from builder.teaching.numbers import places
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILDING = ("book", "quick", "chapter", "students")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         with ended_together(), settled(options.root):
             return _carry_out(options)
     except BuildError as error:
-        print(f"\n{error}\n\nThe last good book, if there is one, is untouched.", file=sys.stderr)
+        print(f"\n{error}", file=sys.stderr)
+        if options.command in BUILDING:
+            print("\nThe last good book, if there is one, is untouched.", file=sys.stderr)
         return 1
 
 
@@ -94,13 +98,14 @@ def _teach(options: argparse.Namespace) -> int:
         return 0
     chapter = find_chapter(chapters, options.name)
     if options.command == "homework":
-        student, teacher = homework.write(chapter, root / "_build" / "homework")
+        student, teacher = homework.write(
+            chapter, root / "_build" / "homework", places(root, chapters)
+        )
         print(f"to hand out:      {student}\nwith solutions:   {teacher}")
         return 0
-    marks = homework.mark(chapter, options.notebook)
-    for one in marks:
-        print(f"{'passed' if one.passed else 'FAILED':7s} {one.name}  {one.error}".rstrip())
-    return 0 if all(one.passed for one in marks) else 1
+    marks = marking.mark(chapter, options.notebook)
+    print("\n".join(marks.lines()))
+    return 0 if marks.passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,14 +13,14 @@ from nbformat import NotebookNode
 
 from builder import BuildError
 from builder.contents import Chapter
+from builder.pages.portable import Places, plain
 
 _DIRECTIVE = re.compile(
     r"(?ms)^(?P<fence>:::+)\{(exercise|solution)\}[ \t]*([^\n]*)\n((?:^:\w+:[^\n]*\n)*)(.*?)"
     r"^(?P=fence)[ \t]*$"
 )
+NOWHERE = Places()
 IMPORTS = (ast.Import, ast.ImportFrom)
-_ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
-_HINT = re.compile(r"(?ms)^(?P<fence>:::+)\{hint\}[ \t]*\n(.*?)^(?P=fence)[ \t]*$")
 _TITLE = re.compile("(Check yourself|Derive|Small project)(, break it)?: (.+)")
 
 
@@ -38,8 +38,8 @@ class Exercise:
     asked: tuple[str, ...]
 
 
-def split(chapter: Chapter) -> tuple[list[NotebookNode], list[Exercise]]:
-    """The code cells above the exercises, and the exercises.
+def split(chapter: Chapter, known: Places = NOWHERE) -> tuple[list[NotebookNode], list[Exercise]]:
+    """The code cells above the exercises, and the exercises; known: what their texts refer to.
 
     Raises BuildError for a chapter without exercises, or a solution that answers none.
     """
@@ -55,13 +55,13 @@ def split(chapter: Chapter) -> tuple[list[NotebookNode], list[Exercise]]:
         for _, kind, argument, options, text in _DIRECTIVE.findall(cell.source):
             if kind == "exercise":
                 current = _label(options, chapter)
-                asked[current], cells[current] = (argument.strip(), plain(text)), []
+                asked[current], cells[current] = (argument.strip(), plain(text, known).strip()), []
             elif argument.strip() not in asked:
                 raise BuildError(
                     f"{chapter.name}: a solution of {argument!r}, which is no exercise"
                 )
             else:
-                answers[argument.strip()] = plain(text)
+                answers[argument.strip()] = plain(text, known).strip()
     if not asked:
         raise BuildError(f"{chapter.name}: expected exercises, and there are none")
     return before, [
@@ -156,11 +156,11 @@ def changes(statement: ast.stmt) -> set[str]:
 def free(statements: Iterable[ast.stmt]) -> set[str]:
     """What the statements read that none of them has given a value before.
 
-    Loops and the like are taken to write their names before they read them.
+    Loops, functions and the like are taken to write their names before they read them.
     """
     found, known = set[str](), set[str]()
     for statement in statements:
-        if hasattr(statement, "body") and not isinstance(statement, ast.FunctionDef):
+        if hasattr(statement, "body"):
             known |= writes(statement)
         found |= reads(statement) - known
         known |= writes(statement)
@@ -177,12 +177,3 @@ def needed(statements: list[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
                 wanted -= writes(statement)
             wanted |= reads(statement)
     return kept[::-1]
-
-
-def plain(text: str) -> str:
-    """Prose of a chapter for a notebook that stands alone: roles become their words, hints stay
-    folded."""
-    text = re.sub(r"(?m)^:\w+:[^\n]*\n", "", text)
-    folded = "<details><summary>Hint</summary>\n\n{}\n</details>".format
-    text = _HINT.sub(lambda found: folded(found[2]), text)
-    return _ROLE.sub(lambda found: f"*{found[2].split('<')[0].strip()}*", text).strip()

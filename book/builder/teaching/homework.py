@@ -1,56 +1,65 @@
 """Homework: a chapter's exercises as a notebook to hand out, and its twin with the solutions.
 
 Cells carry nbgrader's metadata and its marks (### BEGIN SOLUTION, ### BEGIN HIDDEN TESTS), so that
-the twin is an assignment's source for nbgrader; without nbgrader ``mark`` grades a notebook that
-came back.
+the twin is an assignment's source for nbgrader; without nbgrader `marking` grades a notebook
+that came back.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from builder import BuildError
 from builder.contents import Chapter
-from builder.execution.execute import prepare_environment
-from builder.teaching.exercises import IMPORTS, Exercise, free, needed, reads, split
+from builder.pages.portable import Places
+from builder.teaching import forms
+from builder.teaching.exercises import (
+    IMPORTS,
+    NOWHERE,
+    Exercise,
+    free,
+    needed,
+    reads,
+    split,
+    writes,
+)
+from builder.teaching.running import execute
 
+Forms = Mapping[str, Mapping[str, str]]
+"""Label of an exercise -> name -> form."""
+NOTHING: Forms = MappingProxyType({})
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 ANSWER = "YOUR ANSWER HERE"
 _MACROS = r"$\newcommand{\E}[1]{\mathbb{E}\left[#1\right]}\newcommand{\R}{\mathbb{R}}$"
 _SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
 _HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
-_TIMEOUT = 1_200
 
 
-@dataclass(frozen=True)
-class Mark:
-    """One check of a notebook that came back."""
-
-    name: str
-    passed: bool
-    error: str = ""
-
-
-def twin(chapter: Chapter) -> NotebookNode:
+def twin(chapter: Chapter, told: Forms = NOTHING, known: Places = NOWHERE) -> NotebookNode:
     """The teacher's notebook: set-up, and for each exercise its task, solution and checks.
 
-    The set-up is what of the chapter the solutions need, no more.
+    The set-up is what of the chapter the solutions need, no more. told: for each exercise the
+    forms of what its checks read, which its task tells and a cell above its checks compares.
+    known: what the texts refer to.
     """
-    before, exercises = split(chapter)
+    before, exercises = split(chapter, known)
     cells = [new_markdown_cell(_head(chapter), id="head", metadata=_locked("head"))]
     for number, source in enumerate(_setup(before, exercises)):
         name = f"setup-{number}"
         cells.append(new_code_cell(source, id=name, metadata=_locked(name)))
+    if any(exercise.asked for exercise in exercises):
+        cells.append(new_code_cell(forms.SOURCE, id="form", metadata=_locked("form")))
+    given = {name for cell in cells if cell.cell_type == "code" for name in _made(cell.source)}
     for exercise in exercises:
-        cells += _cells(exercise)
+        cells += _cells(exercise, told.get(exercise.label, {}), given)
     notebook: NotebookNode = new_notebook(cells=cells, metadata={"kernelspec": _KERNEL})
     return notebook
 
@@ -104,12 +113,24 @@ def _setup(before: list[NotebookNode], exercises: list[Exercise]) -> list[str]:
     return [*parameters, *("\n".join(part) for part in parts if part)]
 
 
-def _cells(exercise: Exercise) -> list[NotebookNode]:
-    label, heading = exercise.label, exercise.title or exercise.label
-    asked = ", ".join(f"`{name}`" for name in exercise.asked)
-    task = f"## {heading}\n\n{exercise.task}"
-    if asked:
-        task += f"\n\nThe checks read {asked}: compute them in the cell of code below."
+def _made(source: str) -> set[str]:
+    return {name for statement in ast.parse(source).body for name in writes(statement)}
+
+
+def _task(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> str:
+    """What to do: the text, what the checks read and, of the set-up, what the solution uses."""
+    text = f"## {exercise.title or exercise.label}\n\n{exercise.task}"
+    if exercise.asked:
+        asked = forms.told(exercise.asked, told)
+        text += f"\n\nCompute in the cell of code below what the checks read:\n\n{asked}"
+    used = sorted(free(ast.parse("\n".join((*exercise.code, *exercise.checks))).body) & given)
+    if used and exercise.code:
+        text += f"\n\nAt hand from the cells at the top: {', '.join(f'`{n}`' for n in used)}."
+    return text
+
+
+def _cells(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> list[NotebookNode]:
+    label, task = exercise.label, _task(exercise, told, given)
     cells = [new_markdown_cell(task, id=f"{label}-task", metadata=_locked(f"{label}-task"))]
     if exercise.answer:
         meta = _graded(f"{label}-answer", "markdown", 2, solution=True)
@@ -120,6 +141,9 @@ def _cells(exercise: Exercise) -> list[NotebookNode]:
         source = "\n".join([*imports, _SOLUTION.format("\n".join(work))])
         meta = _graded(f"{label}-code", "code", None, solution=True)
         cells.append(new_code_cell(source, id=f"{label}-code", metadata=meta))
+    if exercise.asked:
+        name = f"{label}-form"
+        cells.append(new_code_cell(forms.checks(told), id=name, metadata=_locked(name)))
     if exercise.checks:
         cells.append(_check(exercise))
     return cells
@@ -162,17 +186,13 @@ def _nbgrader(name: str, **values: object) -> dict[str, object]:
     return {**plain, "schema_version": 3, "grade_id": name, **values}
 
 
-def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
+def write(chapter: Chapter, folder: Path, known: Places = NOWHERE) -> tuple[Path, Path]:
     """Both notebooks, in nbgrader's places: ``release/NAME/NAME.ipynb`` and ``source/...``.
 
-    The twin is executed first: raises BuildError, and writes nothing, where a solution of its own
-    fails.
+    The twin is executed first, which also tells the forms of what it asks for: raises BuildError,
+    and writes nothing, where a solution of its own fails.
     """
-    teacher = twin(chapter)
-    failed = [one for one in _marks(teacher, teacher, chapter) if not one.passed]
-    if failed:
-        told = "\n".join(f"{one.name}: {one.error}" for one in failed)
-        raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
+    teacher = twin(chapter, _forms(chapter), known)
     places = []
     for part, notebook in (("release", hand_out(teacher)), ("source", teacher)):
         place = folder / part / chapter.name / f"{chapter.name}.ipynb"
@@ -182,41 +202,16 @@ def write(chapter: Chapter, folder: Path) -> tuple[Path, Path]:
     return places[0], places[1]
 
 
-def mark(chapter: Chapter, returned: Path) -> list[Mark]:
-    """Every check, executed on a notebook that came back; and cells of code that fail before.
-
-    It runs whatever code is in the notebook.
-
-    As with nbgrader, cells that were locked are the teacher's, whatever came back. Raises
-    BuildError where the file is no notebook.
-    """
-    try:
-        notebook = nbformat.read(returned, as_version=4)
-    except (OSError, ValueError) as error:
-        raise BuildError(f"{returned}: expected a notebook, got {error}") from error
-    return _marks(notebook, twin(chapter), chapter)
-
-
-def _marks(returned: NotebookNode, teacher: NotebookNode, chapter: Chapter) -> list[Mark]:
-    mine = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell for cell in returned.cells}
-    merged = copy.deepcopy(teacher)
-    for cell in merged.cells:
-        if not cell.metadata.nbgrader["locked"] and cell.id in mine:
-            cell.source = mine[cell.id].source
-    prepare_environment(chapter.root, 1)
-    client = NotebookClient(
-        merged,
-        timeout=_TIMEOUT,
-        kernel_name="python3",
-        allow_errors=True,
-        resources={"metadata": {"path": str(chapter.source.parent)}},
-    )
-    client.execute()
-    code = [cell for cell in merged.cells if cell.cell_type == "code"]
-    counted = [cell for cell in code if cell.metadata.nbgrader["grade"] or _error(cell)]
-    return [Mark(cell.id, not _error(cell), _error(cell)) for cell in counted]
-
-
-def _error(cell: NotebookNode) -> str:
-    errors = [out for out in cell.get("outputs", []) if out.output_type == "error"]
-    return f"{errors[0].ename}: {errors[0].evalue}" if errors else ""
+def _forms(chapter: Chapter) -> Forms:
+    """For each exercise the form of every name its checks read, as its own solution makes it."""
+    asked = {f"{one.label}-form": one for one in split(chapter)[1]}
+    teacher = twin(chapter)
+    for cell in teacher.cells:
+        if cell.id in asked:
+            cell.source = forms.question(asked[cell.id].asked)
+    errors = execute(teacher, chapter)
+    failed = [f"{name}: {error}" for name, error in errors.items() if error]
+    if failed:
+        told = "\n".join(failed)
+        raise BuildError(f"{chapter.name}: its own solutions fail:\n{told}")
+    return {asked[c.id].label: forms.answer(c) for c in teacher.cells if c.id in asked}

@@ -8,7 +8,7 @@ import pytest
 from builder import BuildError
 from builder.contents import Chapter, read_contents
 from builder.pipeline import build
-from builder.teaching.exercises import Exercise, grade, plain, split, without_solutions
+from builder.teaching.exercises import Exercise, grade, split, without_solutions
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = [c for c in read_contents(ROOT) if c.is_notebook]
@@ -33,12 +33,6 @@ def test_every_chapter_has_four_to_six_exercises_of_three_grades_and_one_to_brea
 def test_a_title_without_a_grade_is_refused() -> None:
     with pytest.raises(BuildError, match="ex-x: expected a title like"):
         grade(Exercise("ex-x", "Stretching", "", "", (), (), ()))
-
-
-def test_a_hint_stays_folded_in_a_notebook() -> None:
-    text = "Why?\n\n:::{hint}\n:class: dropdown\nSee {eq}`x`.\n:::"
-    folded = "<details><summary>Hint</summary>\n\nSee *x*.\n\n</details>"
-    assert plain(text) == f"Why?\n\n{folded}"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: str(chapter.name))
