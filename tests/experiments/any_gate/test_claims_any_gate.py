@@ -308,6 +308,6 @@ def test_a_likelihood_leads_away_only_where_it_is_likelier_than_the_truth() -> N
     stuck, better = replace(lost, ahead=-3.0), replace(lost, moments=0.1, converged=True)
     assert rare.led_away([lost, better, stuck, kept]).value == (
         "2 of 4, 1 of them doubted; in 1 of them $L_4$ errs less; "
-        "1 more end above 0.1, but are no likelier than the truth"
+        "above 0.1 and no likelier than the truth: 1"
     )
     assert len(rare.listed([rare.Spec(0.7), rare.Spec(0.7, 1)], [lost, kept]).values) == 2

@@ -102,7 +102,7 @@ def led_away(ends: Sequence[End]) -> Finding:
     better = sum(end.moments < end.error for end in away)
     text = (
         f"{len(away)} of {len(ends)}, {told} of them doubted; in {better} of them $L_4$ errs less; "
-        f"{len(lost) - len(away)} more end above 0.1, but are no likelier than the truth"
+        f"above 0.1 and no likelier than the truth: {len(lost) - len(away)}"
     )
     return Finding(bool(away) and all(end.error < end.moments for end in rest), text)
 
