@@ -119,7 +119,7 @@ def plot_experts(
         axes.plot(grid, means[:, i], color=f"C{i}", label=f"expert {i}")
         axes.fill_between(
             grid, means[:, i] - 2 * sigmas[i], means[:, i] + 2 * sigmas[i], color=f"C{i}",
-            alpha=0.08 + 0.25 * float(gate[:, i].mean()), linewidth=0,
+            alpha=0.08 + 0.25 * float(gate[:, i].mean()), linewidth=0, label=f"_ expert {i}, two sigma",
         )  # fmt: skip
     if y is not None:
         _scatter(model, _column(_columns(model, X), feature)[1], X, y, axes)
@@ -160,4 +160,5 @@ def _scatter(model: MoERegressor, column: Array, X: Any, y: Any, axes: Any) -> N
     r = model.responsibilities(X, y)
     colours = np.array([to_rgba(f"C{i}") for i in range(r.shape[1])])[r.argmax(1)]
     colours[:, 3] = np.clip(0.15 + 0.75 * r.max(1), 0, 1)
-    axes.scatter(column, np.asarray(y, dtype=np.float64), c=colours, s=12, linewidths=0)
+    outputs = np.asarray(y, dtype=np.float64)
+    axes.scatter(column, outputs, c=colours, s=12, linewidths=0, label="_ samples")
