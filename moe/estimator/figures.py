@@ -119,7 +119,8 @@ def plot_experts(
         axes.plot(grid, means[:, i], color=f"C{i}", label=f"expert {i}")
         axes.fill_between(
             grid, means[:, i] - 2 * sigmas[i], means[:, i] + 2 * sigmas[i], color=f"C{i}",
-            alpha=0.08 + 0.25 * float(gate[:, i].mean()), linewidth=0, label=f"_ expert {i}, two sigma",
+            alpha=0.08 + 0.25 * float(gate[:, i].mean()), linewidth=0,
+            label=f"_ expert {i}, two sigma",
         )  # fmt: skip
     if y is not None:
         _scatter(model, _column(_columns(model, X), feature)[1], X, y, axes)
