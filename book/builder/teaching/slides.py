@@ -180,7 +180,7 @@ def _body(tag: Tag) -> str:
     for top, end in ((0, cut), (cut, height)):
         shown["style"] = f"margin-top: {-100 * top / width:.3f}%"
         parts.append(f'<div style="aspect-ratio: {width} / {end - top}">{shown}</div>')
-        shown["alt"] = ""
+        shown["alt"] = "The lower rows of the same figure."
     return f'<div class="parts">{"".join(parts)}</div>'
 
 
