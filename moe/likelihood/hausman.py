@@ -7,6 +7,7 @@ positive semidefinite as it stands, which the difference of two covariances is i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,14 +56,12 @@ def hausman(
     one of the fits is no definite maximum, or the cells' own covariance is none.
     """
     size = profile.regressors.numel()
-    kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
-    matrix = information(model, x, y)[2][:kept, :kept]
-    bread, inverse = profile.inverse[:, :size], inverted(matrix, "model")[:, :size]
+    bread, influence = profile.inverse[:, :size], influence_of(model, x, y, sigma_known=sigma_known)
     b = (profile.regressors - model.regressors).flatten()
     mean, (spread, own, other) = x.new_zeros(size), x.new_zeros(3, size, size)
     for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
         first = profile.scores(*part) @ bread
-        second = scores(model, *part[:2])[:, :kept] @ inverse
+        second = influence(*part[:2])
         apart = first - second
         mean += apart.sum(0)
         spread += apart.T @ apart
@@ -70,6 +69,18 @@ def hausman(
         other += second.T @ second
     spread -= torch.outer(mean, mean) / len(x)
     return _tested(b + mean, spread, own), other
+
+
+def influence_of(
+    model: MoE, x: Tensor, y: Tensor, *, sigma_known: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """psi' of a softmax fit to x, y: of some of the samples (n', d), (n',) -> (n', k d). Raises
+    ValueError where the fit is no definite maximum."""
+    size = model.k * model.d
+    kept = size + (model.k - 1) * model.d + (0 if sigma_known else 1)
+    matrix = information(model, x, y)[2][:kept, :kept]
+    inverse = inverted(matrix, "model")[:, :size]
+    return lambda some, theirs: scores(model, some, theirs)[:, :kept] @ inverse
 
 
 def _tested(b: Tensor, spread: Tensor, own: Tensor) -> Hausman:

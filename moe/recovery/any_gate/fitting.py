@@ -19,9 +19,7 @@ from torch import Tensor
 
 from moe.likelihood.cells import cell_covariance, profiled
 from moe.likelihood.diagnostics import crowding
-from moe.likelihood.hausman import Hausman
-from moe.likelihood.information import information, scores
-from moe.likelihood.sandwich import inverted
+from moe.likelihood.hausman import Hausman, influence_of
 from moe.metrics import match
 from moe.model.mixture import MoE
 from moe.randomness import child_seed
@@ -166,9 +164,8 @@ def _influence(problem: Problem, found: _Found) -> Influence:
     x, y, fit, size = problem.x, problem.y, found.fit, found.fit.regressors.numel()
     if isinstance(found.gate, SoftmaxGate):
         model = MoE(fit.regressors, found.gate.weights, fit.sigma, problem.g)
-        free = size + (model.k - 1) * model.d + (problem.sigma is None)
-        inverse = inverted(information(model, x, y)[2][:free, :free], "model")[:, :size]
-        return lambda rows: len(x) * scores(model, x[rows], y[rows])[:, :free] @ inverse
+        influence = influence_of(model, x, y, sigma_known=problem.sigma is not None)
+        return lambda rows: len(x) * influence(x[rows], y[rows])
     at = (fit.regressors, fit.sigma, fit.proportions, found.cells, problem.g)
     profile = profiled(x, y, *at)
     turn = len(x) * profile.inverse[:, :size]
