@@ -78,7 +78,10 @@ def test_of_a_tall_picture_the_lower_part_stands_beside_the_upper(page: Beautifu
         "margin-top: 0.000%",
         "margin-top: -90.000%",
     ]
-    assert [p["alt"] for p in shown.select(".parts img")] == ["A b c", "The lower rows of the same figure."]
+    assert [p["alt"] for p in shown.select(".parts img")] == [
+        "A b c",
+        "The lower rows of the same figure.",
+    ]
 
 
 def test_notes_are_spoken_from_mathml_alone() -> None:
