@@ -16,8 +16,8 @@ import joblib
 
 from builder.contents import Chapter
 from builder.execution.forking import manager
-from builder.execution.memory import Peak
 from builder.execution.progress import Progress, cells_file, trials_file
+from builder.execution.usage import Usage
 from builder.record.claims import collect
 
 _KERNEL_SETTINGS = """\
@@ -116,13 +116,14 @@ def run(job: Job, cores: int, forked: bool = False) -> Outcome:
     os.environ["MOE_PROGRESS"] = str(trials)
     started = time.perf_counter()
     try:
-        with Peak() as peak:
+        with Usage() as used:
             notebook = _executed(job, cells, manager() if forked else {})
         seconds = time.perf_counter() - started
         notebook.metadata["provenance"] = {
             **job.provenance,
             "seconds": seconds,
-            "memory": peak.bytes,
+            "processor": used.processor,
+            "memory": used.bytes,
         }
         notebook.metadata["claims"] = collect(notebook)
         nbformat.write(notebook, part)

@@ -95,13 +95,14 @@ def machine() -> str:
 def runs_table(made: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table of the executed chapters; `made` maps document -> provenance."""
     rows = [
-        "| Chapter | Profile | Seed | Run time | Memory | Commit |",
-        "|---|---|---|---:|---:|---|",
+        "| Chapter | Profile | Seed | Run time | Processor | Memory | Commit |",
+        "|---|---|---|---:|---:|---:|---|",
     ]
     for document, provenance in made.items():
         values, time = provenance["parameters"], duration(provenance["seconds"])
         told = [f"{{doc}}`/{document}`", values.get("profile", ""), values.get("seed", ""), time]
         told += [
+            duration(provenance.get("processor", 0)),
             f"{provenance.get('memory', 0) / 2**20:.0f} MB",
             provenance.get("commit") or "none",
         ]

@@ -10,20 +10,31 @@ from typing import Any
 
 import pytest
 from builder.execution.keys import PACKAGES
-from builder.execution.memory import Peak
+from builder.execution.usage import Usage
 from builder.record.provenance import commit, machine, runs_table, versions_table
 
 HOLD = "import time; held = bytearray(200_000_000); time.sleep(1.2)"
+WORK = "import time\nwhile time.process_time() < 1.5: pass\ntime.sleep(0.7)"
 VERSIONS = dict.fromkeys(("python", *PACKAGES), "1.0")
 
 
 def test_the_memory_of_processes_below_this_one_is_seen() -> None:
-    with Peak() as peak:
+    with Usage() as peak:
         subprocess.run([sys.executable, "-c", HOLD], check=True)
     assert 200_000_000 < peak.bytes < 2_000_000_000
-    with Peak() as idle:
+    with Usage() as idle:
         pass
     assert idle.bytes < peak.bytes
+
+
+def test_the_processor_time_of_processes_below_this_one_is_seen() -> None:
+    def taken(program: str) -> float:
+        with Usage() as used:
+            subprocess.run([sys.executable, "-c", program], check=True)
+        return used.processor
+
+    assert 1.4 < taken(WORK) < 2.5
+    assert taken(HOLD) < 0.7
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
@@ -41,13 +52,14 @@ def test_the_commit_is_that_of_the_checkout_and_says_where_files_differ(tmp_path
 
 def made(**changed: Any) -> dict[str, Any]:
     run = {"parameters": {"profile": "full", "seed": 3}, "versions": VERSIONS, "seconds": 61.0}
-    return {**run, "memory": 300 * 2**20, "commit": "abc", "machine": "a machine", **changed}
+    taken = {"memory": 300 * 2**20, "processor": 90.0}
+    return {**run, **taken, "commit": "abc", "machine": "a machine", **changed}
 
 
 def test_the_page_has_time_memory_and_commit_of_each_chapter() -> None:
     table = runs_table({"book/one": made(), "book/two": made(commit="", seconds=2.0)})
-    assert "| {doc}`/book/one` | full | 3 | 1 min 1 s | 300 MB | abc |" in table
-    assert "| {doc}`/book/two` | full | 3 | 2.0 s | 300 MB | none |" in table
+    assert "| {doc}`/book/one` | full | 3 | 1 min 1 s | 1 min 30 s | 300 MB | abc |" in table
+    assert "| {doc}`/book/two` | full | 3 | 2.0 s | 1 min 30 s | 300 MB | none |" in table
 
 
 def test_chapters_of_other_versions_or_machines_are_told() -> None:
