@@ -106,7 +106,6 @@ def _sheets(text: str, folder: Path) -> str:
 
 
 def _printable(article: Tag, folder: Path, name: str, names: Sequence[str]) -> Tag:
-    _drawn_as_vectors(article)
     for idle in article.select(_LEFT_OUT):
         idle.decompose()
     for fold in article.select("details"):
@@ -125,16 +124,6 @@ def _printable(article: Tag, folder: Path, name: str, names: Sequence[str]) -> T
         else:
             link.unwrap()
     return article
-
-
-def _drawn_as_vectors(article: Tag) -> None:
-    """Figures as the SVG that the line below their cell offers."""
-    for line in article.select("p.made-by"):
-        cell = line.find_previous_sibling("div", class_="cell")
-        link = line.select_one('a[href$=".svg"]')
-        pictures = cell.select("figure img") if isinstance(cell, Tag) else []
-        if link is not None and len(pictures) == 1:
-            pictures[0]["src"] = link["href"]
 
 
 def _target(href: str, name: str, names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ PAGE = """<html><head><link href="../_static/a.css?v=1" rel="stylesheet"/></head
 </math></span></span><a class="headerlink" href="#{own}">#</a></h1>
 <details class="solution"><summary>S</summary><p id="shared">yes</p></details>
 <details class="hide"><summary>code</summary><pre>1 &lt; 2</pre></details>
-<div class="cell"><figure><img src="../_images/p.webp" loading="lazy"></figure></div>
+<div class="cell"><figure><img src="../_static/figures/p.svg" loading="lazy"></figure></div>
 <p class="made-by"><a href="../_static/figures/p.svg" download>SVG</a></p>
 <p><a href="#shared">here</a> <a href="{other}.html#shared">there</a> <a href="{other}.html">all</a>
 <a href="../_static/source/x.html">source</a> <a href="https://example.org">out</a></p>
@@ -61,7 +61,7 @@ def test_solutions_are_open_and_code_and_controls_are_left_out(joined: Beautiful
     assert joined.select("details.hide, .headerlink, .made-by, script") == []
 
 
-def test_figures_are_vectors_and_files_are_named_in_full(html: Path, joined: BeautifulSoup) -> None:
+def test_files_are_named_in_full_and_loaded_at_once(html: Path, joined: BeautifulSoup) -> None:
     for picture in joined.select("img"):
         assert picture["src"] == (html / "_static/figures/p.svg").as_uri()
         assert not picture.has_attr("loading")

@@ -1,12 +1,12 @@
-"""Figures in fewer bytes, the same pixels: shown as WebP, a third, and loaded when needed; to take
-away as PNG, three quarters."""
+"""Figures in fewer bytes, loaded when needed: shown as the SVG that can be taken away, or, where
+there is none, as WebP; to take away as PNG too. All keep their pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -26,8 +26,8 @@ _BAND = 8  # pixels
 
 @dataclass(frozen=True)
 class Picture:
-    """The new name of a file, and its size in pixels; cut is a line between two rows of panels near
-    the middle of a tall one, else 0."""
+    """The file that is shown, below the site's folder, and its size in pixels; cut is a line
+    between two rows of panels near the middle of a tall one, else 0."""
 
     name: str
     width: int
@@ -36,27 +36,45 @@ class Picture:
 
 
 def shrink(html: Path, kept: Path) -> dict[str, Picture]:
-    """Replace the PNGs that pages show by WebP, and those to download by PNGs of fewer bytes;
-    returns old name -> new of the former. `kept` holds those made before."""
+    """Replace the PNGs to download by PNGs of fewer bytes, and those that pages show by the SVG of
+    the same figure, else by WebP; returns old name -> what is shown. `kept` holds those made
+    before."""
     kept.mkdir(parents=True, exist_ok=True)
     shown, taken = (sorted((html / folder).glob("*.png")) for folder in (SHOWN, TAKEN))
-    made = each(partial(_shrunk, kept=kept), [*shown, *taken])
-    return {path.name: picture for path, picture in zip(shown, made, strict=False)}
+    stems = {_digest(path): path.stem for path in taken if path.with_suffix(".svg").is_file()}
+    pictures = each(partial(_replaced, stems=stems, kept=kept), shown)
+    each(partial(_packed, kept=kept), taken)
+    return {path.name: picture for path, picture in zip(shown, pictures, strict=True)}
 
 
-def _shrunk(path: Path, kept: Path) -> Picture:
-    content, taken = path.read_bytes(), path.parent.name == Path(TAKEN).name
-    suffix = ".png" if taken else ".webp"
-    store = kept / f"{hashlib.sha256(content).hexdigest()[:24]}{suffix}"
+def _replaced(path: Path, stems: Mapping[str, str], kept: Path) -> Picture:
+    """`stems` maps the digest of a PNG to take away to the name of its SVG."""
+    with Image.open(path) as picture:
+        size, cut = picture.size, _cut(picture)
+    if stem := stems.get(_digest(path)):
+        path.unlink()
+        return Picture(f"{TAKEN}/{stem}.svg", *size, cut)
+    small = _made(path, kept, ".webp", _webp)
+    return Picture(f"{SHOWN}/{small.name}", *size, cut)
+
+
+def _packed(path: Path, kept: Path) -> None:
+    _made(path, kept, ".png", partial(oxipng.optimize_from_memory, level=1))
+
+
+def _made(path: Path, kept: Path, suffix: str, pack: Callable[[bytes], bytes]) -> Path:
+    """What `pack` makes of a file, in its place."""
+    store = kept / f"{_digest(path)}{suffix}"
     if not store.is_file():
         part = store.with_suffix(f".{os.getpid()}")
-        part.write_bytes(oxipng.optimize_from_memory(content, level=1) if taken else _webp(content))
+        part.write_bytes(pack(path.read_bytes()))
         os.replace(part, store)
-    with Image.open(store) as picture:
-        size, cut = picture.size, 0 if taken else _cut(picture)
     path.unlink()
-    shutil.copy(store, path.with_suffix(suffix))
-    return Picture(f"{path.stem}{suffix}", *size, cut)
+    return Path(shutil.copy(store, path.with_suffix(suffix)))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
 
 
 def _cut(picture: Image.Image) -> int:
@@ -82,9 +100,9 @@ def point(soup: BeautifulSoup, made: Mapping[str, Picture]) -> None:
     """Images and links to the new files; sizes that keep the place; the first one at once."""
     for tag, name in (("img", "src"), ("a", "href")):
         for found in soup.find_all(tag, attrs={name: True}):
-            folder, slash, file = str(found[name]).rpartition("/")
-            if (new := made.get(file)) is not None:
-                found[name] = f"{folder}{slash}{new.name}"
+            folder, _, file = str(found[name]).rpartition("/")
+            if folder.endswith(SHOWN) and (new := made.get(file)) is not None:
+                found[name] = f"{folder.removesuffix(SHOWN)}{new.name}"
                 if tag == "img":
                     found["width"], found["height"] = str(new.width), str(new.height)
                     if new.cut:

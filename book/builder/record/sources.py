@@ -96,9 +96,10 @@ def _links(
         note = f" ({escape(told['note'])})" if told.get("note") else ""
         yield f'data: <a href="{{up}}{name}" download>CSV</a>{note}'
     if told.get("svg") and told["png"]:
-        svg = _add(files, f"figures/{stem}", ".svg", light(told["svg"]))
-        png = _add(files, f"figures/{stem}", ".png", base64.b64decode(told["png"]))
-        forms = [f'<a href="{{up}}{name}" download>{name[-3:].upper()}</a>' for name in (svg, png)]
+        pdf, png = (base64.b64decode(told[form]) for form in ("pdf", "png"))
+        drawn: dict[str, File] = {".svg": light(told["svg"]), ".pdf": pdf, ".png": png}
+        names = [_add(files, f"figures/{stem}", suffix, file) for suffix, file in drawn.items()]
+        forms = [f'<a href="{{up}}{name}" download>{name[-3:].upper()}</a>' for name in names]
         yield f"figure: {', '.join(forms)}"
 
 

@@ -39,6 +39,8 @@ DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 WIDTH = 7.0
 _MARGIN = 0.1  # inches, as matplotlib has it
+_PIXELS = 1.5  # of a PNG for one of the page, where the SVG stands
+_FINE = 2  # the same, of what is pixels within a drawing of lines
 _MANY = 1_000  # points of a cloud that an SVG holds one by one
 _LEVEL = 1  # of compression: the book's pages pack the pixels of every PNG anew
 
@@ -68,32 +70,34 @@ class BookFigure(Figure):
     source: Source | None = None
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A PNG of twice the size it is shown at; where it was made, its data, and its SVG."""
+        """A PNG; where it was made, its data, and its SVG and PDF."""
         png = self._saved("png")
-        width, height = (int.from_bytes(png[at : at + 4], "big") // 2 for at in (16, 20))
+        width, height = (round(int.from_bytes(png[at : at + 4]) / _PIXELS) for at in (16, 20))
         shown: dict[str, Any] = {"image/png": base64.b64encode(png).decode()}
         if (place := self.source) is not None:
             text, note = data_of(self)
             svg = self._saved("svg").decode()
-            shown[MIME] = {**asdict(place), "csv": text, "note": note, "svg": svg}
+            pdf = base64.b64encode(self._saved("pdf")).decode()
+            shown[MIME] = {**asdict(place), "csv": text, "note": note, "svg": svg, "pdf": pdf}
         return shown, {"image/png": {"width": width, "height": height}}
 
     def _saved(self, form: str) -> bytes:
-        """The file; in an SVG a map or a cloud of very many points is pixels.
+        """The file; in a drawing of lines a map or a cloud of very many points is pixels.
 
         Axes are laid out before, once for all forms: that costs as much as a drawing, and
         ``savefig`` would do it twice a file.
         """
-        if form == "svg":
+        if form != "png":
             for part in self.findobj(_dense):
                 part.set_rasterized(True)
-        options: dict[str, Any] = {"metadata": {"Date": None}}
+        dates: dict[str, Any] = {"Date" if form == "svg" else "CreationDate": None}
+        options: dict[str, Any] = {"metadata": dates, "dpi": _FINE * self.dpi}
         if form == "png":
-            options = {"pil_kwargs": {"compress_level": _LEVEL}}
+            options = {"pil_kwargs": {"compress_level": _LEVEL}, "dpi": _PIXELS * self.dpi}
         file = BytesIO()
         box = self._box
         with rc_context({**_RULES, **_LAID_OUT, "svg.hashsalt": "book"}):
-            self.savefig(file, format=form, dpi=2 * self.dpi, bbox_inches=box, **options)
+            self.savefig(file, format=form, bbox_inches=box, **options)
         return file.getvalue()
 
     @cached_property

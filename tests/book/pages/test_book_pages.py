@@ -265,13 +265,38 @@ def drawn(folder: Path) -> bytes:
 def test_pictures_get_fewer_bytes_and_keep_their_pixels(tmp_path: Path) -> None:
     html, kept = tmp_path / "html", tmp_path / "kept"
     before = [drawn(html / folder) for folder in (pictures.SHOWN, pictures.TAKEN)]
-    assert pictures.shrink(html, kept) == {"a.png": pictures.Picture("a.webp", 400, 200)}
+    assert pictures.shrink(html, kept) == {"a.png": pictures.Picture("_images/a.webp", 400, 200)}
     made = [html / pictures.SHOWN / "a.webp", html / pictures.TAKEN / "a.png"]
     for content, path in zip(before, made, strict=True):
         assert path.stat().st_size < len(content)
         pair = [Image.open(file).convert("RGBA") for file in (BytesIO(content), path)]
         assert pair[0].tobytes() == pair[1].tobytes()
     assert not (html / pictures.SHOWN / "a.png").exists()
+
+
+def test_a_figure_that_can_be_taken_away_as_svg_is_shown_so(tmp_path: Path) -> None:
+    content = drawn(tmp_path / pictures.TAKEN)
+    (tmp_path / pictures.TAKEN / "a.svg").write_text("<svg/>")
+    drawn(tmp_path / pictures.SHOWN)
+    (tmp_path / pictures.SHOWN / "b.png").write_bytes(content)
+    Image.new("RGB", (40, 20)).save(tmp_path / pictures.SHOWN / "a.png")  # by name alone the same
+    made = pictures.shrink(tmp_path, tmp_path / "kept")
+    assert [path.name for path in (tmp_path / pictures.SHOWN).iterdir()] == ["a.webp"]
+    page = BeautifulSoup(
+        '<a href="../_images/b.png"><img src="../_images/b.png"></a><img src="_images/a.png">'
+        '<img src="../_images/c.png"><a href="../_static/figures/b.png">',
+        "html.parser",
+    )
+    pictures.point(page, made)
+    assert [str(image["src"]) for image in page.select("img")] == [
+        "../_static/figures/a.svg",
+        "_images/a.webp",
+        "../_images/c.png",
+    ]
+    assert [str(link["href"]) for link in page.select("a")] == [
+        "../_static/figures/a.svg",
+        "../_static/figures/b.png",
+    ]
 
 
 def test_a_tall_picture_is_cut_between_two_rows_of_panels() -> None:

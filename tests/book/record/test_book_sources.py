@@ -75,11 +75,12 @@ def test_a_table_made_in_a_cell_has_data_alone_and_other_cells_nothing(chapter: 
     assert len(plain.cells) == 2
 
 
-def test_a_figure_can_be_taken_away_as_svg_and_as_png(chapter: Chapter) -> None:
-    book = notebook(TOLD | {"svg": "<svg/>"}, name="fig-07-curve")
+def test_a_figure_can_be_taken_away_as_svg_pdf_and_png(chapter: Chapter) -> None:
+    book = notebook(TOLD | {"svg": "<svg/>", "pdf": "JVBERg=="}, name="fig-07-curve")
     book.cells[0].outputs[0].data["image/png"] = "iVBORw0KGgo="
     files = insert_links(book, chapter)
     assert files["figures/07_x-fig-07-curve.svg"] == "<svg/>"
+    assert files["figures/07_x-fig-07-curve.pdf"] == b"%PDF"
     assert files["figures/07_x-fig-07-curve.png"] == b"\x89PNG\r\n\x1a\n"
     assert 'figure: <a href="../_static/figures/07_x-fig-07-curve.svg" download>SVG</a>, <a' in (
         book.cells[1].source
