@@ -7,21 +7,21 @@ import multiprocessing
 import sys
 import threading
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
-import joblib
-import sklearn
-from sklearn.exceptions import ConvergenceWarning
-
 _PACKAGE = Path(__file__).parent
-_BETWEEN = tuple(
-    Path(str(module.__file__)).parent
-    for module in (sklearn, joblib, multiprocessing, concurrent.futures)
+_FOUND = (find_spec(name) for name in ("sklearn", "joblib"))  # not imported: that takes seconds
+_FILES = (
+    *(found.origin for found in _FOUND if found is not None),
+    *(module.__file__ for module in (multiprocessing, concurrent.futures)),
 )
+_BETWEEN = tuple(Path(str(file)).parent for file in _FILES)
 
 
-class DoubtfulFitWarning(ConvergenceWarning):  # type: ignore[misc]
-    """A fit that has not converged, or against which something speaks."""
+class DoubtfulFitWarning(UserWarning):
+    """A fit that has not converged, or against which something speaks; the estimator's, of
+    ``moe.estimator.exceptions``, is a ``sklearn.exceptions.ConvergenceWarning`` too."""
 
 
 class OutsideTheoryWarning(UserWarning):

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 
 import moe
 from moe import exceptions
+from moe.estimator.exceptions import DoubtfulEstimateWarning
 from moe.exceptions import (
     DependentFeaturesError,
     DoubtfulFitWarning,
@@ -31,7 +32,8 @@ PACKAGE = Path(moe.__file__).parent
 
 
 def test_categories_can_be_caught_as_what_they_are() -> None:
-    assert issubclass(DoubtfulFitWarning, ConvergenceWarning)
+    assert issubclass(DoubtfulEstimateWarning, ConvergenceWarning)
+    assert issubclass(DoubtfulEstimateWarning, DoubtfulFitWarning)
     assert issubclass(NonGaussianInputWarning, OutsideTheoryWarning)
     assert issubclass(SignsLostWarning, OutsideTheoryWarning)
     for error in (NoTransformError, DependentFeaturesError, TooFewEigenvaluesError):
@@ -50,7 +52,8 @@ def test_every_warning_points_at_the_line_of_the_caller() -> None:
         moe.MoERegressor(2, random_state=1, max_iter=1).fit(x.numpy() + 3.0, y.numpy())
         moe.regressor_error(np.eye(3), [[1.0, 0, 0], [0, 1.0, 0], [1.0, 1.0, 0]])
     assert {c.category for c in caught} == {
-        *(DoubtfulFitWarning, NonGaussianInputWarning, SignsLostWarning, OutsideTheoryWarning)
+        *(DoubtfulFitWarning, DoubtfulEstimateWarning),
+        *(NonGaussianInputWarning, SignsLostWarning, OutsideTheoryWarning),
     }
     assert {c.filename for c in caught} == {__file__}
 
@@ -64,7 +67,7 @@ def test_a_warning_out_of_a_thread_points_at_the_estimators_caller() -> None:
     ):
         warnings.simplefilter("always")
         search.fit(x.numpy(), y.numpy())
-    files = {Path(c.filename) for c in caught if c.category is DoubtfulFitWarning}
+    files = {Path(c.filename) for c in caught if c.category is DoubtfulEstimateWarning}
     outside = (Path(multiprocessing.__file__).parent, Path(concurrent.futures.__file__).parent)
     assert files and not any(file.is_relative_to(folder) for file in files for folder in outside)
     assert not any(file.is_relative_to(PACKAGE) or file.name == "threading.py" for file in files)

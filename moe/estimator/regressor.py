@@ -19,6 +19,7 @@ from moe.estimator.arguments import (
     refuse_masked,
     refuse_unweighted,
 )
+from moe.estimator.exceptions import DoubtfulEstimateWarning
 from moe.estimator.fit.finishing import Fit
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.whole import fitted
@@ -26,7 +27,7 @@ from moe.estimator.formula import FormulaDesign
 from moe.estimator.progress import progress
 from moe.estimator.results import MixtureResults
 from moe.estimator.state import packed
-from moe.exceptions import DoubtfulFitWarning, warn
+from moe.exceptions import warn
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.transforms import warn_if_even
 from moe.randomness import as_seed
@@ -113,9 +114,10 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
     fitted classifiers, else None (log_likelihood_ is then cross-fitted, and gates_ (k, k - 1) are
     weights of their scores; errors and criteria take the scores as given).
 
-    ``fit`` warns with ``DoubtfulFitWarning`` where something speaks against the fit, and raises
-    ValueError or TypeError, naming the argument, where there is none. With fewer distinct samples
-    than parameters all experts are one least-squares regression.
+    ``fit`` warns with ``DoubtfulFitWarning`` (here a ``ConvergenceWarning`` of scikit-learn's too)
+    where something speaks against the fit, and raises ValueError or TypeError, naming the argument,
+    where there is none. With fewer distinct samples than parameters all experts are one
+    least-squares regression.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -194,7 +196,7 @@ class MoERegressor(Answers, RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.__dict__.pop("formula_", None)
         self._take(fit)
         if self.doubts_:
-            warn(f"MoERegressor: {'; '.join(self.doubts_)}", DoubtfulFitWarning)
+            warn(f"MoERegressor: {'; '.join(self.doubts_)}", DoubtfulEstimateWarning)
         return self
 
     if not TYPE_CHECKING:  # the decorator would hide fit's types

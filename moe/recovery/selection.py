@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sklearn.model_selection import KFold
 from torch import Tensor
 
 from moe.checks import as_samples, check_at_least
@@ -99,6 +98,8 @@ def choose_k(
     ``moe.randomness.as_seed``. Raises TypeError or ValueError for data that cannot be used, as
     ``recover`` does.
     """
+    from sklearn.model_selection import KFold  # slow to import
+
     x, y = (part.double() for part in as_samples(x, y))
     g = as_nonlinearity(nonlinearity)
     check_at_least(max_experts, 1, "max_experts")

@@ -43,7 +43,8 @@ def test_everything_that_the_project_asks_for_is_locked() -> None:
 
 
 def test_the_library_needs_neither_matplotlib_nor_tqdm() -> None:
-    """Nor anything else that only the book needs; and `import moe` alone loads no torch."""
+    """Nor anything else that only the book needs; and `import moe` alone loads no torch,
+    `recover` no scikit-learn."""
     asked = {Requirement(text).name for text in PROJECT["dependencies"]}
     assert asked == {"joblib", "numpy", "scikit-learn", "scipy", "threadpoolctl", "torch"}
     program = """
@@ -52,10 +53,12 @@ blocked = ("matplotlib", "tqdm", "dask", "IPython", "papermill", "yaml", "filelo
 sys.modules.update(dict.fromkeys(blocked))
 import moe
 assert "torch" not in sys.modules, "public names load on first use"
-from moe import MoERegressor, random_moe, recover
+from moe import random_moe, recover
 truth = random_moe(2, 3, generator=moe.stream("truth", 0), sigma=0.1)
 x, y = truth.sample(2_000, generator=moe.stream("samples", 0))
 assert moe.regressor_error(recover(x, y, 2, sigma=0.1).model, truth) < 0.1
+assert not {"sklearn", "pandas"} & set(sys.modules), "a second or two that nobody asked for"
+from moe import MoERegressor
 MoERegressor(n_experts=2).fit(x.numpy(), y.numpy()).predict(x.numpy())
 for name in moe.__all__:
     getattr(moe, name)
