@@ -12,6 +12,7 @@ _TESTED, _PAIRED = 100_000, 500
 _TAIL = 1e-12
 _ALIKE = 0.01
 _RANK, _EXACT = 1e-10, 1e-6
+REMEDY = 'recover(..., gate="any") needs no model of the gate'
 
 
 def in_words(p_value: float) -> str:
@@ -59,7 +60,7 @@ def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
     q = torch.special.ndtri(uniform.clamp(_TAIL, 1 - _TAIL)).square()
     if n <= d or float(q.std()) == 0:
         return 1.0
-    white = _whitened(x)
+    white = whitened(x)
     if white.shape[1] == 0:
         return 1.0
     q = (q - q.mean()) / q.std(correction=0)
@@ -89,7 +90,7 @@ def _moments(white: Tensor) -> tuple[Tensor, float, float]:
     return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * n * (n - 1) * float(off)
 
 
-def _whitened(x: Tensor) -> Tensor:
+def whitened(x: Tensor) -> Tensor:
     """x (n, d) with mean zero and the identity as covariance, (n, r), r the covariance's rank."""
     centred = x - x.mean(0)
     spread = centred.square().mean(0).sqrt()
@@ -172,11 +173,6 @@ def doubts(model: MoE, x: Tensor, y: Tensor, *, level: float = 1e-4) -> list[str
     if p_value < level:
         found.append(
             "the fitted model does not describe the data: its predictive distribution is not "
-            f"calibrated, {in_words(p_value)}"
-            + (
-                '; recover(..., gate="any") needs no model of the gate'
-                if model.gating.any()
-                else ""
-            )
+            f"calibrated, {in_words(p_value)}" + (f"; {REMEDY}" if model.gating.any() else "")
         )
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.likelihood.diagnostics import doubts, noiseless
+from moe.likelihood.diagnostics import REMEDY, doubts, noiseless
+from moe.likelihood.gate_check import gate_doubt
 from moe.metrics import match
 from moe.recovery.judging import LONELY, model_of
 from moe.recovery.plan import Run
@@ -21,6 +22,9 @@ def verdict(run: Run) -> Recovery:
     shares = model.responsibilities(full.x, full.y).mean(0)
     model = model.reordered(by_share(shares, run.task.coordinates.regressors(model.regressors)))
     against = doubts(model, full.x, full.y)
+    if bool(model.gating.any()):
+        excess = model.responsibilities(full.x, full.y) - model.gate(full.x)
+        against += gate_doubt(excess, full.x, REMEDY, offsets=False)
     if field.lonely:
         against.append(LONELY)
     if not bool(run.fit.converged):

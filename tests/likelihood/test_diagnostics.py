@@ -11,12 +11,12 @@ from torch import Tensor
 from moe.experiments.common.claims import share
 from moe.likelihood.diagnostics import (
     _moments,
-    _whitened,
     calibration_p_value,
     crowding,
     dependence_p_value,
     in_words,
     separation,
+    whitened,
 )
 from moe.model.mixture import MoE
 from moe.randomness import stream
@@ -56,7 +56,7 @@ def test_the_level_is_kept_where_x_is_far_from_gaussian() -> None:
 
 
 def test_the_mean_is_that_over_all_permutations() -> None:
-    white = _whitened(skewed(7, 2))
+    white = whitened(skewed(7, 2))
     q = torch.tensor([2.0, -1.0, 0.3, 0.5, -1.5, 0.1, 0.9], dtype=torch.float64)
     q = (q - q.mean()) / q.std(correction=0)
     squared = (white @ white.T).square()
@@ -72,7 +72,7 @@ def test_the_mean_is_that_over_all_permutations() -> None:
 
 def test_the_variance_is_that_of_permutations_also_where_pairs_are_drawn() -> None:
     n, d = 3_000, 4
-    white = _whitened(torch.randn(n, d, generator=stream("inputs", 0), dtype=torch.float64))
+    white = whitened(torch.randn(n, d, generator=stream("inputs", 0), dtype=torch.float64))
     diagonal, mean, variance = _moments(white)
     generator, values = stream("permutations", 0), []
     q = torch.randn(n, generator=generator, dtype=torch.float64).square()

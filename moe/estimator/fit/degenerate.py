@@ -13,7 +13,8 @@ from torch import Tensor
 
 from moe.estimator.fit.design import Block
 from moe.estimator.fit.task import Task, fair_rows
-from moe.likelihood.diagnostics import dependence_p_value, exact
+from moe.likelihood.diagnostics import dependence_p_value, exact, in_words
+from moe.likelihood.gate_check import gate_doubt
 from moe.model.regressions import Regressions
 from moe.recovery.coordinates import sample_order
 
@@ -87,7 +88,7 @@ def doubts(law: Regressions, task: Task, copies: int) -> list[str]:
         if p_value < _LEVEL:
             found.append(
                 "the fitted model does not describe the data: its predictive distribution is not "
-                f"calibrated, p = {p_value:.1e}"
+                f"calibrated, {in_words(p_value)}"
             )
     return found
 
@@ -183,6 +184,17 @@ def _one_is_enough(law: Regressions, task: Task) -> list[str]:
         f"one regression describes the data as well: {law.k} experts gain {gain:.1f} nats of "
         f"log-likelihood, which by BIC their further parameters cost ({price:.1f})"
     ]
+
+
+def gate_doubts(law: Regressions, task: Task) -> list[str]:
+    """What speaks against a softmax gate (``moe.likelihood.gate_check``), in words."""
+    if law.k == 1 or task.gate != "softmax" or not task.design.gate.columns.numel():
+        return []
+    rows = fair_rows(task.weights)
+    x, z, y = task.x[rows], task.z[rows], task.y[rows]
+    excess = law.responsibilities(x, z, y) - law.gate(z)
+    remedy = 'gate="any", a classifier, or columns that bend, as splines, may'
+    return gate_doubt(excess, z, remedy, offsets=task.design.gate.ones)
 
 
 def calibration(law: Regressions, task: Task) -> float:

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from moe.estimator.fit.choosing import choose
 from moe.estimator.fit.classified import Classified, classified
-from moe.estimator.fit.degenerate import copies_of, doubts, lonely_rows, pooled, too_few
+from moe.estimator.fit.degenerate import (
+    copies_of,
+    doubts,
+    gate_doubts,
+    lonely_rows,
+    pooled,
+    too_few,
+)
 from moe.estimator.fit.design import counted, distinct
 from moe.estimator.fit.finishing import Fit, finished
 from moe.estimator.fit.request import Request
@@ -42,7 +49,7 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
     if few := too_few(task):
         against = [few]
     else:
-        against += doubts(law, task, copies)
+        against += doubts(law, task, copies) + ([] if gate else gate_doubts(law, task))
     against += [] if few else lonely_rows(data[0], request.names)
     return finished(task, replace(found, law=law), chosen, against, not few, plain, gate)
 
