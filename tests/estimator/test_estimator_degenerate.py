@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 import moe
-from moe.estimator.fit import degenerate
+from moe.estimator.fit.doubts import degenerate
 from moe.estimator.fit.task import fair_rows
 from moe.randomness import numpy_stream
 
@@ -51,6 +51,36 @@ def test_two_experts_for_one_regression_are_doubted(n: int) -> None:
         assert n < 300 or any("one regression describes" in doubt for doubt in model.doubts_)
         believed += model.converged_
     assert believed == 0
+
+
+@pytest.mark.parametrize("noise", ["shared", "each"])
+def test_one_expert_too_many_is_doubted_and_one_that_is_needed_is_not(noise: str) -> None:
+    for seed in range(6):
+        rng = numpy_stream("data", seed)
+        x = rng.normal(size=(500, 1))
+        first = rng.random(500) < 0.5
+        y = np.where(first, 1 + 2 * x[:, 0], -1 - x[:, 0]) + 0.3 * rng.normal(size=500)
+        surplus = told(x, y, n_experts=3, n_init=20, noise=noise)
+        assert any("2 experts describe the data as well" in doubt for doubt in surplus.doubts_)
+        y = np.where(rng.random(500) < 0.2, 4 * x[:, 0], y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+            needed = moe.MoERegressor(3, n_init=20, noise=noise).fit(x, y)
+        assert not any("experts describe the data as well" in doubt for doubt in needed.doubts_)
+
+
+def test_a_number_of_experts_that_held_out_samples_chose_is_not_weighed_again() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+        chosen, given = (moe.MoERegressor(k, n_init=8).fit(X, Y) for k in ([3, 4], 3))
+    assert chosen.n_experts_ == 3
+    assert any("2 experts describe the data as well" in doubt for doubt in given.doubts_)
+    assert not any("as well" in doubt for doubt in chosen.doubts_)
+
+
+def test_true_is_no_number_of_experts() -> None:
+    with pytest.raises(ValueError, match=r"n_experts: expected .* got True"):
+        moe.MoERegressor(True).fit(X, Y)
 
 
 def test_few_samples_are_doubted_and_fewer_than_parameters_are_one_regression() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from moe.estimator.fit.degenerate import calibration, noiseless
+from moe.estimator.fit.doubts.degenerate import calibration, noiseless
 from moe.estimator.fit.search import Report
 from moe.estimator.fit.task import Data, Task
 from moe.model.regressions import Regressions

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moe.estimator.fit.choosing import Chosen
 from moe.estimator.fit.classified import ClassifiedGate
-from moe.estimator.fit.degenerate import dependent
+from moe.estimator.fit.doubts.degenerate import dependent
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.task import Found, Task
 from moe.estimator.results import MixtureResults

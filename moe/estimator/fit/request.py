@@ -59,9 +59,7 @@ class Request:
         wanted = self.parameters["n_experts"]
         if isinstance(wanted, str):
             return list(_AUTO)
-        if not isinstance(wanted, Iterable):
-            return [int(wanted)]
-        ks = list(wanted)
+        ks = list(wanted) if isinstance(wanted, Iterable) else [wanted]
         if not ks or any(isinstance(k, bool) or int(k) != k or k < 1 for k in ks):
             raise ValueError(f"n_experts: expected whole numbers of at least 1, got {wanted!r}")
         return sorted({int(k) for k in ks})

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from moe.estimator.fit.choosing import choose
 from moe.estimator.fit.classified import Classified, classified
-from moe.estimator.fit.degenerate import (
+from moe.estimator.fit.design import counted, distinct
+from moe.estimator.fit.doubts.degenerate import (
     copies_of,
     doubts,
     gate_doubts,
@@ -20,7 +21,7 @@ from moe.estimator.fit.degenerate import (
     pooled,
     too_few,
 )
-from moe.estimator.fit.design import counted, distinct
+from moe.estimator.fit.doubts.fewer import fewer_are_enough
 from moe.estimator.fit.finishing import Fit, finished
 from moe.estimator.fit.request import Request
 from moe.estimator.fit.search import Report, climbed, searched
@@ -50,6 +51,8 @@ def fitted(x: Array, y: Array, weights: Array, request: Request, report: Report)
         against = [few]
     else:
         against += doubts(law, task, copies) + ([] if gate else gate_doubts(law, task))
+        asked = len(request.ks) == 1 and gate is None  # held-out samples have chosen else
+        against += fewer_are_enough(law, task, plain.options) if asked else []
     against += [] if few else lonely_rows(data[0], request.names)
     return finished(task, replace(found, law=law), chosen, against, not few, plain, gate)
 

@@ -113,5 +113,6 @@ def uncalibrated(problem: Problem, fit: CellFit) -> list[str]:
         return []
     return [
         "given the inputs in the experts' span the outputs are not a mixture with constant "
-        f"proportions, {in_words(p_value)}: the gate looks into the span, or the experts are wrong"
+        f"proportions, {in_words(p_value)}: the gate looks into the span, the noise is not "
+        "Gaussian, or the experts are wrong"
     ]

@@ -82,7 +82,6 @@ def doubts(law: Regressions, task: Task, copies: int) -> list[str]:
             f"{_PER_PARAMETER} for each are too few to tell a wrong fit from a right one"
         )
     found += [*_experts(law, task), *_exact(law, task), *_gates(law, task)]
-    found += _one_is_enough(law, task)
     if not noiseless(law, task):
         p_value = calibration(law, task)
         if p_value < _LEVEL:
@@ -167,22 +166,6 @@ def _gates(law: Regressions, task: Task) -> list[str]:
     return [
         "the gates separate the samples: their weights grow without end, only their directions "
         f"and where they change mean something (all samples together {unsure:.2g} unsure)"
-    ]
-
-
-def _one_is_enough(law: Regressions, task: Task) -> list[str]:
-    if law.k == 1 or not task.g.is_linear:
-        return []
-    one = pooled(task)
-    n = float(task.weights.sum())
-    size = task.x.shape[1] + (task.sigma is None)
-    gain = task.score(law) - task.score(one)
-    price = 0.5 * (task.parameters - size) * math.log(n)
-    if gain >= price:
-        return []
-    return [
-        f"one regression describes the data as well: {law.k} experts gain {gain:.1f} nats of "
-        f"log-likelihood, which by BIC their further parameters cost ({price:.1f})"
     ]
 
 

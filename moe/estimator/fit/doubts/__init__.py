@@ -1,0 +1,1 @@
+"""What speaks against a fit that has been found."""

@@ -1,0 +1,70 @@
+"""Would fewer experts do? By BIC, one regression, and one expert fewer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from moe.estimator.fit.doubts.degenerate import pooled
+from moe.estimator.fit.joint import joint, law_of
+from moe.estimator.fit.search import problem_of
+from moe.estimator.fit.task import Task
+from moe.model.regressions import Regressions
+from moe.recovery.starts import NEAR, Options
+from moe.solvers.em.samples import PRIOR_SHARE
+
+_GLANCE, _FAR, _MORE = 20, 5.0, 200
+
+
+def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str]:
+    """What BIC says for a smaller mixture, in words: for one regression (linear experts; in closed
+    form), else for one expert fewer, by joint EM from the fit without each of its experts.
+
+    A maximum of the smaller likelihood that is missed would speak for it all the more: what is said
+    holds, what is not said need not. A start that is far behind after 20 iterations is given up.
+    """
+    if law.k == 1:
+        return []
+    n = float(task.weights.sum())
+    if task.g.is_linear:
+        size = task.x.shape[1] + (task.sigma is None)
+        gain, price = task.score(law) - task.score(pooled(task)), _price(task.parameters - size, n)
+        if gain < price:
+            return [_words("one regression describes", law.k, gain, price)]
+    if law.k == 2:
+        return []
+    fewer = replace(task, k=law.k - 1)
+    price = _price(task.parameters - fewer.parameters, n)
+    gain = task.score(law) - _best(law, fewer, task.score(law) - price, _FAR * price, options)
+    return [_words(f"{fewer.k} experts describe", law.k, gain, price)] if gain < price else []
+
+
+def _price(parameters: int, n: float) -> float:
+    return 0.5 * parameters * math.log(n)
+
+
+def _words(who: str, k: int, gain: float, price: float) -> str:
+    return (
+        f"{who} the data as well: {k} experts gain {gain:.1f} nats of log-likelihood, which by BIC "
+        f"their further parameters cost ({price:.1f})"
+    )
+
+
+def _best(law: Regressions, fewer: Task, goal: float, far: float, options: Options) -> float:
+    """The highest log-likelihood of ``fewer`` found that comes near ``goal``, else -infinity."""
+    kept = torch.tensor([[i for i in range(law.k) if i != out] for out in range(law.k)])
+    gates = law.gates[kept] - law.gates[kept[:, -1:]]
+    experts, gates = fewer.layout.spread(law.experts[kept], gates)
+    level = law.sigmas.square().mean().sqrt()
+    sigma = law.sigmas[kept] if fewer.own else level.expand(law.k)
+    full, prior = problem_of(fewer), PRIOR_SHARE * float(level) ** 2
+    glance = replace(options, iterations=_GLANCE, tolerance=NEAR)
+    run = joint(full, experts, gates, sigma, fewer, glance, prior)
+    near = (run.log_likelihood > goal - far).nonzero()[:, 0]
+    if len(near) == 0:
+        return -math.inf
+    run, more = run[near], replace(glance, iterations=_MORE)
+    run = joint(full, run.regressors, run.gating, run.sigma, fewer, more, prior)
+    return fewer.score(law_of(fewer, run.best))
