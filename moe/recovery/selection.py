@@ -11,15 +11,16 @@ from torch import Tensor
 
 from moe.checks import as_samples, check_at_least
 from moe.exceptions import DoubtfulFitWarning, warn
-from moe.likelihood.diagnostics import calibration_p_value, in_words
+from moe.likelihood.diagnostics import calibration_p_value, in_words, noiseless
 from moe.model.nonlinearity import Nonlinearity, as_nonlinearity
 from moe.moments.best import best_transforms
 from moe.moments.transforms import OutputTransform, solved_transform, warn_if_even
 from moe.randomness import as_seed, child_seed
 from moe.recovery.arguments import task_of
+from moe.recovery.judging import model_of
 from moe.recovery.plan import carried_out
-from moe.recovery.verdict import verdict
 from moe.solvers.l4 import noise_edge, noise_level, robust_moment
+from moe.threads import one_thread
 
 _STANDARD_ERRORS = 2.0
 _LEVEL = 1e-4
@@ -117,7 +118,8 @@ def choose_k(
     for k in range(1, top + 1):
         if k > 1 and least <= (2 * k - 1) * x.shape[1] + 1:
             break
-        tried[k] = _try(x, y, k, g, split, seed)
+        with one_thread():
+            tried[k] = _try(x, y, k, g, split, seed)
         if not every and enough_tried(tried):
             break
     k = smallest_of(tried)
@@ -195,8 +197,8 @@ def _try(
             iterations=_ITERATIONS,
             newton=True,
         )
-        fit = verdict(carried_out(task))
-        density[left_out] = fit.model.log_density(x[left_out], y[left_out])
-        if not fit.noiseless:
-            p_value = min(p_value, calibration_p_value(fit.model, x[fitted], y[fitted]))
+        model = task.coordinates.model(model_of(carried_out(task).fit, task.problem))
+        density[left_out] = model.log_density(x[left_out], y[left_out])
+        if not noiseless(model, x[fitted], y[fitted]):
+            p_value = min(p_value, calibration_p_value(model, x[fitted], y[fitted]))
     return Tried(density, min(1.0, len(split) * p_value))

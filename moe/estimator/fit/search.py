@@ -35,6 +35,8 @@ from moe.solvers.em.samples import PRIOR_SHARE
 Report = Callable[[str, int, int], None]
 """(what happens, how many stages are done, of how many)."""
 
+_TELLING = 3  # distinct samples a parameter
+
 Step = tuple[str, Way, Wanted]
 """A way with its name, and when it is wanted."""
 
@@ -139,8 +141,13 @@ def _plan(task: Task, fair: Task) -> Sequence[Step]:
 
 
 def _fair(task: Task) -> Task:
-    """Rows of even weight: drawn in proportion to them where they differ."""
-    return task if task.even else task.rows(fair_rows(task.weights))
+    """Rows of even weight: drawn in proportion to them where they differ, unless nearly all those
+    drawn are a few heavy ones, on which no mixture can be searched for: then each once."""
+    if task.even:
+        return task
+    rows = fair_rows(task.weights)
+    told = len(rows.unique()) >= min(len(task.y), _TELLING * task.parameters)
+    return task.rows(rows) if told else task
 
 
 def _unweighted(fair: Task) -> Problem:
