@@ -10,7 +10,7 @@ from torch import Tensor
 from moe.likelihood.diagnostics import in_words, whitened
 
 LEVEL = 1e-4
-_TESTED, _PAIRED = 100_000, 1_000
+_TESTED, _PAIRED = 100_000, 500
 _UNDECIDED = 20.0
 
 
@@ -28,7 +28,7 @@ def gate_p_value(excess: Tensor, z: Tensor, *, offsets: bool) -> float:
         variance  2 sum_{n != m} <e_n, e_m>^2 K_nm^2
 
     (derived; Satterthwaite 1946 for the approximation). That the parameters are fitted makes the
-    statistic smaller, so the test rejects too seldom. The sum over pairs is that of at most 1,000
+    statistic smaller, so the test rejects too seldom. The sum over pairs is that of at most 500
     samples, drawn at even steps of the cumulated |e_n|^2. 1 where the samples are worth fewer than
     20 that were assigned at random, sum |e_n|^2 < 20: too few for a normal law.
     """
