@@ -10,6 +10,7 @@ import numpy as np
 from moe.estimator.regressor import MoERegressor
 from moe.experiments.real_data.contest import DENSITY, ERROR, SECONDS, Record
 from moe.experiments.real_data.contestants import SOFTMAX
+from moe.experiments.real_data.correlated import Slopes
 from moe.experiments.real_data.data import SOURCES, Array, load
 from moe.experiments.real_data.intervals import Resampled
 from moe.experiments.real_data.ladder import ERROR as DIRECTIONS
@@ -56,6 +57,15 @@ def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
         for name, (m, _) in gates.items()
     ]
     return table(["gate", "log-likelihood", "parameters"], rows, [None, ".1f", "d"])
+
+
+def slopes(found: Sequence[Slopes]) -> Table:
+    """The slopes of the two lines of US inflation, their difference, and the gate's, by the lag up
+    to which quarters count as correlated: 95 % intervals."""
+    rows = [[each.lag, each.early, each.later, each.difference, each.gate] for each in found]
+    head = ["correlated up to (quarters)", "slope, earlier expert", "slope, later expert",
+            "difference", "gate's slope (log odds a year)"]  # fmt: skip
+    return table(head, rows, ["d", *[".2f"] * 4])
 
 
 def seconds(record: Record) -> Table:
