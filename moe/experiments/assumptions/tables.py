@@ -103,9 +103,9 @@ def limits(found: Sequence[Agreement]) -> Table:
         )
     head = [
         "what is broken",
-        "$M$ changes by (relative)",
+        "$M$: changes by (relative)",
         "formula off by (s.e.)",
-        "$T$ changes by (relative)",
+        "$T$: changes by (relative)",
         "formula off by (s.e.)",
     ]
     return table(head, rows, [None, ".2f", ".1f", ".2f", ".1f"])

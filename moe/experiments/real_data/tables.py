@@ -47,7 +47,9 @@ def contest(record: Record, measure: str = DENSITY) -> Table:
             ]
             rows.append([f"{method}, less that", *cells])
     form = ".2f" if measure == DENSITY else ".3g"
-    return table(["", *(SOURCES[name].title for name in names)], rows, [None, *[form] * len(names)])
+    head = ["nats a sample" if measure == DENSITY else "root mean square error"]
+    head += [SOURCES[name].title for name in names]
+    return table(head, rows, [None, *[form] * len(names)])
 
 
 def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
@@ -128,7 +130,7 @@ def assumptions(found: Sequence[Assumptions]) -> Table:
         ["offsets over lengths", "0", *(each.offsets for each in found)],
         ["least over largest singular value", "above 0", *(each.apart for each in found)],
     ]
-    head = ["", "assumed", *(SOURCES[each.name].title for each in found)]
+    head = ["quantity", "assumed", *(SOURCES[each.name].title for each in found)]
     return table(head, rows, [None, None, *[".2g"] * len(found)])
 
 
@@ -153,7 +155,10 @@ def ladder(record: Ladder) -> Table:
     head = ["made true, one after the other"]
     for name, n in record.values:
         title = SOURCES[name].title
-        head += [f"{title}, $n = {n:,}$" if n else title, r"$E_{\mathrm{reg}}$"]
+        head += [
+            f"{title}, $n = {n:,}$: starts" if n else f"{title}: starts",
+            r"$E_{\mathrm{reg}}$",
+        ]
     return table(head, rows, [None, *[None, ".2g"] * len(record.values)])
 
 
