@@ -41,13 +41,13 @@ def summary(record: Record) -> Table:
         "violation",
         "degree",
         "plain averages converge to",
-        "$L_4$",
+        r"$E_{\mathrm{reg}}$: $L_4$",
         "`recover`",
         "EM",
         "EM from the truth",
         "noticed by",
         "repair",
-        "after it",
+        r"$E_{\mathrm{reg}}$ after it",
     ]
     rows = []
     for name in record.spec.violations:
