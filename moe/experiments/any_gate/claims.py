@@ -123,6 +123,26 @@ def wins(record: Record, method: str, over: str, n: int) -> dict[tuple[str, floa
     }
 
 
+def depends_on_the_gate(
+    record: Record, n: int, above: Sequence[str], below: Sequence[str], least: float
+) -> Finding:
+    """Medians over mixtures of softmax's E_reg over that of constant proportions: above one under
+    the gates ``above``, at every sigma from ``least`` on, and below one under ``below`` at every
+    sigma. None where a gate did not run; the value has the least and the largest."""
+    if not set(record.spec.kinds) >= {*above, *below}:
+        return Finding(None)
+
+    def medians(kinds: Sequence[str], sigmas: Sequence[float]) -> list[float]:
+        cells = [(kind, sigma) for kind in kinds for sigma in sigmas]
+        ratios = [record.at(*c, SOFTMAX, n) / record.at(*c, CONSTANT, n) for c in cells]
+        return [float(ratio.nanmedian()) for ratio in ratios]
+
+    sigmas = record.spec.sigmas
+    low = min(medians(above, [sigma for sigma in sigmas if sigma >= least]))
+    high = max(medians(below, sigmas))
+    return Finding(low > 1 > high, f"{low:.2g} and {high:.2g}")
+
+
 def always_better(record: Record, n: int, times: float = 1.0) -> Finding:
     """The constant gate's E_reg is below ``times`` that of L_4 in all trials that have both."""
     ratios = torch.cat(

@@ -51,7 +51,7 @@ def against_softmax(record: Record, n: int) -> Table:
             for s in record.spec.sigmas
         ]
         rows.append([kind, *values])
-    names = {L4: "to $L_4$", CONSTANT: "to constant"}
+    names = {L4: "softmax to $L_4$", CONSTANT: "softmax to constant"}
     head = [rf"{names[other]}, $\sigma = {s:g}$" for other in others for s in record.spec.sigmas]
     return table(["gate", *head], rows, [None, *[".2g"] * len(head)])
 

@@ -26,11 +26,12 @@ from moe.experiments.engine.sweep import Trial
 from moe.experiments.shown.tables import Table, table
 
 WAYS = (AVERAGE, FITTED, TRUE, ESTIMATED)
+_ERROR = r"$E_{\mathrm{reg}}$ of $L_4$"
 
 
 def lengths(told: Sequence[tuple[float, float]]) -> Table:
     """What `norms_from_lengths` found in each mixture; a dash where L_4 has no minimum."""
-    head = ["mixture", "$E_{\\mathrm{reg}}$ of $L_4$", "largest error of a norm"]
+    head = ["mixture", _ERROR, "largest error of a norm"]
     return table(head, [(i, *each) for i, each in enumerate(told, 1)], ["d", ".2g", ".0%"])
 
 
@@ -40,13 +41,13 @@ def summary(record: Record) -> Table:
         "violation",
         "degree",
         "plain averages converge to",
-        "$L_4$",
+        r"$E_{\mathrm{reg}}$: $L_4$",
         "`recover`",
         "EM",
         "EM from the truth",
         "noticed by",
         "repair",
-        "after it",
+        r"$E_{\mathrm{reg}}$ after it",
     ]
     rows = []
     for name in record.spec.violations:
@@ -102,9 +103,9 @@ def limits(found: Sequence[Agreement]) -> Table:
         )
     head = [
         "what is broken",
-        "$M$ changes by (relative)",
+        "$M$: changes by (relative)",
         "formula off by (s.e.)",
-        "$T$ changes by (relative)",
+        "$T$: changes by (relative)",
         "formula off by (s.e.)",
     ]
     return table(head, rows, [None, ".2f", ".1f", ".2f", ".1f"])
@@ -118,8 +119,8 @@ def inputs(found: Sequence[Moment]) -> Table:
     ]
     head = [
         "inputs",
-        "average, formula",
-        "average",
+        "bias of $M$, average, by formula",
+        "average, measured",
         "least squares",
         "average, softmax gate",
         "least squares, softmax gate",
@@ -134,7 +135,7 @@ def told_sigma(found: Sequence[ToldSigma]) -> Table:
         errors = each.errors.nan_to_num(nan=float("inf")).median(1).values
         shown = [None if value == float("inf") else float(value) for value in errors]
         rows.append([each.nonlinearity, each.sigma, *shown])
-    factors = [f"told {factor:g} times" for factor in found[0].factors]
+    factors = [rf"{_ERROR}, told ${factor:g}\,\sigma$" for factor in found[0].factors]
     return table(["$g$", r"$\sigma$", *factors], rows, [None, None, *[".1g"] * len(factors)])
 
 
@@ -144,7 +145,9 @@ def tails(found: Tails) -> Table:
         [n, float(plain.median()), float(clipped.median())]
         for n, plain, clipped in zip(found.sizes, found.plain, found.clipped, strict=True)
     ]
-    return table(["$n$", "$Q_4(y)$", "$Q_4$ of clipped $y$"], rows, [",d", ".2g", ".2g"])
+    size = r"$\lVert \hat T - T \rVert$ in the span"
+    head = ["$n$", f"{size}, $Q_4(y)$", f"{size}, $Q_4$ of clipped $y$"]
+    return table(head, rows, [",d", ".2g", ".2g"])
 
 
 def scores(groups: Sequence[Sequence[Trial]]) -> Table:
@@ -154,7 +157,8 @@ def scores(groups: Sequence[Sequence[Trial]]) -> Table:
         spec = group[0].spec
         medians = [_median([t.result[way] for t in group]) for way in WAYS]
         rows.append([spec.law, spec.nonlinearity, *medians])
-    return table(["inputs", "$g$", *WAYS], rows, [None, None, *[".1g"] * len(WAYS)])
+    head = ["inputs", "$g$", *(f"{_ERROR}, {way}" for way in WAYS)]
+    return table(head, rows, [None, None, *[".1g"] * len(WAYS)])
 
 
 def _median(values: Sequence[float]) -> float | None:
@@ -168,4 +172,5 @@ def whitening(found: dict[str, dict[str, Tensor]]) -> Table:
     """Median E_reg of L_4 by gate and by how the inputs were whitened; a dash: mostly no answer."""
     ways = list(next(iter(found.values())))
     rows = [[gate, *(_median(each[way].tolist()) for way in ways)] for gate, each in found.items()]
-    return table(["gate", *ways], rows, [None, *[".1g"] * len(ways)])
+    head = ["gate", *(f"{_ERROR}, {way}" for way in ways)]
+    return table(head, rows, [None, *[".1g"] * len(ways)])

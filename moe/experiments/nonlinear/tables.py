@@ -51,8 +51,8 @@ def samples(cells: Sequence[Cell]) -> Table:
         row += [float(cell.at(way, n).median()) for way in ("polynomial", "bounded")]
         row += [float(cell.errors["recover"][-1].median()), float(cell.converged[-1].mean())]
         rows.append(row)
-    head = ["$g$", "$L_4$ needs, polynomials", "bounded", "Cramér–Rao", "measured / law, bounded"]
-    head += ["$E_{\\mathrm{reg}}$ polynomials", "bounded", "recover", "trusts itself"]
+    head = ["$g$", "$L_4$ needs: polynomials", "bounded", "Cramér–Rao", "measured / law, bounded"]
+    head += ["$E_{\\mathrm{reg}}$: polynomials", "bounded", "recover", "trusts itself"]
     return table(head, rows, [None, *[".2g"] * 3, ".2f", *[".1e"] * 3, ".0%"])
 
 

@@ -10,6 +10,7 @@ from moe.estimator.regressor import MoERegressor
 from moe.experiments.common.claims import Finding
 from moe.experiments.real_data.contest import DENSITY, FITTED, MEDIAN, SECONDS, Record
 from moe.experiments.real_data.contestants import RESTARTS, SOFTMAX
+from moe.experiments.real_data.correlated import Slopes
 from moe.experiments.real_data.fits import Change
 from moe.experiments.real_data.intervals import Resampled, resampled
 from moe.experiments.real_data.ladder import ERROR, RUNGS, STARTED
@@ -38,25 +39,22 @@ def same_change(change: Change) -> Finding:
     return Finding(year and apart < 1e-6, f"year {change.gate:.1f}")
 
 
-def two_regimes(model: MoERegressor) -> Finding:
-    """US inflation, by robust errors: the expert of earlier years follows the quarter before, its
-    slope's interval above 0; that of the later one holds 0; and that of their difference is above
-    0. The value lists all three."""
-    results = model.results_
-    early = 0 if model.gates_[0, 0] < 0 else 1
-    places = [results.param_names.index(f"expert {i}: x1") for i in (early, 1 - early)]
-    picked = np.zeros((3, len(results.params)))
-    picked[[0, 1], places] = 1.0
-    picked[2] = picked[0] - picked[1]
-    values = picked @ results.params
-    errors = np.sqrt(np.diag(picked @ results.cov_params(robust=True) @ picked.T))
-    low, high = values - 1.96 * errors, values + 1.96 * errors
-    words = ("", "then ", "difference ")
-    text = ", ".join(
-        f"{word}{value:.2f} ({a:.2f} to {b:.2f})"
-        for word, value, a, b in zip(words, values, low, high, strict=True)
+def two_regimes(found: Sequence[Slopes]) -> Finding:
+    """US inflation, lag by lag: shown is what lies above 0 in the intervals of all lags. The slope
+    of the earlier expert is; that of the later one, and their difference, are not; and the gate's
+    own slope has 0 in its intervals of all lags. The value lists the widest intervals of the
+    first three."""
+    early, later, apart = (
+        [getattr(each, name) for each in found] for name in ("early", "later", "difference")
     )
-    return Finding(bool(low[0] > 0 and low[1] < 0 < high[1] and low[2] > 0), text)
+    text = ", ".join(
+        f"{word}{value:.2f} ({low:.2f} to {high:.2f})"
+        for word, every in (("", early), ("then ", later), ("difference ", apart))
+        for value, low, high in [max(every, key=lambda one: one[2] - one[1])]
+    )
+    shown = [all(low > 0 for _, low, _ in every) for every in (early, later, apart)]
+    unsure = all(low < 0 < high for _, low, high in (each.gate for each in found))
+    return Finding(shown == [True, False, False] and unsure, text)
 
 
 def turns_at(weights: tuple[float, float, float]) -> Finding:

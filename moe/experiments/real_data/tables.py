@@ -10,6 +10,7 @@ import numpy as np
 from moe.estimator.regressor import MoERegressor
 from moe.experiments.real_data.contest import DENSITY, ERROR, SECONDS, Record
 from moe.experiments.real_data.contestants import SOFTMAX
+from moe.experiments.real_data.correlated import Slopes
 from moe.experiments.real_data.data import SOURCES, Array, load
 from moe.experiments.real_data.intervals import Resampled
 from moe.experiments.real_data.ladder import ERROR as DIRECTIONS
@@ -46,7 +47,9 @@ def contest(record: Record, measure: str = DENSITY) -> Table:
             ]
             rows.append([f"{method}, less that", *cells])
     form = ".2f" if measure == DENSITY else ".3g"
-    return table(["", *(SOURCES[name].title for name in names)], rows, [None, *[form] * len(names)])
+    head = ["nats a sample" if measure == DENSITY else "root mean square error"]
+    head += [SOURCES[name].title for name in names]
+    return table(head, rows, [None, *[form] * len(names)])
 
 
 def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
@@ -56,6 +59,15 @@ def bent(gates: Mapping[str, tuple[MoERegressor, Array]]) -> Table:
         for name, (m, _) in gates.items()
     ]
     return table(["gate", "log-likelihood", "parameters"], rows, [None, ".1f", "d"])
+
+
+def slopes(found: Sequence[Slopes]) -> Table:
+    """The slopes of the two lines of US inflation, their difference, and the gate's, by the lag up
+    to which quarters count as correlated: 95 % intervals."""
+    rows = [[each.lag, each.early, each.later, each.difference, each.gate] for each in found]
+    head = ["correlated up to (quarters)", "slope, earlier expert", "slope, later expert",
+            "difference", "gate's slope (log odds a year)"]  # fmt: skip
+    return table(head, rows, ["d", *[".2f"] * 4])
 
 
 def seconds(record: Record) -> Table:
@@ -118,7 +130,7 @@ def assumptions(found: Sequence[Assumptions]) -> Table:
         ["offsets over lengths", "0", *(each.offsets for each in found)],
         ["least over largest singular value", "above 0", *(each.apart for each in found)],
     ]
-    head = ["", "assumed", *(SOURCES[each.name].title for each in found)]
+    head = ["quantity", "assumed", *(SOURCES[each.name].title for each in found)]
     return table(head, rows, [None, None, *[".2g"] * len(found)])
 
 
@@ -143,7 +155,10 @@ def ladder(record: Ladder) -> Table:
     head = ["made true, one after the other"]
     for name, n in record.values:
         title = SOURCES[name].title
-        head += [f"{title}, $n = {n:,}$" if n else title, r"$E_{\mathrm{reg}}$"]
+        head += [
+            f"{title}, $n = {n:,}$: starts" if n else f"{title}: starts",
+            r"$E_{\mathrm{reg}}$",
+        ]
     return table(head, rows, [None, *[None, ".2g"] * len(record.values)])
 
 

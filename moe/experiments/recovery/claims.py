@@ -167,12 +167,12 @@ def held_gets_stuck(record: Starts) -> Finding:
     return Finding(interval[0] > 0 and oracle > 0.9 and learned > 0.9, value, interval)
 
 
-def rate(shares: Sequence[float]) -> str:
+def rate(shares: Sequence[float]) -> tuple[float, float, float]:
     """A mean over data sets with its interval, for a table; all or none by Wilson's."""
     value, (low, high) = over_clusters(list(shares))
     if low == high:
         low, high = share(round(value * len(shares)), len(shares))[1]
-    return f"{value:.0%} ({low:.0%} to {high:.0%})"
+    return value, low, high
 
 
 def found_k(trials: Sequence[Trial], samples_per_expert: int, least: float = 0.65) -> Finding:

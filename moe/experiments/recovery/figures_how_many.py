@@ -17,7 +17,7 @@ def evidence(choice: Choice) -> Figure:
     order = range(1, len(choice.eigenvalues) + 1)
     left.plot(order, choice.eigenvalues, "o", color=COLOURS["blue"], label=hidden("eigenvalues"))
     left.axhline(choice.noise, color=COLOURS["vermilion"], linestyle="--", label="noise alone")
-    left.axvline(choice.k + 0.5, color=COLOURS["grey"], linestyle=":", label="chosen $k$")
+    left.axvline(choice.k, color=COLOURS["grey"], linestyle=":", label="chosen $k$")
     left.set(xlabel="index", ylabel=r"eigenvalue of $\hat M$", xticks=list(order))
     left.legend()
     best = max(choice.held_out.values())

@@ -47,17 +47,21 @@ _RIVALS = {
 
 
 def first_steps(tunings: dict[str, Tuning]) -> Table:
-    """Mean E_reg over the grid of first steps, in brackets from the truth; the chosen is bold."""
+    """Mean E_reg over the grid of first steps, from random starts and from the truth, and which is
+    used."""
     rows = []
     for loss, optimiser, step in next(iter(tunings.values())).errors:
-        cells = []
+        cells: list[object] = []
         for tuning in tunings.values():
-            mean = f"{float(tuning.errors[loss, optimiser, step].mean()):.2f}"
-            if (loss, optimiser, step) in tuning.kept:
-                mean += f" ({float(tuning.kept[loss, optimiser, step].mean()):.2f})"
-            cells.append(f"**{mean}**" if tuning.best(loss) == (optimiser, step) else mean)
+            own, key = tuning.errors, (loss, optimiser, step)
+            kept = float(tuning.kept[key].mean()) if key in tuning.kept else None
+            used = "yes" if tuning.best(loss) == (optimiser, step) else None
+            cells += [float(own[key].mean()), kept, used]
         rows.append([LABELS[loss], _OPTIMISERS[optimiser], step, *cells])
-    return table(["loss", "optimiser", "first step", *tunings], rows, ["", "", "g"])
+    head = ["loss", "optimiser", "first step"]
+    for name in tunings:
+        head += [f"{name}: random start", "from the truth", "used"]
+    return table(head, rows, ["", "", "g", *[".2f", ".2f", None] * len(tunings)])
 
 
 def ends(records: dict[str, Record]) -> Table:
@@ -82,13 +86,13 @@ def _spread(values: Tensor) -> tuple[float, tuple[float, float]]:
 
 
 def batches(record: Stream) -> Table:
-    """Median E_reg of L_4 on a stream by batch size and way."""
+    """Median and largest E_reg of L_4 on a stream by batch size and way."""
     rows = [
-        [size, *((float(row.median()), float(row.max())) for row in errors)]
+        [size, *(float(end) for row in errors for end in (row.median(), row.max()))]
         for size, errors in zip(record.spec.batches, record.errors, strict=True)
     ]
-    shown = [lambda ends: f"{ends[0]:.3f} (worst {ends[1]:.2f})"] * len(WAYS)
-    return table(["samples in a step", *WAYS], rows, [",d", *shown])
+    head = ["samples in a step", *(part for way in WAYS for part in (f"{way}: median", "worst"))]
+    return table(head, rows, [",d", *[".3f", ".2f"] * len(WAYS)])
 
 
 def fitted(fit: Recovery, truth: MoE) -> Table:
@@ -140,4 +144,5 @@ def rivals(records: Sequence[em_starts.Record]) -> Table:
     """Shares of data sets in which EM and L_4 succeed, a column a record."""
     cases = [f"$k = {r.spec.k}$, $n$ = {r.spec.n:,}" for r in records]
     rows = [[w, *(claims.rate(getattr(r, name)) for r in records)] for w, name in _RIVALS.items()]
-    return table(["", *cases], rows)
+    forms = [None, *[".0%"] * len(cases)]
+    return table(["share of data sets", *cases], rows, forms)

@@ -60,13 +60,27 @@ class Table:
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The heads of the CSV, no two alike. In the page a head without a group may return, as
+        "errors: mean", "worst", "times: mean", "worst"; here it has the group of the last head
+        before it, "times: worst". An empty first head, of a column that names its rows, is "row".
+        """
+        found, group = [], ""
+        for head in self.head:
+            before, colon, _ = head.rpartition(": ")
+            group = before if colon else group
+            again = self.head.count(head) > 1 and not colon
+            found.append(f"{group}: {head}" if again and group else head)
+        return (found[0] or "row", *found[1:]) if found else ()
+
+    @property
     def csv(self) -> str:
         """The heads, then the values: numbers in full, all else as its text; an interval takes two
-        columns, a value with its interval three."""
+        columns, a value with its interval three. See ``names`` for the heads."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         columns = [[row[i] for row in self.values] for i in range(len(self.head))]
-        wide = [_columns(name, values) for name, values in zip(self.head, columns, strict=True)]
+        wide = [_columns(name, values) for name, values in zip(self.names, columns, strict=True)]
         writer.writerows(chain(*parts) for parts in zip(*wide, strict=True))
         return out.getvalue()
 
@@ -91,7 +105,8 @@ def table(
     a dash, an infinite one as ∞. A sequence of two or three numbers is an interval, or a value with
     its interval.
 
-    Raises ValueError where a row has not as many values as there are heads, or form more.
+    Raises ValueError where a row has not as many values as there are heads, or form more, and
+    where a head is empty, but for the first, or like another of its group (``Table.names``).
     """
     values = tuple(tuple(row) for row in rows)
     for row in values:
@@ -101,7 +116,10 @@ def table(
         raise ValueError(f"form: expected at most {len(head)} forms, got {len(form)}")
     forms = [*form, *[None] * (len(head) - len(form))]
     shown = tuple(tuple(show(v, f) for v, f in zip(row, forms, strict=True)) for row in values)
-    return Table(tuple(head), values, shown, caller())
+    made = Table(tuple(head), values, shown, caller())
+    if not all(made.names) or len(set(made.names)) < len(made.names):
+        raise ValueError(f"head: expected names, no two alike, got {made.names!r}")
+    return made
 
 
 def show(value: Any, form: Form | None = None) -> str:

@@ -32,7 +32,15 @@ def contest(outcome: Mapping[str, Contest]) -> Table:
 
 def enclosures(points: Mapping[str, tuple[Enclosure, float]]) -> Table:
     """What each certificate rests on; name -> certificate, E_reg of the minimum."""
-    head = ["", "excess, at least", r"$\varepsilon$", r"$\kappa$", "$K$", "$h$", "radius"]
+    head = [
+        "certificate",
+        "excess, at least",
+        r"$\varepsilon$",
+        r"$\kappa$",
+        "$K$",
+        "$h$",
+        "radius",
+    ]
     rows = []
     for name, (e, error) in points.items():
         bounds = (e.least_excess, e.gradient, e.curvature, e.lipschitz, e.quotient, e.radius)

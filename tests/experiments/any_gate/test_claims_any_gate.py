@@ -122,6 +122,21 @@ def test_ratios_and_who_wins() -> None:
     assert all(judge.wins(record(), SOFTMAX, L4, 1_000).values())
 
 
+def test_ignoring_every_gate_or_none_is_noticed() -> None:
+    gates = (["quadrants"], ["softmax"])
+    found = record()  # softmax errs thirty times more than constant proportions at 10,000 samples
+    assert not judge.depends_on_the_gate(found, 10_000, *gates, 0.5).holds
+    for sigma in SPEC.sigmas:
+        found.errors["softmax", sigma][SOFTMAX] *= 0.01
+    assert judge.depends_on_the_gate(found, 10_000, *gates, 0.5).holds
+    found.errors["quadrants", 0.2][SOFTMAX] *= 0.01
+    assert judge.depends_on_the_gate(found, 10_000, *gates, 0.5).holds, "below the least sigma"
+    assert not judge.depends_on_the_gate(found, 10_000, *gates, 0.2).holds
+    found.errors["softmax", 0.2][SOFTMAX] *= 100
+    assert not judge.depends_on_the_gate(found, 10_000, *gates, 0.5).holds
+    assert judge.depends_on_the_gate(found, 10_000, ["shells"], ["softmax"], 0.5).holds is None
+
+
 def test_a_classifier_that_gains_nothing_or_harms_is_noticed() -> None:
     row = Row("steps", 2e-2, 1e-2, 4e-3, 4e-3, 3e-3, 1e-3, 5e-4, 5e-4, 1e-1, 4e-4, "tree", 100.0)
     rows = [row, replace(row, constant=1.1e-3)]

@@ -18,6 +18,7 @@ from moe.experiments.real_data import claims as judge
 from moe.experiments.real_data import (
     contest,
     contestants,
+    correlated,
     figures,
     fits,
     interactive,
@@ -127,18 +128,20 @@ def test_starts_and_rungs_are_counted() -> None:
     assert len(tables.starts(few, 10).values) == 2
 
 
-def test_regimes_that_are_alike_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regimes_that_are_alike_are_noticed() -> None:
     found = fits.regimes()
-    model = found.two
-    assert judge.two_regimes(model).holds and 1985 < found.turn < 1998
+    model, data = found.two, load("inflation")
+    seen = correlated.slopes(model, data.x, data.y)
+    assert judge.two_regimes(seen).holds and 1985 < found.turn < 1998
     assert_shows(figures.inflation(model, found.turn), *OWNERS, "mean", *LINES)
-    results = model.results_
-    early, later = (results.param_names.index(f"expert {i}: x1") for i in (0, 1))
-    for place, by in ((early, -0.7), (later, 0.6), (early, -0.2)):
-        params = results.params.copy()
-        params[place] += by
-        monkeypatch.setattr(model, "results_", replace(results, params=params))
-        assert not judge.two_regimes(model).holds, (place, by)
+    assert len(tables.slopes(seen).values) == len(correlated.LAGS)
+    above, below = (0.3, 0.1, 0.5), (0.3, -0.1, 0.5)
+    last = len(seen) - 1
+    assert not judge.two_regimes([*seen[:last], replace(seen[last], early=below)]).holds
+    assert not judge.two_regimes([replace(seen[0], early=below), *seen[1:]]).holds
+    assert not judge.two_regimes([replace(seen[0], gate=above), *seen[1:]]).holds
+    assert not judge.two_regimes([replace(each, later=above) for each in seen]).holds
+    assert not judge.two_regimes([replace(each, difference=above) for each in seen]).holds
 
 
 def test_a_gate_passes_in_the_time_that_is_told() -> None:

@@ -69,6 +69,18 @@ def test_a_row_of_the_wrong_length_is_refused() -> None:
         table(["a"], [], [".1f", ".2f"])
 
 
+def test_no_two_columns_of_a_csv_have_one_name_and_none_is_without() -> None:
+    made = table(["", "errors: mean", "worst", "times: mean", "worst"], [["a", 1, 2, 3, (4, 5)]])
+    assert made.head[0] == "", "the page may leave the corner empty"
+    assert made.csv.splitlines()[0].split(",") == [
+        *("row", "errors: mean", "errors: worst", "times: mean"),
+        *('"times: worst', ' low"', '"times: worst', ' high"'),
+    ]
+    for head in (["a", ""], ["a", "a"], ["a: b", "c", "c"], ["row", "a: b", "a: b"]):
+        with pytest.raises(ValueError, match="head: expected names, no two alike"):
+            table(head, [])
+
+
 def test_a_table_names_the_function_that_made_it() -> None:
     from moe.experiments.landscape import tables
 

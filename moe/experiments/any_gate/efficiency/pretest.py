@@ -1,16 +1,16 @@
 """What a test costs that decides between an efficient estimate and one that is always right.
 
 In units of n^{-1/2}, near the softmax model: the estimate that is right for every gate errs by
-v + z, the softmax one by v + beta, v independent of z ~ N(0, D) (the latter is efficient, Hausman
-1978), beta its bias. The softmax one is taken where T = (z - beta)' D^-1 (z - beta) <= c. Then the
-risk exceeds that of always being right by
+e + f, the softmax one by e + beta, e independent of f ~ N(0, D) (the latter is efficient, Hausman
+1978), beta its bias. The softmax one is taken where b' D^-1 b <= l, b = f - beta their difference.
+Then the risk exceeds that of always being right by
 
-    E[1{T <= c} (|beta|^2 - |z|^2)],
+    E[1{b' D^-1 b <= l} (|beta|^2 - |f|^2)],
 
-since the cross term 2 <v, beta - z> has mean zero given z (derived). Lengths in the norm in which
-the right estimate has covariance I, so D <= I. With D diagonal, beta = D^{1/2} b, the excess is
-linear in the entries of D for a fixed b, so that the worst D is a projection. If b lies in its
-range one direction is worse than several; that no other b is worse still was seen by drawing.
+since the cross term 2 <e, beta - f> has mean zero given f (derived). Lengths in the norm in which
+the right estimate has covariance I, so D <= I. With D diagonal, beta = D^{1/2} u, the excess is
+linear in the entries of D for a fixed u, so that the worst D is a projection. If u lies in its
+range one direction is worse than several; that no other u is worse still was seen by drawing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ _NODES = 200
 
 
 def excess(bias: float, degrees: int, level: float) -> float:
-    """E[1{T <= c} (b^2 - z^2)] for D = e e', beta = b e: T = (z - b)^2 + chi-squared of
-    ``degrees`` - 1, c the upper ``level`` point of chi-squared of ``degrees``."""
+    """E[1{b' D^-1 b <= l} (bias^2 - f^2)] for D of one direction, bias along it: b' D^-1 b is
+    (f - bias)^2 + chi-squared of ``degrees`` - 1, l the upper ``level`` point of chi-squared of
+    ``degrees``."""
     node, weight = gauss_hermite(_NODES)
     left = chi2.isf(level, degrees) - np.square(node - bias)
     taken = chi2.cdf(left, degrees - 1)
