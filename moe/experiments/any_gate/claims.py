@@ -25,6 +25,7 @@ from moe.experiments.any_gate.scores import SHARPENED, Score
 from moe.experiments.common.claims import Finding, geometric_mean, over_clusters
 
 FAR_FROM_SOFTMAX = ("quadrants", "shells")
+_RIGHT, _NEARLY = "softmax", "top-1"
 _EXACT, _QUADRATURE = 1e-10, 1e-5
 
 
@@ -95,15 +96,20 @@ def levels_off(record: Record, sigma: float, method: str, first: int, last: int)
     return Finding(above.interval[0] > 2 and slope.interval[0] > -1, above.value, above.interval)
 
 
-def worst_are_doubted(record: Record, sigma: float, n: int, beyond: float = 0.01) -> Finding:
-    """Softmax ``recover``: every fit with E_reg beyond the bound doubts itself. None without one;
-    the value counts them, and the doubted among all others."""
-    errors = torch.cat([record.at(kind, sigma, RECOVER, n) for kind in record.spec.kinds])
-    doubted = torch.cat([record.at(kind, sigma, DOUBTED, n) for kind in record.spec.kinds]) > 0
-    far = errors > beyond
-    seen = f"{int(doubted[far].sum())} of {int(far.sum())}; of the others "
-    seen += f"{int(doubted[~far].sum())} of {int((~far).sum())}"
-    return Finding(bool(doubted[far].all()) if bool(far.any()) else None, seen)
+def wrong_gates_are_doubted(record: Record, sigma: float, n: int) -> Finding:
+    """Softmax ``recover``: every fit under a gate that is not (nearly) softmax doubts itself, and
+    none under softmax. None where the record lacks one of the two; the value counts them, and those
+    under top-1, which is nearly softmax."""
+    doubted = {kind: record.at(kind, sigma, DOUBTED, n) > 0 for kind in record.spec.kinds}
+    wrong = [each for kind, each in doubted.items() if kind not in (_RIGHT, _NEARLY)]
+    if not wrong or _RIGHT not in doubted:
+        return Finding(None, "")
+    told = [
+        ("wrong", torch.cat(wrong)),
+        *((k, doubted[k]) for k in (_RIGHT, _NEARLY) if k in doubted),
+    ]
+    words = ", ".join(f"{name} {int(each.sum())} of {len(each)}" for name, each in told)
+    return Finding(bool(torch.cat(wrong).all()) and not bool(doubted[_RIGHT].any()), words)
 
 
 def _far(record: Record) -> list[str]:

@@ -101,14 +101,19 @@ def test_curves_that_fall_or_level_off_are_told_apart() -> None:
     ).holds
 
 
-def test_a_fit_far_off_that_does_not_doubt_itself_is_noticed() -> None:
+def test_a_wrong_gate_that_passes_or_a_right_one_that_does_not_is_noticed() -> None:
     found = record()
-    for cell in found.errors.values():
-        cell[DOUBTED] = torch.ones(1, 3, dtype=torch.float64)
-    assert judge.worst_are_doubted(found, 1.0, 10_000).holds
-    found.errors["quadrants", 1.0][DOUBTED][0, 1] = 0.0
-    assert judge.worst_are_doubted(found, 1.0, 10_000).holds is False
-    assert judge.worst_are_doubted(found, 1.0, 10_000, beyond=1.0).holds is None
+    for (kind, _), cell in found.errors.items():
+        cell[DOUBTED] = torch.full((1, 3), float(kind != "softmax"), dtype=torch.float64)
+    finding = judge.wrong_gates_are_doubted(found, 1.0, 10_000)
+    assert finding.holds and "softmax 0 of 3" in str(finding.value)
+    for kind in ("quadrants", "softmax"):
+        told = found.errors[kind, 1.0][DOUBTED]
+        told[0, 1] = 1 - told[0, 1]
+        assert judge.wrong_gates_are_doubted(found, 1.0, 10_000).holds is False
+        told[0, 1] = 1 - told[0, 1]
+    alone = replace(found, spec=replace(found.spec, kinds=("quadrants",)))
+    assert judge.wrong_gates_are_doubted(alone, 1.0, 10_000).holds is None
 
 
 def test_ratios_and_who_wins() -> None:
