@@ -94,8 +94,8 @@ def choose_k(
     The eigenvalues of M above the noise (``noise_edge``) are only reported: M has rank k in
     population, but experts that are nearly dependent hide there, and gates can add one.
 
-    Cost: ``folds`` fits for every k tried. On 10,000 samples in ten dimensions and two cores that
-    took a minute or two in all, and some ten seconds with ``OMP_NUM_THREADS=1``.
+    Cost: ``folds`` fits for every k tried, on one thread: some ten seconds for 10,000 samples in
+    ten dimensions.
 
     ``every`` tries all k, for a plot of ``held_out``. Fits with the wrong k are not waited for: 100
     iterations, 60 random starts. k is at most min(max_experts, d). seed: see
