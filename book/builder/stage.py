@@ -19,6 +19,8 @@ from builder.record import sources
 from builder.record.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
+ELSEWHERE = {"headline.png": "figures/07_recovery-fig-07-headline.png"}
+"""File that another page shows -> the figure of a chapter that takes its place at full size."""
 
 
 def stage(
@@ -82,6 +84,9 @@ def _put(
     notebook = edition.shown(notebook)
     _finish(notebook, chapter)
     linked = sources.insert_links(notebook, chapter)
+    made = notebook.metadata.get("provenance", {}).get("parameters", {})
+    if made.get("profile") == "full":
+        linked |= {name: linked[drawn] for name, drawn in ELSEWHERE.items() if drawn in linked}
     nbformat.write(notebook, folder / f"{chapter.document}.ipynb")
     return dict(notebook.metadata), linked
 

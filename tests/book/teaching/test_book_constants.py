@@ -12,6 +12,7 @@ from builder.contents import Chapter, read_contents
 from builder.teaching import homework
 from builder.teaching.exercises import split
 from builder.teaching.running import execute
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +55,13 @@ def _passed(check: str, right: dict[str, Any], names: Any, number: Any) -> bool:
     return True
 
 
+def _said(cell: NotebookNode) -> dict[str, bool]:
+    """What a cell has printed last."""
+    printed = [o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout"]
+    found: dict[str, bool] = json.loads("".join(printed).splitlines()[-1])
+    return found
+
+
 ATTACK = """import inspect
 import json
 
@@ -93,10 +101,6 @@ def test_constants_pass_no_exercise(chapter: Chapter) -> None:
     notebook.cells = cells
     errors = {name: error for name, error in execute(notebook, chapter).items() if error}
     assert not errors, "the teacher's own solutions pass"
-    tried = {
-        c.id: json.loads(c.outputs[-1].text.splitlines()[-1])
-        for c in notebook.cells
-        if c.id.endswith("-tried")
-    }
+    tried = {c.id: _said(c) for c in notebook.cells if c.id.endswith("-tried")}
     assert len(tried) == len(asked)
     assert not {name: found for name, found in tried.items() if any(found.values())}

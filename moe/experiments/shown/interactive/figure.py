@@ -27,7 +27,7 @@ from moe.experiments.shown.tables import MIME, Source
 # The path from the root of the repository, by which the book knows that a chapter depends on it.
 _TEMPLATE = Path(__file__).parents[4] / "moe/experiments/shown/interactive/page.html"
 _PAD = 0.04  # of an axis, beyond the data
-_PICTURE = """<img alt="{alt}" src="data:image/svg+xml;base64,{svg}">
+_PICTURE = """<div tabindex="0"><img alt="{alt}" src="data:image/svg+xml;base64,{svg}"></div>
 <p>This figure moves where scripts run. Here it stands still, at {where}. {said}</p>"""
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
