@@ -84,11 +84,18 @@ def _put(
     notebook = edition.shown(notebook)
     _finish(notebook, chapter)
     linked = sources.insert_links(notebook, chapter)
-    made = notebook.metadata.get("provenance", {}).get("parameters", {})
-    if made.get("profile") == "full":
-        linked |= {name: linked[drawn] for name, drawn in ELSEWHERE.items() if drawn in linked}
+    linked |= elsewhere(linked, notebook.metadata.get("provenance", {}).get("parameters", {}))
     nbformat.write(notebook, folder / f"{chapter.document}.ipynb")
     return dict(notebook.metadata), linked
+
+
+def elsewhere(
+    files: Mapping[str, sources.File], made: Mapping[str, Any]
+) -> dict[str, sources.File]:
+    """What of a chapter's files other pages show; made: the parameters of the chapter."""
+    if made.get("profile") != "full":
+        return {}
+    return {name: files[drawn] for name, drawn in ELSEWHERE.items() if drawn in files}
 
 
 def _decks(chapters: list[Chapter]) -> str:
