@@ -66,7 +66,7 @@ def summary_figure(record: Record) -> Figure:
     panel.xaxis.tick_top()
     panel.xaxis.set_label_position("top")
     panel.set_xlabel("method")
-    panel.set_ylabel("what is broken, at its largest degree")
+    panel.set_ylabel("what is broken")
     panel.grid(visible=False)
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0)
