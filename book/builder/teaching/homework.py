@@ -162,8 +162,9 @@ def _check(exercise: Exercise) -> NotebookNode:
         f"assert {name!r} in globals(), {f'{name} is not defined'!r}" for name in exercise.asked
     ]
     points = len(exercise.checks) if exercise.asked else 0
-    parts = (_HIDDEN.format("\n".join(part)) for part in (first, hidden) if part)
-    source = "\n".join([*made, next(parts, ""), *shown, *parts])
+    regions = (first, hidden) if shown else ([*first, *hidden], [])
+    above, below = ([_HIDDEN.format("\n".join(one))] if one else [] for one in regions)
+    source = "\n".join([*made, *above, *shown, *below])
     name = f"{exercise.label}-check"
     meta = _graded(name, "code", points, solution=False)
     return new_code_cell(source, id=name, metadata=meta)
