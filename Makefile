@@ -64,8 +64,8 @@ slides: $(READY)  ## the slides of the book built last, each in one file to carr
 students: $(READY)  ## the book without solutions, to _build/students/html: ARGS=quick for the small one
 	$(BIN)/python book/build.py students $(ARGS)
 
-homework: $(READY)  ## a chapter's exercises as a notebook to hand out, and its twin with solutions: NAME=05_landscape
-	@test -n "$(NAME)" || { echo 'which chapter? make homework NAME=05_landscape' >&2; exit 2; }
+homework: $(READY)  ## a chapter's exercises as a notebook to hand out, and its twin with solutions: NAME=05_landscape or NAME=5
+	@test -n "$(NAME)" || { echo 'which chapter? make homework NAME=05_landscape, or NAME=5' >&2; exit 2; }
 	$(BIN)/python book/build.py homework $(NAME)
 
 mark: $(READY)  ## the checks of a homework that came back: NAME=05_landscape ARGS=returned.ipynb

@@ -50,8 +50,8 @@ def _carry_out(options: argparse.Namespace) -> int:
         return _print(options)
     if options.command == "lab":
         root = options.root.resolve()
-        new = lab.fill(last_built(root), root / "lab")
-        print(f"{root / 'lab'}: {len(new)} new notebooks; those there before stay as they are")
+        told = lab.fill(last_built(root), root / "lab").lines()
+        print(f"{root / 'lab'}: " + "\n".join(told))
         return 0
     if options.command in ("slides", "homework", "mark"):
         return _teach(options)

@@ -33,12 +33,11 @@ def rotation(d: int, seed: int = 0) -> Tensor:
 
 def assert_shows(figure: Figure, *names: str) -> None:
     """The figure draws, its legends name exactly ``names``, a part of every line is seen, and its
-    data call every series by a name, and every panel where there are more."""
+    data call every series and every panel by a name."""
     figure.canvas.draw()
     rows = csv.DictReader(io.StringIO(data_of(figure)[0]))
     named = {(row["panel"], row["kind"], row["label"]) for row in rows}
-    several = len({panel for panel, *_ in named}) > 1
-    assert not [row for row in named if row[2].isdigit() or (several and row[0].isdigit())]
+    assert not [row for row in named if row[2].isdigit() or row[0].isdigit()]
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
     texts = [text.get_text() for legend in legends if legend for text in legend.get_texts()]
     assert set(texts) == set(names), texts

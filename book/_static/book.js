@@ -29,7 +29,7 @@ function reachBoxes() {
       }
     }
   }
-  document.querySelectorAll(".bd-article .cell_output figure > a").forEach(fade);
+  document.querySelectorAll(".bd-article figure > a").forEach(fade);
 }
 
 // A link to something folded unfolds it.

@@ -107,10 +107,14 @@ def read_contents(root: Path) -> list[Chapter]:
 
 
 def find_chapter(chapters: list[Chapter], name: str) -> Chapter:
-    """The notebook called `name` (with or without folder and suffix)."""
+    """The notebook called `name` (with or without folder and suffix), or with that number."""
     wanted = Path(name).name.removesuffix(".md")
     notebooks = {c.name: c for c in chapters if c.is_notebook}
+    if wanted.isdecimal():
+        wanted = dict(enumerate(notebooks, 1)).get(int(wanted), wanted)
     if wanted not in notebooks:
         known = ", ".join(notebooks) or "none yet"
-        raise BuildError(f"NAME={name!r}: no such executed chapter; there are: {known}")
+        raise BuildError(
+            f"NAME={name!r}: no such chapter with code; by name or number there are: {known}"
+        )
     return notebooks[wanted]

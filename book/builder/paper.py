@@ -1,7 +1,7 @@
 """The whole book as one PDF: its pages joined to one, which Chromium prints.
 
 One page, so that links between chapters work on paper too, and so that its headings become the
-outline. Solutions are printed; code, controls and figures that move are left out.
+outline. Solutions are printed; code and controls are left out, and figures that move stand still.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GLYPHS = re.compile(r'<svg class="glyphs".*?</svg>', re.DOTALL)
 _GLYPH = re.compile(r'<path id="([^"]+)"[^>]*/>')
 _SHEET = re.compile(r'<link href="([^"]+)" rel="stylesheet"')
 _LEFT_OUT = """script, style, template, button, input, noscript, a.headerlink, p.made-by,
-details.hide, figure:has(.moe-interactive), .moe-interactive"""
+details.hide, .moe-interactive"""
 _IN_HEADINGS = "h1 .math, h2 .math, h3 .math, h4 .math"
 _PAGE = """<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
@@ -117,7 +117,8 @@ def _printable(article: Tag, folder: Path, name: str, names: Sequence[str]) -> T
     article["id"] = name
     for picture in article.select("img"):
         del picture["loading"]
-        picture["src"] = (folder / unquote(str(picture["src"]))).resolve().as_uri()
+        if not str(picture["src"]).startswith("data:"):
+            picture["src"] = (folder / unquote(str(picture["src"]))).resolve().as_uri()
     for link in article.select("a[href]"):
         if target := _target(str(link["href"]), name, names):
             link["href"] = target

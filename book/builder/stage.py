@@ -19,6 +19,8 @@ from builder.record import sources
 from builder.record.provenance import NOT_EXECUTED, citation, foot, runs_table, versions_table
 
 SKIPPED = {".md", ".py", ".ipynb", ".pyc"}
+ELSEWHERE = {"headline.png": "figures/07_recovery-fig-07-headline.png"}
+"""File that another page shows -> the figure of a chapter that takes its place at full size."""
 
 
 def stage(
@@ -82,8 +84,18 @@ def _put(
     notebook = edition.shown(notebook)
     _finish(notebook, chapter)
     linked = sources.insert_links(notebook, chapter)
+    linked |= elsewhere(linked, notebook.metadata.get("provenance", {}).get("parameters", {}))
     nbformat.write(notebook, folder / f"{chapter.document}.ipynb")
     return dict(notebook.metadata), linked
+
+
+def elsewhere(
+    files: Mapping[str, sources.File], made: Mapping[str, Any]
+) -> dict[str, sources.File]:
+    """What of a chapter's files other pages show; made: the parameters of the chapter."""
+    if made.get("profile") != "full":
+        return {}
+    return {name: files[drawn] for name, drawn in ELSEWHERE.items() if drawn in files}
 
 
 def _decks(chapters: list[Chapter]) -> str:

@@ -154,12 +154,19 @@ def test_an_unknown_parameter_is_refused_with_the_known_ones(tiny: Path) -> None
 
 
 def test_an_unknown_chapter_is_refused_with_the_known_ones(tiny: Path) -> None:
-    with pytest.raises(BuildError, match=r"'three': no such executed chapter; there are: one, two"):
+    with pytest.raises(
+        BuildError,
+        match=r"'three': no such chapter with code; by name or number there are: one, two",
+    ):
         build_chapter(tiny, "three", {})
 
 
 def test_a_chapter_may_be_named_by_its_file(tiny: Path) -> None:
     assert find_chapter(read_contents(tiny), "book/one.md").name == "one"
+    assert [find_chapter(read_contents(tiny), name).name for name in ("2", "02")] == ["two"] * 2
+    for none in ("0", "3"):
+        with pytest.raises(BuildError, match="by name or number there are"):
+            find_chapter(read_contents(tiny), none)
 
 
 def test_contents_that_name_a_missing_file_are_refused(tiny: Path) -> None:

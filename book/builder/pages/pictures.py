@@ -97,7 +97,10 @@ def _webp(content: bytes) -> bytes:
 
 
 def point(soup: BeautifulSoup, made: Mapping[str, Picture]) -> None:
-    """Images and links to the new files; sizes that keep the place; the first one at once."""
+    """Images and links to the new files; sizes that keep the place; the first one at once. Each
+    figure is a link to its picture, as those of cells are."""
+    for bare in soup.select("figure > img"):
+        bare.wrap(soup.new_tag("a", href=str(bare["src"]), attrs={"class": "image-reference"}))
     for tag, name in (("img", "src"), ("a", "href")):
         for found in soup.find_all(tag, attrs={name: True}):
             folder, _, file = str(found[name]).rpartition("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
 
@@ -25,13 +26,29 @@ _TOGGLES = re.compile("toggleHint|toggleOpenOnPrint|togglebuttonSelector")
 
 def repair(soup: BeautifulSoup) -> None:
     """All of the repairs below."""
-    steps = (_folds, _solutions, _same_names, _names, _landmarks, _tables, _code, _numbers, _stops)
-    for step in (*steps, _references, _head):
+    steps = (_taken, _folds, _solutions, _same_names, _names, _landmarks, _tables, _code, _numbers)
+    for step in (*steps, _stops, _references, _head):
         step(soup)
 
 
 def tags(soup: BeautifulSoup | Tag, selector: str) -> Iterator[Tag]:
     return iter(soup.select(selector))
+
+
+def _taken(soup: BeautifulSoup) -> None:
+    """A file to take away is called by its figure, or by the place of its table on the page."""
+    tables = Counter[str]()
+    for line in tags(soup, "p.made-by:has(a[download])"):
+        cell, above = line.find_previous_sibling("div"), line.find_previous(class_="section-number")
+        number = cell.select_one(".caption-number") if isinstance(cell, Tag) else None
+        if number is not None:
+            what = number.get_text().strip().replace("Fig.", "figure")
+        else:
+            section = above.get_text().strip(" .\xa0") if above else ""
+            tables[section] += 1
+            what = f"table {tables[section]} of section {section}".removesuffix(" of section ")
+        for link in tags(line, "a[download]"):
+            link["aria-label"] = f"{link.get_text()} of {what}"
 
 
 def _folds(soup: BeautifulSoup) -> None:

@@ -14,6 +14,16 @@ def form(value: object) -> str:
 
     Its source goes into notebooks: it needs nothing but Python.
     """
+
+    def key_of(key: object) -> tuple[bool, object, str]:
+        """Numbers in their order, then the others; 2 and 2.0 are one."""
+        if isinstance(key, tuple):
+            parts = [key_of(part) for part in key]
+            return True, parts, f"({', '.join(part[2] for part in parts)})"
+        if isinstance(key, (int, float)):
+            return False, key, f"{key:.12g}"
+        return True, [], repr(key)
+
     kind, shape = type(value).__name__, getattr(value, "shape", "")
     if value is None or kind in ("bool", "bool_", "str"):
         return {"NoneType": "`None`", "str": "a string"}.get(kind, "`True` or `False`")
@@ -27,13 +37,15 @@ def form(value: object) -> str:
         return f"an empty {kind}"
     if isinstance(value, dict):
         forms = sorted({form(one) for one in value.values()})
-        shown = sorted(f"`{key!r}`" for key in value if isinstance(key, (str, int, float, tuple)))
-        keys = ", ".join(shown) if len(shown) == len(value) <= 20 else f"{len(value)} keys"
+        known = [key_of(key) for key in value if isinstance(key, (str, int, float, tuple))]
+        shown = ", ".join(f"`{key[2]}`" for key in sorted(known))
+        keys = shown if len(known) == len(value) <= 20 else f"{len(value)} keys"
         return f"a dict with {keys}; its values: {' or '.join(forms[:3])}"
     if isinstance(value, (list, tuple)):
         forms = [form(one) for one in value]
         if len(set(forms)) == 1:
             return f"a {kind} of {len(forms)}, each {forms[0]}"
+        forms = [f"({one})" if ":" in one or ";" in one else one for one in forms]
         return f"a {kind} of {len(forms)}" + (f": {'; '.join(forms)}" if len(forms) <= 6 else "")
     if kind == "function" and callable(value):
         return f"a function of `{', '.join(inspect.signature(value).parameters)}`"

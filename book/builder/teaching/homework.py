@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from builder import BuildError
 from builder.contents import Chapter
 from builder.pages.portable import Places
-from builder.teaching import forms
+from builder.teaching import comparing, forms
 from builder.teaching.exercises import (
     IMPORTS,
     NOWHERE,
@@ -56,7 +56,8 @@ def twin(chapter: Chapter, told: Forms = NOTHING, known: Places = NOWHERE) -> No
         name = f"setup-{number}"
         cells.append(new_code_cell(source, id=name, metadata=_locked(name)))
     if any(exercise.asked for exercise in exercises):
-        cells.append(new_code_cell(forms.SOURCE, id="form", metadata=_locked("form")))
+        source = f"{forms.SOURCE}\n\n\n{comparing.SOURCE}"
+        cells.append(new_code_cell(source, id="form", metadata=_locked("form")))
     given = {name for cell in cells if cell.cell_type == "code" for name in _made(cell.source)}
     for exercise in exercises:
         cells += _cells(exercise, told.get(exercise.label, {}), given)
@@ -83,7 +84,8 @@ def _cut(source: str, marks: str, instead: str) -> str:
     begin, end = marks.split("{}")
     while begin in source:
         first, last = source.index(begin), source.index(end) + len(end)
-        source = source[:first] + instead + source[last:]
+        rest = source[last:] if instead else source[last:].removeprefix("\n")
+        source = source[:first] + instead + rest
     return source
 
 
@@ -150,20 +152,19 @@ def _cells(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> list
 
 
 def _check(exercise: Exercise) -> NotebookNode:
-    """The checks: the first is shown where there are several, the others are hidden, with what
-    they need where students are asked for no code; these give no points."""
+    """The checks: the first is shown where there are several, the others are hidden, as is what
+    compares with the solution; where students are asked for no code these give no points."""
     shown, hidden = list(exercise.checks[:1]), list(exercise.checks[1:])
     if not hidden or not exercise.asked:
         shown, hidden = [], [*shown, *hidden]
-    if not exercise.asked:
-        hidden = [*exercise.code, *hidden]
+    first = comparing.lines(exercise) if exercise.asked else exercise.code
     made = [
         f"assert {name!r} in globals(), {f'{name} is not defined'!r}" for name in exercise.asked
     ]
     points = len(exercise.checks) if exercise.asked else 0
-    source = "\n".join(
-        [*made, *shown, _HIDDEN.format("\n".join(hidden))] if hidden else made + shown
-    )
+    regions = (first, hidden) if shown else ([*first, *hidden], [])
+    above, below = ([_HIDDEN.format("\n".join(one))] if one else [] for one in regions)
+    source = "\n".join([*made, *above, *shown, *below])
     name = f"{exercise.label}-check"
     meta = _graded(name, "code", points, solution=False)
     return new_code_cell(source, id=name, metadata=meta)

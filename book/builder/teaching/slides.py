@@ -126,7 +126,10 @@ def _shown(block: Tag, heading: str) -> Iterator[Slide]:
             title = block.select_one(".admonition-title")
             yield Slide(kind, heading, title, [text] if isinstance(text, Tag) else [])
     for figure in block.select("figure"):
-        picture, caption = figure.select_one("img"), figure.select_one(".caption-text")
+        picture, caption = (
+            figure.select_one("img:not(.moe-still img)"),
+            figure.select_one(".caption-text"),
+        )
         if picture and caption:
             yield Slide("figure", heading, caption.find("strong"), [picture], [caption])
     for table in block.select(".cell_output table"):

@@ -76,10 +76,13 @@ class BookFigure(Figure):
         shown: dict[str, Any] = {"image/png": base64.b64encode(png).decode()}
         if (place := self.source) is not None:
             text, note = data_of(self)
-            svg = self._saved("svg").decode()
+            svg = self.svg()
             pdf = base64.b64encode(self._saved("pdf")).decode()
             shown[MIME] = {**asdict(place), "csv": text, "note": note, "svg": svg, "pdf": pdf}
         return shown, {"image/png": {"width": width, "height": height}}
+
+    def svg(self) -> str:
+        return self._saved("svg").decode()
 
     def _saved(self, form: str) -> bytes:
         """The file; in a drawing of lines a map or a cloud of very many points is pixels.

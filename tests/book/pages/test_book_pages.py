@@ -208,6 +208,28 @@ def test_code_in_a_table_breaks_between_the_parts_of_a_name() -> None:
     assert shown == [f'<span class="pre">{text}</span>' for text in texts]
 
 
+def test_a_file_to_take_away_is_called_by_its_figure_or_the_place_of_its_table() -> None:
+    figure = '<figure><span class="caption-number">Fig. 8.2 </span></figure>'
+    line = '<p class="made-by"><a href="a.html">a.py</a> <a download>CSV</a><a download>SVG</a></p>'
+    heading = '<h2><span class="section-number">8.{}. </span>Why</h2>'
+    page = repaired(
+        f'<div class="cell">{figure}</div>{line}<div class="cell"></div>{line}{heading.format(1)}'
+        f'<div class="cell"></div>{line}{line}{heading.format(2)}<div class="cell"></div>{line}'
+    )
+    links = page.select("a[download]")
+    places = [
+        "figure 8.2",
+        "table 1",
+        "table 1 of section 8.1",
+        "table 2 of section 8.1",
+        "table 1 of section 8.2",
+    ]
+    assert [link["aria-label"] for link in links] == [
+        f"{form} of {place}" for place in places for form in ("CSV", "SVG")
+    ]
+    assert not page.select("a[href][aria-label]")
+
+
 def test_a_folded_box_is_a_details_element_and_its_script_is_gone() -> None:
     page = repaired("""<script src="togglebutton.js"></script>
         <script>let toggleHintShow = ''</script><div
@@ -296,6 +318,18 @@ def test_a_figure_that_can_be_taken_away_as_svg_is_shown_so(tmp_path: Path) -> N
     assert [str(link["href"]) for link in page.select("a")] == [
         "../_static/figures/a.svg",
         "../_static/figures/b.png",
+    ]
+
+
+def test_every_figure_is_a_link_to_its_picture() -> None:
+    page = BeautifulSoup(
+        '<figure><img src="../_images/a.png"></figure><figure><a><img src="b.png"></a></figure>',
+        "html.parser",
+    )
+    pictures.point(page, {"a.png": pictures.Picture("_static/figures/a.svg", 2, 1)})
+    assert [link.get("href") for link in page.select("figure > a")] == [
+        "../_static/figures/a.svg",
+        None,
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from builder.contents import Chapter
 from builder.pages.reading import ICON
 from builder.record.sources import insert_links, line_of, source_page
+from builder.stage import ELSEWHERE, elsewhere
 
 from moe.experiments.shown.tables import MIME
 
@@ -96,3 +97,15 @@ def test_a_source_page_has_a_place_for_each_line_and_shows_code_as_it_is() -> No
     assert "http" not in page.replace(ICON, ""), "whose drawing names its language so"
     assert line_of("curve", MODULE) == 4
     assert line_of("nobody", MODULE) is None
+
+
+@pytest.mark.parametrize(("name", "drawn"), ELSEWHERE.items())
+def test_what_another_page_shows_is_the_figure_of_the_full_book(name: str, drawn: str) -> None:
+    """And else a picture that is kept beside the pages."""
+    root = Path(__file__).parents[3]
+    assert (root / "book" / "_static" / name).is_file()
+    stem, _, label = Path(drawn).stem.partition("-")
+    assert f"name: {label}\n" in (root / "book" / f"{stem}.md").read_text(encoding="utf-8")
+    files = {drawn: b"new", "figures/other.png": b"other"}
+    assert elsewhere(files, {"profile": "full"}) == {name: b"new"}
+    assert elsewhere(files, {"profile": "quick"}) == elsewhere({}, {"profile": "full"}) == {}

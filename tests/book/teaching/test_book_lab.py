@@ -8,7 +8,8 @@ import build as program
 import nbformat
 import pytest
 from builder import BuildError
-from builder.teaching.lab import fill
+from builder.pages.hosts import FOLDER
+from builder.teaching.lab import COPIED, Filled, fill
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,15 +19,53 @@ def test_notebooks_come_from_the_site_and_what_a_reader_changed_stays(
 ) -> None:
     assert program.main(["--root", str(tiny), "lab"]) == 0
     place = tiny / "lab" / "one.ipynb"
-    assert "new notebooks" in capsys.readouterr().out
+    assert "lab: 2 new notebooks, 0 renewed\n" in capsys.readouterr().out
     notebook = nbformat.read(place, as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert ":::" not in text and "{eq}" not in text, "plain Markdown"
     place.write_text("mine")
-    (tiny / "lab" / "two.ipynb").unlink(missing_ok=True)
     assert program.main(["--root", str(tiny), "lab"]) == 0
+    assert "0 new notebooks, 0 renewed\n" in capsys.readouterr().out, "the book has no newer one"
     assert place.read_text() == "mine"
-    assert not list((tiny / "lab").glob(".*")), "nothing half done is left"
+    left = [path.name for path in (tiny / "lab").glob(".*")]
+    assert left == [COPIED], "nothing half done is left"
+
+
+def site(root: Path, **notebooks: str) -> Path:
+    folder = root / "html" / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in notebooks.items():
+        (folder / f"{name}.ipynb").write_text(text)
+    return root / "html"
+
+
+def test_after_a_newer_build_what_nobody_touched_is_renewed(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    first = fill(site(tmp_path, same="0", touched="0", left="0"), lab)
+    assert first == Filled(new=["left.ipynb", "same.ipynb", "touched.ipynb"])
+    (lab / "touched.ipynb").write_text("mine")
+    (lab / "own.ipynb").write_text("own")
+    second = fill(site(tmp_path, touched="1", left="1", later="1"), lab)
+    assert second == Filled(["later.ipynb"], ["left.ipynb"], ["touched.ipynb"])
+    texts = {path.stem: path.read_text() for path in lab.glob("*.ipynb")}
+    assert texts == {"same": "0", "touched": "mine", "left": "1", "later": "1", "own": "own"}
+    assert "kept, though the book has newer ones: touched.ipynb." in "\n".join(second.lines())
+    assert fill(site(tmp_path), lab).kept == ["touched.ipynb"], "it is told until it is settled"
+    (lab / "touched.ipynb").unlink()
+    assert fill(site(tmp_path), lab) == Filled(new=["touched.ipynb"])
+
+
+@pytest.mark.parametrize("known", [None, "", "[]"])
+def test_of_a_folder_that_nobody_kept_account_of_all_is_kept(
+    known: str | None, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "old.ipynb").write_text("0")
+    if known is not None:
+        (lab / COPIED).write_text(known)
+    assert fill(site(tmp_path, old="1"), lab) == Filled(kept=["old.ipynb"])
+    assert (lab / "old.ipynb").read_text() == "0"
 
 
 def test_without_a_book_it_says_what_to_run_first(

@@ -105,6 +105,27 @@ def test_an_untouched_hand_out_passes_nothing(chapter: Chapter, tmp_path: Path) 
     assert marks.told[-1].endswith("empty: ex-sum-answer, ex-words-answer.")
 
 
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [
+        ("total = 6.0001", ""),
+        ("total = 7", "AssertionError: total is not what it should be"),
+        ("total = True", "AssertionError: total is `True` or `False`, not a number"),
+        ("form = largest = _own = 0\ntotal = 6", ""),
+        ("total = 6\n1 / 0", ""),
+    ],
+)
+def test_an_answer_is_compared_with_the_solutions_in_form_and_number(
+    work: str, error: str, chapter: Chapter, tmp_path: Path
+) -> None:
+    """Also where a student has used the names of what was given; in a cell that gives points."""
+    text = chapter.text.replace("assert total == 6\n", "assert total > 5\n")
+    chapter.source.write_text(text, encoding="utf-8")
+    marks = _marked(Chapter(tmp_path, "small"), tmp_path, *RIGHT, _answered("ex-sum-code", work))
+    (sum_of,) = [one for one in marks.checks if one.name == "ex-sum-check"]
+    assert (sum_of.passed, sum_of.error) == (not error, error)
+
+
 def test_a_name_that_another_exercise_has_made_is_no_answer(
     chapter: Chapter, tmp_path: Path
 ) -> None:

@@ -9,13 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
-from moe.experiments.shown.interactive.marks import LEVELS, band, heat, line, points, words
+from moe.experiments.shown.interactive.marks import (
+    LEVELS,
+    band,
+    heat,
+    line,
+    points,
+    segments,
+    words,
+)
+from moe.experiments.shown.interactive.still import still
+from moe.experiments.shown.style import COLOURS
 from moe.experiments.shown.tables import MIME
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 X = np.linspace(1, 2, 5)
 SIZES = (1.0, 10.0, 100.0)
 KINDS = ("sum", "product")
@@ -113,14 +124,23 @@ def test_an_output_tells_which_function_made_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser.new_context(offline=True, has_touch=True).new_page()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Page:
+    return browser.new_context(offline=True, has_touch=True).new_page()
+
+
+@pytest.fixture(scope="module")
+def without_scripts(browser: Browser) -> Page:
+    return browser.new_context(offline=True, java_script_enabled=False).new_page()
 
 
 _TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -155,7 +175,7 @@ def test_keys_move_the_drawing_and_the_words_and_nothing_is_loaded(tab: Page) ->
     assert [said for _, said in (first, second, third)] == ["sum 10", "sum 100", "product 100"]
     assert len({curve for curve, _ in (first, second, third)}) == 3
     assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "100"
-    assert tab.get_by_role("img").get_attribute("aria-label") == "Curves over x"
+    assert tab.locator(".panels [role=img]").get_attribute("aria-label") == "Curves over x"
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert problems == []
 
@@ -171,12 +191,50 @@ def test_a_point_is_dragged(tab: Page) -> None:
     assert drawn(tab)[1] == "sum 100"
 
 
-def test_paper_and_pages_without_scripts_keep_the_figure_beside_it_alone(tab: Page) -> None:
+STILL = "This figure moves where scripts run. Here it stands still, at size: 10; kind: sum. sum 10"
+
+
+def test_where_scripts_run_the_still_figure_is_on_paper_alone(tab: Page) -> None:
     shown(tab)
-    assert tab.locator(".moe-interactive").is_visible()
+    still, moving = tab.locator(".moe-still"), tab.locator(".moe-interactive")
+    assert moving.is_visible() and not still.is_visible()
     tab.emulate_media(media="print")
-    assert not tab.locator(".moe-interactive").is_visible()
+    assert still.is_visible() and not moving.is_visible()
+    assert str(still.text_content()).strip() == STILL
     tab.emulate_media(media="screen")
-    still = small().html.split("<script>")[0]
-    tab.set_content(f"<!DOCTYPE html>{still}")
-    assert not tab.locator(".moe-interactive").is_visible()
+
+
+def test_without_scripts_the_figure_stands_still(without_scripts: Page) -> None:
+    without_scripts.set_content(f"<!DOCTYPE html><main>{small().html}</main>")
+    assert not without_scripts.locator(".moe-interactive").is_visible()
+    picture = without_scripts.get_by_role("img", name="Curves over x")
+    box = picture.bounding_box()
+    assert box is not None and box["width"] > 300 and box["height"] > 200
+    assert without_scripts.get_by_text(STILL).is_visible()
+
+
+def test_the_still_figure_holds_what_is_drawn_where_the_controls_begin() -> None:
+    """Another start is another drawing, and the same start the same bytes."""
+    panels = small().data["panels"]
+    first, second = (still(panels, {"size": size, "kind": 0}) for size in (1, 2))
+    assert first == still(panels, {"size": 1, "kind": 0}) != second
+    assert "<image" in first and "pixelated" not in first
+    for kind in ("band", "line", "points", "text"):
+        fewer = [{**panels[0], "marks": [m for m in panels[0]["marks"] if m["kind"] != kind]}]
+        assert len(still(fewer, {"size": 1, "kind": 0})) < len(first), kind
+    crisp = heat([[[0, 0.5]]], (1, 2, 1, 200), crisp=True)
+    assert "pixelated" in still([Panel("", [crisp], "x", "y").json()], {})
+
+
+def test_arrows_bars_and_markers_stand_still_too() -> None:
+    marks = [
+        segments([0], [0], [1], [1], head=True, label="arrow"),
+        segments([0, 1], [0, 0], [0, 1], [1, np.nan], label="bars"),
+        points([0, 1], [1, 0], shade=[0, 1], other="orange", marker="^"),
+        points([0.5], [0.5], marker="x"),
+    ]
+    panel = Panel("", marks, "x", "y", x_ticks=[(0, "none"), (1, "all")])
+    drawn = still([panel.json(), panel.json(), panel.json()], {})
+    assert all(colour in drawn.lower() for colour in (COLOURS["blue"].lower(), "#e69f00"))
+    for said in ("arrow", "bars", "none", "all"):
+        assert f"<!-- {said} -->" in drawn

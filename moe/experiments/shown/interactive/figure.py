@@ -6,11 +6,13 @@ the controls. Nothing is computed in the page, and it loads nothing.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from html import escape
 from itertools import product
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -19,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe.experiments.shown.interactive.marks import Mark, digits
+from moe.experiments.shown.interactive.still import still
 from moe.experiments.shown.tables import MIME, Source
 
 # The path from the root of the repository, by which the book knows that a chapter depends on it.
 _TEMPLATE = Path(__file__).parents[4] / "moe/experiments/shown/interactive/page.html"
 _PAD = 0.04  # of an axis, beyond the data
+_PICTURE = """<div tabindex="0"><img alt="{alt}" src="data:image/svg+xml;base64,{svg}"></div>
+<p>This figure moves where scripts run. Here it stands still, at {where}. {said}</p>"""
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)\b")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 P = ParamSpec("P")
@@ -138,9 +143,23 @@ class Interactive:
 
     @property
     def html(self) -> str:
-        told = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        data = self.data
+        told = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         template = _TEMPLATE.read_text(encoding="utf-8")
-        return template.replace("__DATA__", told.replace("<", "\\u003c"))
+        page = template.replace("__STILL__", self._still(data["panels"]))
+        return page.replace("__DATA__", told.replace("<", "\\u003c"))
+
+    def _still(self, panels: Sequence[dict[str, Any]]) -> str:
+        """A picture of the panels where the controls begin, and what is to be said there."""
+        at = {control.name: control.start for control in self.controls}
+        svg = still(panels, at)
+        where = "; ".join(f"{c.label}: {c.values[c.start]}" for c in self.controls)
+        return _PICTURE.format(
+            alt=escape(" ".join(panel.alt for panel in self.panels)),
+            svg=base64.b64encode(svg.encode()).decode(),
+            where=escape(where),
+            said=escape(_powers(self.say(**at))),
+        )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         place = self.source
