@@ -28,6 +28,7 @@ CHECKS = {
     "inputs": "inputs not Gaussian",
     "refused": "$L_4$ refuses",
     "calibrated": "not calibrated",
+    "who answers": "who answers is off",
     "alike": "experts alike",
     "collapsed": "expert collapsed",
     "only one": "starts disagree",
