@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from moe.experiments.shown.interactive.figure import Control, Interactive, Panel, moving
+from moe.experiments.shown.interactive.figures_still import still
 from moe.experiments.shown.interactive.marks import (
     LEVELS,
     band,
@@ -21,7 +22,6 @@ from moe.experiments.shown.interactive.marks import (
     segments,
     words,
 )
-from moe.experiments.shown.interactive.still import still
 from moe.experiments.shown.style import COLOURS
 from moe.experiments.shown.tables import MIME
 

@@ -20,8 +20,8 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
+from moe.experiments.shown.interactive.figures_still import still
 from moe.experiments.shown.interactive.marks import Mark, digits
-from moe.experiments.shown.interactive.still import still
 from moe.experiments.shown.tables import MIME, Source
 
 # The path from the root of the repository, by which the book knows that a chapter depends on it.
