@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -42,14 +43,18 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def end_children() -> None:
-    """Kill all descendants of this process, those too that they start meanwhile."""
+    """Kill all descendants of this process, those too that they start meanwhile.
+
+    None is waited for, which would take its end from the pool that owns it: that then takes it for
+    alive, and asks for ever.
+    """
     while children := _running():
         for child in children:
             try:
                 child.kill()
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(children, timeout=3)
+        time.sleep(0.05)
 
 
 def _running() -> list[psutil.Process]:
