@@ -65,12 +65,31 @@ def dependence_p_value(uniform: Tensor, x: Tensor) -> float:
         return 1.0
     q = (q - q.mean()) / q.std(correction=0)
     diagonal, mean, variance = _moments(white)
-    if variance <= _TAIL * mean**2:
-        return 1.0
     whole = (white.T @ (q[:, None] * white)).square().sum()
     statistic = float(whole - (q.square() - 1.0) @ diagonal)
+    return tail(statistic, mean, variance)
+
+
+def tail(statistic: float, mean: float, variance: float) -> float:
+    """The chance of more, of a multiple of a chi-squared variable with that mean and variance
+    (Satterthwaite 1946); 1 where it does not vary."""
+    if variance <= _TAIL * mean**2:
+        return 1.0
     scale = variance / (2 * mean)
-    return float(gammaincc(mean / scale / 2, statistic / scale / 2))  # chi-square's tail
+    return float(gammaincc(mean / scale / 2, statistic / scale / 2))
+
+
+def kernel_diagonal(white: Tensor) -> Tensor:
+    """|phi(x_n)|^2 (n,), phi the products of x (n, d) less the identity:
+    <phi(x_n), phi(x_m)> = <x_n, x_m>^2 - |x_n|^2 - |x_m|^2 + d."""
+    length = white.square().sum(1)
+    return length.square() - 2 * length + white.shape[1]
+
+
+def kernel(white: Tensor) -> Tensor:
+    """<phi(x_n), phi(x_m)> (n, n), phi as in ``kernel_diagonal``."""
+    square = white.square().sum(1)
+    return (white @ white.T).square_().sub_(square - white.shape[1]).sub_(square[:, None])
 
 
 def _moments(white: Tensor) -> tuple[Tensor, float, float]:
@@ -80,13 +99,10 @@ def _moments(white: Tensor) -> tuple[Tensor, float, float]:
     K_ij = <x_i, x_j>^2 with its row and column means taken off. The mean of K_ij^2 is that over the
     pairs of 500 samples, evenly spaced, where there are more.
     """
-    n, d = white.shape
-    length = white.square().sum(1)
-    diagonal = length.square() - 2 * length + d
+    n = len(white)
+    diagonal = kernel_diagonal(white)
     part = white[torch.linspace(0, n - 1, min(n, _PAIRED)).round().long()]
-    square = part.square().sum(1)
-    kernel = (part @ part.T).square_().sub_(square - d).sub_(square[:, None])
-    off = kernel.fill_diagonal_(0.0).square().sum() / (len(part) * (len(part) - 1))
+    off = kernel(part).fill_diagonal_(0.0).square().sum() / (len(part) * (len(part) - 1))
     return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * n * (n - 1) * float(off)
 
 

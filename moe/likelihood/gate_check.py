@@ -4,10 +4,9 @@ wrong gate whose shares are near one half."""
 from __future__ import annotations
 
 import torch
-from scipy.special import gammaincc
 from torch import Tensor
 
-from moe.likelihood.diagnostics import in_words, whitened
+from moe.likelihood.diagnostics import in_words, kernel, kernel_diagonal, tail, whitened
 
 LEVEL = 1e-4
 _TESTED, _PAIRED = 100_000, 500
@@ -37,14 +36,9 @@ def gate_p_value(excess: Tensor, z: Tensor, *, offsets: bool) -> float:
     size = excess.square().sum(1)
     if float(size.sum()) < _UNDECIDED or white.shape[1] == 0:
         return 1.0
-    own = _kernel_of_itself(white) + (not offsets)
-    mean = float(size @ own)
+    mean = float(size @ (kernel_diagonal(white) + (not offsets)))
     variance = _variance(excess, size, white, offsets)
-    if variance <= 1e-12 * mean**2:
-        return 1.0
-    scale = variance / (2 * mean)
-    statistic = _statistic(excess, white, offsets)
-    return float(gammaincc(mean / scale / 2, statistic / scale / 2))  # chi-square's tail
+    return tail(_statistic(excess, white, offsets), mean, variance)
 
 
 def gate_doubt(excess: Tensor, z: Tensor, remedy: str, *, offsets: bool) -> list[str]:
@@ -68,11 +62,6 @@ def _statistic(excess: Tensor, white: Tensor, offsets: bool) -> float:
     return total
 
 
-def _kernel_of_itself(white: Tensor) -> Tensor:
-    length = white.square().sum(1)
-    return length.square() - 2 * length + white.shape[1]
-
-
 def _variance(excess: Tensor, size: Tensor, white: Tensor, offsets: bool) -> float:
     """Drawn in proportion to |e|^2 each pair stands for itself divided by its chance."""
     total, n = size.sum(), len(size)
@@ -81,9 +70,7 @@ def _variance(excess: Tensor, size: Tensor, white: Tensor, offsets: bool) -> flo
         steps = (torch.arange(_PAIRED, dtype=size.dtype) + 0.5) / _PAIRED * total
         rows = torch.searchsorted(size.cumsum(0), steps).clamp_max(n - 1)
         unit = total / _PAIRED / size[rows]
-    part, e = white[rows], excess[rows]
-    square = part.square().sum(1)
-    kernel = (part @ part.T).square_().sub_(square - white.shape[1]).sub_(square[:, None])
-    pairs = ((e @ e.T) * (kernel + (not offsets))).square_() * unit * unit[:, None]
+    e = excess[rows]
+    pairs = ((e @ e.T) * (kernel(white[rows]) + (not offsets))).square_() * unit * unit[:, None]
     pairs.masked_fill_(rows == rows[:, None], 0.0)
     return 2 * float(pairs.sum())

@@ -10,7 +10,7 @@ from torch import Tensor
 import moe
 from moe.experiments.any_gate.gates import gated_experts
 from moe.likelihood import gate_check
-from moe.likelihood.diagnostics import calibration_p_value, whitened
+from moe.likelihood.diagnostics import calibration_p_value, kernel_diagonal, whitened
 from moe.likelihood.gate_check import gate_doubt, gate_p_value
 from moe.model.mixture import random_moe
 from moe.randomness import numpy_stream, stream
@@ -37,7 +37,7 @@ def test_statistic_mean_and_variance_are_those_of_the_dense_sums(offsets: bool) 
     kernel, size = features @ features.T, excess.square().sum(1)
     whole = (kernel * (excess @ excess.T)).sum()
     assert gate_check._statistic(excess, white, offsets) == pytest.approx(float(whole), rel=1e-10)
-    own = gate_check._kernel_of_itself(white) + (not offsets)
+    own = kernel_diagonal(white) + (not offsets)
     torch.testing.assert_close(own, kernel.diagonal())
     pairs = (kernel * (excess @ excess.T)).square().fill_diagonal_(0.0).sum()
     variance = gate_check._variance(excess, size, white, offsets)

@@ -169,12 +169,19 @@ def _gates(law: Regressions, task: Task) -> list[str]:
     ]
 
 
+def _tested(task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """x, z, y of the rows that tests look at."""
+    rows = fair_rows(task.weights)
+    if len(rows) > _TESTED:
+        rows = rows[sample_order(task.x[rows], task.y[rows], 0)[:_TESTED]]
+    return task.x[rows], task.z[rows], task.y[rows]
+
+
 def gate_doubts(law: Regressions, task: Task) -> list[str]:
     """What speaks against a softmax gate (``moe.likelihood.gate_check``), in words."""
     if law.k == 1 or task.gate != "softmax" or not task.design.gate.columns.numel():
         return []
-    rows = fair_rows(task.weights)
-    x, z, y = task.x[rows], task.z[rows], task.y[rows]
+    x, z, y = _tested(task)
     excess = law.responsibilities(x, z, y) - law.gate(z)
     remedy = 'gate="any", a classifier, or columns that bend, as splines, may'
     return gate_doubt(excess, z, remedy, offsets=task.design.gate.ones)
@@ -184,10 +191,7 @@ def calibration(law: Regressions, task: Task) -> float:
     """p-value of the hypothesis that F(y | x) is uniform whatever x
     (``moe.likelihood.diagnostics.calibration_p_value``); copies are samples, of weights that are
     no counts a sample is taken, and of many samples a random part."""
-    rows = fair_rows(task.weights)
-    if len(rows) > _TESTED:
-        rows = rows[sample_order(task.x[rows], task.y[rows], 0)[:_TESTED]]
-    x, z, y = task.x[rows], task.z[rows], task.y[rows]
+    x, z, y = _tested(task)
     uniform = law.cumulative(x, z, y)
     together = float(kstest(uniform.numpy(), "uniform").pvalue)
     return min(1.0, 2 * min(together, dependence_p_value(uniform, x)))

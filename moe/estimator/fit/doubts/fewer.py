@@ -27,17 +27,17 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
     """
     if law.k == 1:
         return []
-    n = float(task.weights.sum())
+    n, reached = float(task.weights.sum()), task.score(law)
     if task.g.is_linear:
         size = task.x.shape[1] + (task.sigma is None)
-        gain, price = task.score(law) - task.score(pooled(task)), _price(task.parameters - size, n)
+        gain, price = reached - task.score(pooled(task)), _price(task.parameters - size, n)
         if gain < price:
             return [_words("one regression describes", law.k, gain, price)]
     if law.k == 2:
         return []
     fewer = replace(task, k=law.k - 1)
     price = _price(task.parameters - fewer.parameters, n)
-    gain = task.score(law) - _best(law, fewer, task.score(law) - price, _FAR * price, options)
+    gain = reached - _best(law, fewer, reached - price, _FAR * price, options)
     return [_words(f"{fewer.k} experts describe", law.k, gain, price)] if gain < price else []
 
 
