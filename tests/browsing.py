@@ -38,7 +38,9 @@ def open_page(tab: Page, path: Path, width: int) -> list[str]:
     for event, listener in listeners.items():
         tab.on(event, listener)  # type: ignore[call-overload]
     tab.set_viewport_size({"width": width, "height": 900})
-    tab.goto(path.as_uri(), wait_until="networkidle" if width == DESK else "load")
+    tab.goto(path.as_uri(), wait_until="load")  # "networkidle" can be told of a page half parsed
+    if width == DESK:
+        tab.wait_for_timeout(500)  # for what scripts ask for once the page is there
     for event, listener in listeners.items():
         tab.remove_listener(event, listener)
     return problems
