@@ -97,16 +97,20 @@ def _squared_angle(
 
 @dataclass(frozen=True, eq=False)
 class _Residuals:
-    """Axes z (N, 1, 1, 1) of the expert that answers and xi (1, X, 1, 1), with weights; second,
-    fourth (N, X, 1, 1): Q_2 / c_2 and Q_4 / c_4 less their constants; shares: 1 / (2 k) and
-    1 / (24 k) where least squares takes the signal from them, else zero."""
+    """Given the axis z (N, 1, 1) of the expert that answers, with its weights: means over the noise
+    of r_2 = Q_2 / c_2 and r_4 = Q_4 / c_4 less their constants, of their squares and product, each
+    (N, 1, 1); shares: 1 / (2 k) and 1 / (24 k) where least squares takes the signal from them, else
+    zero."""
 
     k: int
     mu: float
     z: Array
     weights: Array
-    second: Array
-    fourth: Array
+    two: Array
+    four: Array
+    two_two: Array
+    two_four: Array
+    four_four: Array
     shares: tuple[float, float]
 
     @staticmethod
@@ -122,42 +126,35 @@ class _Residuals:
         xi, xi_weights = gauss_hermite(_NOISE)
         z = hermite[:, 1]
         y = g(torch.from_numpy(z.copy())).numpy()[:, None] + sigma * xi
-        weights = z_weights[:, None] * xi_weights
-        values, shares = [], []
+        r, shares = [], []
         for transform in (two, four):
             q = transform(torch.from_numpy(y)).numpy()
             fit = isinstance(transform, BoundedTransform) is False and (
                 transform.degree == 2 or cheapest(transform, k, k) == "least_squares"
             )
-            shift = float((weights * q).sum()) if fit else centre(transform, k)
-            values.append(((q - shift) / transform.normaliser)[..., None, None])
+            shift = float(z_weights @ q @ xi_weights) if fit else centre(transform, k)
+            r.append((q - shift) / transform.normaliser)
             shares.append(fit / (math.factorial(transform.degree) * k))
-        return _Residuals(
-            k,
-            mu,
-            z[:, None, None, None],
-            weights[..., None, None],
-            values[0],
-            values[1],
-            (shares[0], shares[1]),
-        )
+        means = [f @ xi_weights for f in (r[0], r[1], r[0] ** 2, r[0] * r[1], r[1] ** 2)]
+        columns = [f[:, None, None] for f in (z, z_weights, *means)]
+        return _Residuals(k, mu, *columns, (shares[0], shares[1]))
 
     def outside(self, own: bool) -> float:
         """E[x_i^2 r_2^2] where expert i answers (own), or another."""
-        s, s_weights = _axis(2)
+        s, s_weights = _axis(1)
         x, share = self.z if own else s, self.shares[0]
-        known = _he2(self.z) if own else _he2(self.z) + _he2(s)
+        known = share * (_he2(self.z) if own else _he2(self.z) + _he2(s))
         rest = (self.k - 1 if own else self.k - 2) * 2 * share**2
-        square = (self.second - share * known) ** 2 + rest
+        square = self.two_two - 2 * known * self.two + known**2 + rest
         return float((self.weights * s_weights * x**2 * square).sum())
 
     def inside(self, answers: str) -> float:
         """E[(x_i x_m)^2 {...}^2] of the module's head, by who answers: i, m or another expert.
 
         u = sum of He_2 and v = sum of He_4 over the remaining axes enter as a + b u + c v + e u v,
-        whose square needs their moments only.
+        whose square needs their moments only; a = r_2 - level r_4 + a_0 and b = b_0 - r_4.
         """
-        (s, s_weights), (t, t_weights) = _axis(2), _axis(3)
+        (s, s_weights), (t, t_weights) = _axis(1), _axis(2)
         other = answers == "other"
         if not other:
             t, t_weights = np.zeros(1), np.ones(1)
@@ -165,12 +162,14 @@ class _Residuals:
         known = [self.z, s, t] if other else [self.z, s]
         level = (x_m**2 - 3) - self.mu * (x_i**2 - 3) + (_he2(self.z) if other else 0.0)
         first, share = self.shares
-        second = self.second - first * sum(map(_he2, known))
-        fourth = self.fourth - share * sum(map(_he4, known))
-        a, b = second - fourth * level, -first - fourth
+        signal = share * sum(map(_he4, known))
+        a_0, b_0 = signal * level - first * sum(map(_he2, known)), signal - first
+        aa = self.two_two - 2 * level * self.two_four + level**2 * self.four_four
+        aa = aa + 2 * a_0 * (self.two - level * self.four) + a_0**2
+        b, bb = b_0 - self.four, self.four_four - 2 * b_0 * self.four + b_0**2
         c, e = share * level, share
         uu, vv, uuv, uvv, uuvv = _rest(self.k - len(known))
-        square = a**2 + b**2 * uu + c**2 * vv + e**2 * uuvv + 2 * b * e * uuv + 2 * c * e * uvv
+        square = aa + bb * uu + c**2 * vv + e**2 * uuvv + 2 * b * e * uuv + 2 * c * e * uvv
         return float((self.weights * s_weights * t_weights * (x_i * x_m) ** 2 * square).sum())
 
 
@@ -185,7 +184,7 @@ def _rest(axes: int) -> tuple[float, ...]:
 
 def _axis(place: int) -> tuple[Array, Array]:
     nodes, weights = gauss_hermite(_EXACT)
-    shape = [1, 1, 1, 1]
+    shape = [1, 1, 1]
     shape[place] = -1
     return nodes.reshape(shape), weights.reshape(shape)
 
