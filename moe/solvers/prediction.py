@@ -104,6 +104,7 @@ class _Residuals:
 
     k: int
     mu: float
+    shares: tuple[float, float]
     z: Array
     weights: Array
     two: Array
@@ -111,7 +112,6 @@ class _Residuals:
     two_two: Array
     two_four: Array
     four_four: Array
-    shares: tuple[float, float]
 
     @staticmethod
     def of(
@@ -136,8 +136,8 @@ class _Residuals:
             r.append((q - shift) / transform.normaliser)
             shares.append(fit / (math.factorial(transform.degree) * k))
         means = [f @ xi_weights for f in (r[0], r[1], r[0] ** 2, r[0] * r[1], r[1] ** 2)]
-        columns = [f[:, None, None] for f in (z, z_weights, *means)]
-        return _Residuals(k, mu, *columns, (shares[0], shares[1]))
+        columns = tuple(f[:, None, None] for f in (z, z_weights, *means))
+        return _Residuals(k, mu, (shares[0], shares[1]), *columns)
 
     def outside(self, own: bool) -> float:
         """E[x_i^2 r_2^2] where expert i answers (own), or another."""
