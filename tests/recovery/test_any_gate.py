@@ -422,13 +422,15 @@ def test_gains_count_parameters_whether_or_not_sigma_is_given() -> None:
 def test_a_wrong_end_of_one_way_gives_way_to_a_likelier_one_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """EM begins with two experts at one truth in the place of L_4's start, and nothing is said
-    against where it ends."""
+    """EM begins with one expert zero and two at the truths' mean in the place of L_4's start, and
+    nothing is said against where it ends."""
     truth, x, y = data("quadrants", 20_000, 0.2, k=3, d=6)
 
     def astray(full: Problem, *rest: Any) -> Starts:
         begun = fourth_moments(full, *rest)
-        return replace(begun, regressors=truth.regressors[None, [0, 0, 1]], sigma=begun.sigma[:1])
+        middle = truth.regressors.mean(0)
+        rows = torch.stack([torch.zeros_like(middle), middle, middle])
+        return replace(begun, regressors=rows[None], sigma=begun.sigma[:1])
 
     monkeypatch.setattr(constant, "fourth_moments", astray)
     monkeypatch.setattr(constant, "uncalibrated", lambda *_: [])

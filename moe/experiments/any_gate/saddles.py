@@ -10,7 +10,7 @@ from moe.experiments.any_gate.gates import gated_experts
 from moe.experiments.engine.sweep import sweep
 from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
-from moe.solvers.em.cells import cell_em
+from moe.solvers.constant_gate import climb_constant_gate
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def trial(of: Trial, seed: int) -> dict[str, float]:
     x, y = truth.sample(spec.n, stream("data", seed, of.index))
     shares, rows = torch.full((spec.k,), 1 / spec.k).double(), truth.regressors
     span = torch.linalg.qr(rows.T).Q
-    free = cell_em(x, y, rows, spec.sigma, shares, truth.nonlinearity)
-    inside = cell_em(x @ span, y, rows @ span, spec.sigma, shares, truth.nonlinearity)
+    free = climb_constant_gate(x, y, rows, spec.sigma, shares, truth.nonlinearity)
+    inside = climb_constant_gate(x @ span, y, rows @ span, spec.sigma, shares, truth.nonlinearity)
     return {
         "free": regressor_error_of(free.regressors, rows),
         "in_span": regressor_error_of(inside.regressors @ span.T, rows),

@@ -13,7 +13,8 @@ from moe.randomness import stream
 from moe.recovery.arguments import Task
 from moe.recovery.results import Origin
 from moe.recovery.starts import NoStartError, Problem, Starts, fourth_moments, search, third_moments
-from moe.solvers.em.cells import CellFit, cell_em
+from moe.solvers.constant_gate import climb_constant_gate
+from moe.solvers.em.cells import CellFit
 
 TIGHT = 1e-2
 _LEVEL, _TESTED, _ROUGH = 1e-4, 100_000, 1.0
@@ -80,7 +81,9 @@ def _em(
     most: int,
 ) -> CellFit:
     x, g = projected(problem.x, span), problem.g
-    fit = cell_em(x, problem.y, rows, sigma, shares, g, iterations=most, tolerance=tolerance)
+    fit = climb_constant_gate(
+        x, problem.y, rows, sigma, shares, g, iterations=most, tolerance=tolerance
+    )
     return replace(fit, regressors=lifted(fit.regressors, span))
 
 

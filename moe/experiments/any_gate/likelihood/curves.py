@@ -14,9 +14,10 @@ from moe.metrics import regressor_error_of
 from moe.randomness import child_seed, stream
 from moe.recovery.any_gate.constant import constant
 from moe.recovery.arguments import task_of
+from moe.recovery.climbing import climbed
 from moe.recovery.plan import carried_out
+from moe.recovery.starts import Problem
 from moe.recovery.verdict import verdict
-from moe.solvers.em import expectation_maximisation
 from moe.solvers.l4 import NoMinimumError, minimise_l4
 from moe.solvers.streaming import stream_l4_moments
 
@@ -25,6 +26,7 @@ SOFTMAX, OFFSETS, RECOVER = "softmax", "softmax with offsets", "recover"
 DOUBTED = "doubted"
 ORACLES = (SOFTMAX, OFFSETS)
 _CHUNK = 100_000
+_LEARNED, _STEPS, _LEFT = ("regressors", "gating", "sigma"), 500, 0.05
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def experts(truth: GatedExperts, x: Tensor, y: Tensor, seed: int) -> tuple[float
 def softmax_from_the_truth(
     truth: GatedExperts, x: Tensor, y: Tensor, offsets: bool = False
 ) -> float:
-    """E_reg of joint EM with a softmax gate from the true experts, sigma and W = 0.
+    """E_reg of the likelihood with a softmax gate: joint EM from the true experts, sigma and W = 0,
+    and Newton's method for its last steps.
 
     offsets: inputs get a column of ones, so that gates have offsets (experts too, truly zero).
     """
@@ -186,10 +189,9 @@ def softmax_from_the_truth(
     if offsets:
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
         rows = torch.nn.functional.pad(rows, (0, 1))
-    zero = torch.zeros_like(rows)
-    end = expectation_maximisation(
-        x, y, rows, zero, truth.sigma, truth.nonlinearity, tolerance=0.05
-    )
+    problem = Problem(x, y, len(rows), truth.nonlinearity, None, gated=True)
+    begin = rows[None], torch.zeros_like(rows)[None], rows.new_tensor([truth.sigma])
+    end = climbed(problem, begin, _LEARNED, _STEPS, _LEFT, newton=True)
     return regressor_error_of(end.regressors[0][:, : truth.regressors.shape[1]], truth.regressors)
 
 

@@ -20,7 +20,7 @@ from moe.metrics import regressor_error_of
 from moe.model.nonlinearity import as_nonlinearity
 from moe.randomness import child_seed, stream
 from moe.recovery import recover
-from moe.solvers.em.cells import cell_em
+from moe.solvers.constant_gate import climb_constant_gate
 
 _LOST, _NAT = 0.1, 1.0
 
@@ -72,7 +72,8 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         warnings.simplefilter("ignore", DoubtfulFitWarning)
         fit = recover(x, y, 2, seed=own, gate="any", classifiers=())
     shares = truth.weights(x).mean(0)
-    best = cell_em(x, y, truth.regressors, truth.sigma, shares, truth.nonlinearity, tolerance=1e-2)
+    begin = truth.regressors, truth.sigma, shares
+    best = climb_constant_gate(x, y, *begin, truth.nonlinearity, tolerance=1e-2)
     refused = not bool(fit.moments.isfinite().all())
     return {
         "error": regressor_error_of(fit.regressors, truth.regressors),
