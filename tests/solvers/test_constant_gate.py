@@ -36,7 +36,7 @@ def test_the_climb_ends_where_very_many_steps_of_em_end(k: int) -> None:
 
 
 def test_em_that_gains_less_than_a_hundredth_of_a_nat_may_be_nats_below_the_maximum() -> None:
-    """Why EM does not end the climb: an expert of 5 % at cosine 0.85 to the other, from the truth."""
+    """Why EM does not end the climb: an expert of 5 % at cosine 0.85 to the other, from it."""
     lead = []
     for index in range(4):
         x, y, rows = rare(0.85, 20_000, index)
