@@ -15,7 +15,7 @@ from moe.model.regressions import Regressions
 from moe.recovery.starts import NEAR, Options
 from moe.solvers.em.samples import PRIOR_SHARE
 
-_GLANCE, _FAR, _MORE = 20, 5.0, 200
+_PARTS, _LAST, _AHEAD = (15, 185), 4, 12
 
 
 def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str]:
@@ -23,7 +23,8 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
     form), else for one expert fewer, by joint EM from the fit without each of its experts.
 
     A maximum of the smaller likelihood that is missed would speak for it all the more: what is said
-    holds, what is not said need not. A start that is far behind after 20 iterations is given up.
+    holds, what is not said need not. A start is given up when twelve times what its last four
+    iterations have gained is not enough.
     """
     if law.k == 1:
         return []
@@ -37,7 +38,7 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
         return []
     fewer = replace(task, k=law.k - 1)
     price = _price(task.parameters - fewer.parameters, n)
-    gain = reached - _best(law, fewer, reached - price, _FAR * price, options)
+    gain = reached - _best(law, fewer, reached - price, options)
     return [_words(f"{fewer.k} experts describe", law.k, gain, price)] if gain < price else []
 
 
@@ -52,7 +53,7 @@ def _words(who: str, k: int, gain: float, price: float) -> str:
     )
 
 
-def _best(law: Regressions, fewer: Task, goal: float, far: float, options: Options) -> float:
+def _best(law: Regressions, fewer: Task, goal: float, options: Options) -> float:
     """The highest log-likelihood of ``fewer`` found that comes near ``goal``, else -infinity."""
     kept = torch.tensor([[i for i in range(law.k) if i != out] for out in range(law.k)])
     gates = law.gates[kept] - law.gates[kept[:, -1:]]
@@ -60,11 +61,13 @@ def _best(law: Regressions, fewer: Task, goal: float, far: float, options: Optio
     level = law.sigmas.square().mean().sqrt()
     sigma = law.sigmas[kept] if fewer.own else level.expand(law.k)
     full, prior = problem_of(fewer), PRIOR_SHARE * float(level) ** 2
-    glance = replace(options, iterations=_GLANCE, tolerance=NEAR)
-    run = joint(full, experts, gates, sigma, fewer, glance, prior)
-    near = (run.log_likelihood > goal - far).nonzero()[:, 0]
-    if len(near) == 0:
-        return -math.inf
-    run, more = run[near], replace(glance, iterations=_MORE)
-    run = joint(full, run.regressors, run.gating, run.sigma, fewer, more, prior)
+    for iterations in _PARTS:
+        part = replace(options, iterations=iterations, tolerance=NEAR)
+        run = joint(full, experts, gates, sigma, fewer, part, prior)
+        gained = run.trace[-1] - run.trace[max(-1 - _LAST, -len(run.trace))]
+        near = (run.log_likelihood + gained * _AHEAD >= goal).nonzero()[:, 0]
+        if len(near) == 0:
+            return -math.inf
+        run = run[near]
+        experts, gates, sigma = run.regressors, run.gating, run.sigma
     return fewer.score(law_of(fewer, run.best))
