@@ -19,6 +19,7 @@ from moe.likelihood.grams import Grams
 from moe.model.nonlinearity import Nonlinearity
 
 ROWS, _RANK = 1 << 14, 1e-9
+_LEAST = 1.0
 
 
 def cell_covariance(
@@ -81,26 +82,30 @@ def profiled(
     cells: Tensor,
     g: Nonlinearity,
 ) -> Profile:
-    """The profile likelihood there; arguments as for ``cell_covariance``."""
+    """The profile likelihood there; arguments as for ``cell_covariance``. Changes of a cell's
+    log-proportions on which there is information of less than one are held: those of an expert that
+    hardly answers there lie on the border of what is possible, or their likelihood is no parabola.
+    """
     k, d = regressors.shape
-    groups, free = len(proportions), k - 1
+    groups = len(proportions)
     hessian = x.new_zeros(k * d + 1, k * d + 1)
-    cross = x.new_zeros(groups, (k * d + 1) * free)
-    inner = x.new_zeros(groups, free * free)
+    cross = x.new_zeros(groups, (k * d + 1) * k)
+    inner = x.new_zeros(groups, k * k)
     for part in zip(x.split(ROWS), y.split(ROWS), cells.split(ROWS), strict=True):
         terms = _Terms(*part, regressors, sigma, proportions, g)
         hessian += terms.hessian()
         cross.index_add_(0, part[2], terms.cross())
         inner.index_add_(0, part[2], terms.inner())
-    mixed = cross.view(groups, k * d + 1, free)
-    inverse = torch.linalg.pinv(inner.view(groups, free, free), hermitian=True, rtol=_RANK)
+    mixed = cross.view(groups, k * d + 1, k)
+    inverse = torch.linalg.pinv(inner.view(groups, k, k), hermitian=True, atol=_LEAST, rtol=_RANK)
     projection = mixed @ inverse
     profile = hessian - torch.einsum("cpf,cqf->pq", projection, mixed)
     return Profile(regressors, sigma, proportions, g, (profile + profile.T) / 2, projection)
 
 
 class _Terms:
-    """Scores and minus second derivatives of log sum_i q_ci N(y; g(eta_i), sigma^2), a chunk."""
+    """Scores and minus second derivatives of log sum_i q_ci N(y; g(eta_i), sigma^2), a chunk; the
+    q_c in their log-proportions, of which there is one too many."""
 
     def __init__(
         self,
@@ -124,9 +129,9 @@ class _Terms:
         self.mean = (self.r * self.in_tau).sum(1, keepdim=True)
 
     def scores(self) -> tuple[Tensor, Tensor]:
-        """In (A, log sigma), (n, k d + 1), and in the cell's free proportions, (n, k - 1)."""
+        """In (A, log sigma), (n, k d + 1), and in the cell's proportions, (n, k)."""
         experts = (self.pull[:, :, None] * self.x[:, None]).flatten(1)
-        return torch.cat([experts, self.mean], 1), (self.r - self.q)[:, :-1]
+        return torch.cat([experts, self.mean], 1), self.r - self.q
 
     def hessian(self) -> Tensor:
         """Minus the second derivatives in (A, log sigma), summed."""
@@ -144,17 +149,16 @@ class _Terms:
         return whole
 
     def cross(self) -> Tensor:
-        """Minus those in (A, log sigma) and the proportions, (n, (k d + 1)(k - 1))."""
-        free = self.r.shape[1] - 1
-        own = self.pull[:, :, None] * self.r[:, None, :free]
-        own[:, :free].diagonal(dim1=1, dim2=2).sub_(self.pull[:, :free])
+        """Minus those in (A, log sigma) and the proportions, (n, (k d + 1) k)."""
+        own = self.pull[:, :, None] * self.r[:, None]
+        own.diagonal(dim1=1, dim2=2).sub_(self.pull)
         experts = (own[:, :, None] * self.x[:, None, :, None]).flatten(1)
-        level = (self.r * (self.mean - self.in_tau))[:, :free]
+        level = self.r * (self.mean - self.in_tau)
         return torch.cat([experts, level], 1)
 
     def inner(self) -> Tensor:
-        """Minus those in the proportions, (n, (k - 1)^2)."""
-        r, q = self.r[:, :-1], self.q[:, :-1]
+        """Minus those in the proportions, (n, k^2)."""
+        r, q = self.r, self.q
         value = r[:, :, None] * r[:, None] - q[:, :, None] * q[:, None]
         value.diagonal(dim1=1, dim2=2).add_(q - r)
         return value.flatten(1)

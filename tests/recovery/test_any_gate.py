@@ -144,24 +144,23 @@ def test_the_terms_of_the_sandwich_against_automatic_differentiation(name: str) 
     size = k * d + 1
 
     def value(theta: Tensor) -> Tensor:
-        free = theta[size:].view(groups, k - 1)
-        logs = torch.log_softmax(torch.nn.functional.pad(free, (0, 1)), 1)
+        logs = torch.log_softmax(theta[size:].view(groups, k), 1)
         residual = (y[:, None] - g(x @ theta[: k * d].view(k, d).T)) / theta[size - 1].exp()
         joint = logs[cells] - 0.5 * residual.square() - theta[size - 1]
         return torch.logsumexp(joint, 1).sum()
 
     level = torch.tensor([0.3], dtype=torch.float64)
-    theta = torch.cat([rows.flatten(), level, (q[:, :-1] / q[:, -1:]).log().flatten()])
+    theta = torch.cat([rows.flatten(), level, q.log().flatten()])
     hessian = -torch.autograd.functional.hessian(value, theta)
     gradient = torch.autograd.functional.jacobian(value, theta)
     terms = _Terms(x, y, cells, rows, math.exp(0.3), q, g)
     torch.testing.assert_close(terms.hessian(), hessian[:size, :size])
     torch.testing.assert_close(terms.scores()[0].sum(0), gradient[:size])
     for cell in range(groups):
-        own = slice(size + cell * (k - 1), size + (cell + 1) * (k - 1))
-        mixed = terms.cross()[cells == cell].sum(0).view(size, k - 1)
+        own = slice(size + cell * k, size + (cell + 1) * k)
+        mixed = terms.cross()[cells == cell].sum(0).view(size, k)
         torch.testing.assert_close(mixed, hessian[:size, own])
-        inner = terms.inner()[cells == cell].sum(0).view(k - 1, k - 1)
+        inner = terms.inner()[cells == cell].sum(0).view(k, k)
         torch.testing.assert_close(inner, hessian[own, own])
 
 

@@ -35,16 +35,20 @@ def test_the_climb_ends_where_very_many_steps_of_em_end(k: int) -> None:
     assert end.sigma == pytest.approx(slow.sigma, abs=1e-5)
 
 
-def test_em_that_gains_less_than_a_hundredth_of_a_nat_may_be_nats_below_the_maximum() -> None:
-    """Why EM does not end the climb: an expert of 5 % at cosine 0.85 to the other, from it."""
-    lead = []
+def test_newton_ends_at_maxima_that_em_is_hundreds_of_passes_from() -> None:
+    """An expert of 5 % at cosine 0.85 to the other, from the truth: where the likelihood is nearly
+    flat for long, EM stops on the way, up to nats below."""
+    lead, passes = [], []
     for index in range(4):
         x, y, rows = rare(0.85, 20_000, index)
         begin = rows, 1.0, torch.tensor([0.95, 0.05]).double()
         em, end = (f(x, y, *begin, LINEAR) for f in (cell_em, climb_constant_gate))
-        assert em.converged and end.converged
+        assert end.converged
         lead.append(end.log_likelihood - em.log_likelihood)
-    assert min(lead) > 0 and sorted(lead)[1] > 1
+        passes.append((end.passes, em.passes))
+    assert min(lead) > -1e-2 and max(lead) > 0.5
+    ours, theirs = (sum(counts) for counts in zip(*passes, strict=True))
+    assert 5 * ours < theirs
 
 
 def test_nonlinear_experts_and_a_goal_of_a_nat_are_em_s_alone() -> None:

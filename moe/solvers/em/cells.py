@@ -16,6 +16,7 @@ from moe.solvers.em.samples import sigma_floor
 _ROWS, _KEPT = 1 << 14, 20_000_000
 _LEAST_SHARE, _LEAST_COUNT = 1e-8, 1e-3
 _HALVINGS = 12
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,8 @@ def cell_em(
 
     x (n, d), y (n,); regressors (k, d), sigma, proportions (C, k) or (k,) where to begin. Every
     second pass extrapolates (SQUAREM; Varadhan, Roland 2008), and is taken back where the
-    likelihood falls. Stops when two EM steps gain less than ``tolerance`` nats in total.
+    likelihood falls. Stops when less than ``tolerance`` nats are left to gain, as two EM steps have
+    it (``_left``).
     """
     cells = torch.zeros(len(x), dtype=torch.long) if cells is None else cells
     data = _Cells(x, y, cells, nonlinearity)
@@ -77,7 +79,7 @@ def cell_em(
     while passes < iterations and not converged:
         one = data.ascend(here)
         two = data.ascend(one)
-        converged = two.value - here.value < tolerance
+        converged = _left(here, one, two) < tolerance
         passes += 2
         far = _extrapolated(here, one, two)
         here = two
@@ -125,6 +127,16 @@ class _View:
             return whole
         here = self.point.vector()
         return self.point.at(here + scale * (whole.vector() - here))
+
+
+def _left(here: _View, one: _View, two: _View) -> float:
+    """What is left to gain, if what steps gain goes on falling as from the first to the second;
+    both together where that falls fast. Zero within rounding."""
+    first, second = one.value - here.value, two.value - one.value
+    if first + second <= _ROUNDING * abs(two.value):
+        return 0.0
+    ahead = second**2 / (first - second) if first > second else math.inf
+    return max(first + second, ahead)
 
 
 def _extrapolated(here: _View, one: _View, two: _View) -> _Point | None:

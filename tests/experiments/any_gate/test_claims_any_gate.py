@@ -319,15 +319,16 @@ def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
 
 
 def test_a_likelihood_leads_away_only_where_it_is_likelier_than_the_truth() -> None:
-    lost, kept = rare.End(0.3, 0.5, 0.2, 9.0, False), rare.End(0.01, 0.1, 0.01, 0.0, True)
+    lost, kept = rare.End(0.3, 0.5, 0.02, 9.0, False), rare.End(0.01, 0.1, 0.01, 0.0, True)
     assert rare.led_away([lost, kept]).holds
     assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
     assert not rare.led_away([replace(lost, ahead=0.5), kept]).holds
+    assert rare.led_away([replace(lost, ahead=0.0, oracle=0.3), kept]).holds
     assert not rare.led_away([kept]).holds
     assert not rare.led_away([lost, replace(kept, moments=0.005)]).holds
-    stuck, better = replace(lost, ahead=-3.0), replace(lost, moments=0.1, converged=True)
-    assert rare.led_away([lost, better, stuck, kept]).value == (
-        "2 of 4, 1 of them doubted; in 1 of them $L_4$ errs less; "
-        "above 0.1 and no likelier than the truth: 1"
+    alike = replace(lost, ahead=0.0, oracle=0.3, moments=0.1, converged=True)
+    assert rare.led_away([lost, alike, kept]).value == (
+        "2 of 3, 1 of them doubted; in 1 of them the climb from the truth goes there itself; "
+        "in 1 of them $L_4$ errs less"
     )
     assert len(rare.listed([rare.Spec(0.7), rare.Spec(0.7, 1)], [lost, kept]).values) == 2

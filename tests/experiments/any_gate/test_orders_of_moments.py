@@ -137,7 +137,7 @@ def test_the_likelihoods_information_is_the_outer_product_of_scores() -> None:
     x, y = truth.sample(n, stream("data", 6))
     none = torch.zeros(n, dtype=torch.long)
     terms = _Terms(x @ basis.T, y, none, rows, 1.0, w[None], truth.nonlinearity)
-    scores = torch.cat(terms.scores(), 1)
+    scores = torch.cat(terms.scores(), 1)[:, :-1]  # proportions add to one
     covariance = n * torch.linalg.inv(scores.T @ scores)[:4, :4].view(2, 2, 2, 2)
     worst = max(
         float(covariance[i, :, i].trace() - row @ covariance[i, :, i] @ row)
