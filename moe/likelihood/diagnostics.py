@@ -76,34 +76,50 @@ def tail(statistic: float, mean: float, variance: float) -> float:
     if variance <= _TAIL * mean**2:
         return 1.0
     scale = variance / (2 * mean)
-    return float(gammaincc(mean / scale / 2, statistic / scale / 2))
+    return float(gammaincc(mean / scale / 2, max(statistic, 0.0) / scale / 2))
 
 
-def kernel_diagonal(white: Tensor) -> Tensor:
+def _kernel_diagonal(white: Tensor) -> Tensor:
     """|phi(x_n)|^2 (n,), phi the products of x (n, d) less the identity:
     <phi(x_n), phi(x_m)> = <x_n, x_m>^2 - |x_n|^2 - |x_m|^2 + d."""
     length = white.square().sum(1)
     return length.square() - 2 * length + white.shape[1]
 
 
-def kernel(white: Tensor) -> Tensor:
-    """<phi(x_n), phi(x_m)> (n, n), phi as in ``kernel_diagonal``."""
+def _kernel(white: Tensor) -> Tensor:
+    """<phi(x_n), phi(x_m)> (n, n), phi as in ``_kernel_diagonal``."""
     square = white.square().sum(1)
     return (white @ white.T).square_().sub_(square - white.shape[1]).sub_(square[:, None])
 
 
 def _moments(white: Tensor) -> tuple[Tensor, float, float]:
     """Of sum_ij q_i q_j K_ij over permutations of q, q_i^2 replaced by one: K_ii (n,), the mean
-    n tr K / (n - 1), and the variance, 2 sum_{i != j} K_ij^2 up to terms of lower order.
-
-    K_ij = <x_i, x_j>^2 with its row and column means taken off. The mean of K_ij^2 is that over the
-    pairs of 500 samples, evenly spaced, where there are more.
+    n tr K / (n - 1), and the variance, 2 sum_{i != j} K_ij^2 up to terms of lower order (the sum by
+    ``drawn`` in proportion to K_ii). K_ij = <x_i, x_j>^2 with its row and column means taken off.
     """
     n = len(white)
-    diagonal = kernel_diagonal(white)
-    part = white[torch.linspace(0, n - 1, min(n, _PAIRED)).round().long()]
-    off = kernel(part).fill_diagonal_(0.0).square().sum() / (len(part) * (len(part) - 1))
-    return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * n * (n - 1) * float(off)
+    diagonal = _kernel_diagonal(white)
+    rows, stands_for = drawn(diagonal)
+    pairs = off_diagonal(_kernel(white[rows]).square_(), rows, stands_for)
+    return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * pairs
+
+
+def drawn(importance: Tensor) -> tuple[Tensor, Tensor]:
+    """At most 500 places at even steps of the cumulated importance (n,), and what each stands for:
+    a sum over the n is one over them, weighted so. Where importance bounds the terms, as K_ii K_jj
+    does K_ij^2, no pair of samples weighs more than another, however far out they lie."""
+    n, total = len(importance), importance.sum()
+    if n <= _PAIRED:
+        return torch.arange(n), torch.ones_like(importance)
+    steps = (torch.arange(_PAIRED, dtype=importance.dtype) + 0.5) / _PAIRED * total
+    rows = torch.searchsorted(importance.cumsum(0), steps).clamp_max(n - 1)
+    return rows, total / _PAIRED / importance[rows]
+
+
+def off_diagonal(values: Tensor, rows: Tensor, stands_for: Tensor) -> float:
+    """The sum of values (m, m) over pairs of different samples, of those ``drawn``."""
+    weighted = values * stands_for * stands_for[:, None]
+    return float(weighted.masked_fill_(rows == rows[:, None], 0.0).sum())
 
 
 def whitened(x: Tensor) -> Tensor:

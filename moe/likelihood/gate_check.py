@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe.likelihood.diagnostics import in_words, kernel, kernel_diagonal, tail, whitened
+from moe.likelihood.diagnostics import drawn, in_words, off_diagonal, tail, whitened
 
 LEVEL = 1e-4
-_TESTED, _PAIRED = 100_000, 500
+_TESTED, _ROWS, _WORK = 100_000, 1 << 12, 2e9
 _UNDECIDED = 20.0
 
 
@@ -19,26 +19,73 @@ def gate_p_value(excess: Tensor, z: Tensor, *, offsets: bool) -> float:
 
     excess (n, k): responsibilities less the gate's probabilities, at a maximum of the likelihood,
     where sum_n e_n z_n = 0; z (n, q), what the gate looks at, whitened here by its own mean and
-    covariance. The statistic is sum_i |sum_n e_ni phi(z_n)|^2, phi all products. It is referred to
-    a multiple of a chi-squared variable with the mean and the variance that it would have were the
-    e_n of different samples independent with mean zero, their sizes as found:
+    covariance. The statistic is sum_i |sum_n e_ni phi(z_n)|^2, phi all products less what (1, z)
+    tell of them (z alone where the gate has no offsets): their regression on it, with weights
+    |e_n|^2. It is referred to a multiple of a chi-squared variable with the mean and the variance
+    that it would have were the e_n of different samples independent with mean zero, their sizes as
+    found:
 
         mean      sum_n |e_n|^2 K_nn,                K_nm = <phi(z_n), phi(z_m)>,
         variance  2 sum_{n != m} <e_n, e_m>^2 K_nm^2
 
     (derived; Satterthwaite 1946 for the approximation). That the parameters are fitted makes the
     statistic smaller, so the test rejects too seldom. The sum over pairs is that of at most 500
-    samples, drawn at even steps of the cumulated |e_n|^2. 1 where the samples are worth fewer than
-    20 that were assigned at random, sum |e_n|^2 < 20: too few for a normal law.
+    samples, ``drawn`` in proportion to |e_n|^2 K_nn, which bounds the terms. 1 where the samples
+    are worth fewer than 20 that were assigned at random, sum |e_n|^2 < 20: too few for a normal
+    law. At most 100,000 samples are looked at, fewer where q is above 27.
     """
     excess, z = excess[:_TESTED], z[:_TESTED]
-    white = whitened(z)
+    most = max(1, int(_WORK / max(1, z.shape[1]) ** 3))
+    excess, white = excess[:most], whitened(z[:most])
     size = excess.square().sum(1)
     if float(size.sum()) < _UNDECIDED or white.shape[1] == 0:
         return 1.0
-    mean = float(size @ (kernel_diagonal(white) + (not offsets)))
-    variance = _variance(excess, size, white, offsets)
-    return tail(_statistic(excess, white, offsets), mean, variance)
+    return tail(*_moments(excess, size, _Products(white, size, offsets), white))
+
+
+def _moments(
+    excess: Tensor, size: Tensor, products: _Products, white: Tensor
+) -> tuple[float, float, float]:
+    """The statistic, and its mean and variance under the hypothesis."""
+    sums: Tensor = excess.new_zeros(())
+    lengths = []
+    for e, part in zip(excess.split(_ROWS), white.split(_ROWS), strict=True):
+        phi = products.of(part)
+        sums = sums + e.T @ phi
+        lengths.append(phi.square().sum(1))
+    own = size * torch.cat(lengths)
+    rows, stands_for = drawn(own)
+    phi, e = products.of(white[rows]), excess[rows]
+    pairs = off_diagonal(((e @ e.T) * (phi @ phi.T)).square_(), rows, stands_for)
+    return float(sums.square().sum()), float(own.sum()), 2 * pairs
+
+
+class _Products:
+    """phi: products of the columns of z, and one where the gate has no offsets, less their
+    regression on (1, z), or z, with these weights (n,)."""
+
+    def __init__(self, white: Tensor, weights: Tensor, offsets: bool) -> None:
+        self._offsets = offsets
+        known = self._known(white)
+        gram = known.T @ (weights[:, None] * known)
+        parts = zip(known.split(_ROWS), weights.split(_ROWS), white.split(_ROWS), strict=True)
+        crossed = sum(u.T @ (w[:, None] * self._all(part)) for u, w, part in parts)
+        self._told = torch.linalg.pinv(gram, hermitian=True) @ crossed
+
+    def of(self, white: Tensor) -> Tensor:
+        """z (m, q) -> (m, q^2), or (m, q^2 + 1)."""
+        phi: Tensor = self._all(white) - self._known(white) @ self._told
+        return phi
+
+    def _known(self, white: Tensor) -> Tensor:
+        return torch.cat([white, torch.ones_like(white[:, :1])], 1) if self._offsets else white
+
+    def _all(self, white: Tensor) -> Tensor:
+        axes = torch.eye(white.shape[1], dtype=white.dtype)
+        products = (white[:, :, None] * white[:, None] - axes).flatten(1)
+        return (
+            products if self._offsets else torch.cat([products, white.new_ones(len(white), 1)], 1)
+        )
 
 
 def gate_doubt(excess: Tensor, z: Tensor, remedy: str, *, offsets: bool) -> list[str]:
@@ -51,26 +98,3 @@ def gate_doubt(excess: Tensor, z: Tensor, remedy: str, *, offsets: bool) -> list
         f"from the gate's probabilities {'' if offsets else 'on average, or '}with products of "
         f"columns, {in_words(p_value)}; {remedy}"
     ]
-
-
-def _statistic(excess: Tensor, white: Tensor, offsets: bool) -> float:
-    total = 0.0
-    ones = torch.eye(white.shape[1], dtype=white.dtype)
-    for each in excess.T:
-        sums = white.T @ (each[:, None] * white) - each.sum() * ones
-        total += float(sums.square().sum()) + (0.0 if offsets else float(each.sum() ** 2))
-    return total
-
-
-def _variance(excess: Tensor, size: Tensor, white: Tensor, offsets: bool) -> float:
-    """Drawn in proportion to |e|^2 each pair stands for itself divided by its chance."""
-    total, n = size.sum(), len(size)
-    rows, unit = torch.arange(n), size.new_ones(n)
-    if n > _PAIRED:
-        steps = (torch.arange(_PAIRED, dtype=size.dtype) + 0.5) / _PAIRED * total
-        rows = torch.searchsorted(size.cumsum(0), steps).clamp_max(n - 1)
-        unit = total / _PAIRED / size[rows]
-    e = excess[rows]
-    pairs = ((e @ e.T) * (kernel(white[rows]) + (not offsets))).square_() * unit * unit[:, None]
-    pairs.masked_fill_(rows == rows[:, None], 0.0)
-    return 2 * float(pairs.sum())

@@ -112,7 +112,7 @@ def _plan(task: Task, fair: Task) -> Sequence[Step]:
     width = task.x.shape[1] - task.design.experts.ones
     moments = replace(whole, x=fair.x[:, :width])
     lines = replace(whole, x=fair.x)
-    softmax = task.gate == "softmax"
+    softmax = task.gate in ("softmax", "constant")
     of_lines, of_all = partial(_on, lines, search, task), partial(_on, whole, jointly, task)
     last: list[Step] = [
         ("random starts", of_lines, lambda so_far, options: so_far.unsettled),

@@ -22,8 +22,8 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
     """What BIC says for a smaller mixture, in words: for one regression (linear experts; in closed
     form), else for one expert fewer, by joint EM from the fit without each of its experts.
 
-    A maximum of the smaller likelihood that is missed would speak for it all the more: what is said
-    holds, what is not said need not. A start is given up when twelve times what its last four
+    A maximum of the smaller likelihood that is missed would speak for it all the more; one of the
+    larger that the fit has missed would speak against what is said. A start is given up when twelve times what its last four
     iterations have gained is not enough.
     """
     if law.k == 1:
