@@ -51,14 +51,25 @@ def _solved(code: str, given: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
+def _restore(names: dict[str, Any], given: dict[str, Any], *made: str) -> None:
+    """What was given stands again, but for the names that an answer has to make."""
+    kept = (name for name in given if name not in made and not name.startswith("_"))
+    names.update({name: given[name] for name in kept})
+
+
 SOURCE = "\n\n\n".join(
     [
         "from typing import Any",
-        *(inspect.getsource(one).rstrip() for one in (_parts, _compare, _solved)),
+        *(inspect.getsource(one).rstrip() for one in (_parts, _compare, _solved, _restore)),
         "_given = dict(globals())",
     ]
 )
 """What `lines` call, for the last cell of a notebook's set-up: how things stand then is kept."""
+
+
+def restored(exercise: Exercise) -> str:
+    """A statement for the cell above the checks: an answer may have used the set-up's names."""
+    return f"_restore(globals(), _given, {', '.join(map(repr, exercise.asked))})"
 
 
 def lines(exercise: Exercise) -> list[str]:

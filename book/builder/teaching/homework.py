@@ -93,8 +93,9 @@ def _head(chapter: Chapter) -> str:
     return (
         f"# Exercises: {chapter.title}\n\n{_MACROS}\n\n"
         f"Answers in words go where it says *{ANSWER}*, code where it says `# YOUR CODE HERE`. Run "
-        "the cells from the top; a cell of checks that runs without an error is passed. The "
-        "notebook needs the package `moe` of this book."
+        "the cells from the top; a cell of checks that runs without an error is passed. What the "
+        "cells at the top define may be used, not changed in place; its names stand again before "
+        "each check. The notebook needs the package `moe` of this book."
     )
 
 
@@ -145,7 +146,8 @@ def _cells(exercise: Exercise, told: Mapping[str, str], given: set[str]) -> list
         cells.append(new_code_cell(source, id=f"{label}-code", metadata=meta))
     if exercise.asked:
         name = f"{label}-form"
-        cells.append(new_code_cell(forms.checks(told), id=name, metadata=_locked(name)))
+        source = f"{comparing.restored(exercise)}\n{forms.checks(told)}".rstrip()
+        cells.append(new_code_cell(source, id=name, metadata=_locked(name)))
     if exercise.checks:
         cells.append(_check(exercise))
     return cells

@@ -179,8 +179,8 @@ def annealing(record: Watched) -> Figure:
         axis.set_yscale("log")
     for axis in axes[1]:
         axis.set(xlabel="iteration", xscale="log", xlim=(1, iterations[-1]))
-    axes[0, 0].legend(fontsize=9)
     axes[1, 1].legend(fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

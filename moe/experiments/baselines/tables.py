@@ -86,6 +86,9 @@ def exits(shares: Mapping[str, Share]) -> Table:
     return table(head, lines, [None, None, ".0%"])
 
 
+OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
+
+
 def steps(
     first: Mapping[tuple[str, str], float], descents: Mapping[tuple[str, str], Sequence[Outcome]]
 ) -> Table:
@@ -93,8 +96,8 @@ def steps(
     head = ["loss, optimiser", "step", "a third of it", "the step", "three times it"]
     head.append("the step, longer")
     lines = [
-        [", ".join(kind), first[kind], *mine, *[None] * (4 - len(mine))]
-        for kind, mine in descents.items()
+        [f"{loss}, {OPTIMISERS[by]}", first[loss, by], *mine, *[None] * (4 - len(mine))]
+        for (loss, by), mine in descents.items()
     ]
     return table(head, lines, [None, "g"])
 
@@ -132,27 +135,27 @@ def shared(records: Sequence[Ends]) -> Table:
 
 
 def trust(answers: Sequence[Trust]) -> Table:
-    """What ``recover`` says of its answers, by outcome."""
-    head = ["$k$", "samples per weight", "right, converged", "right, not converged"]
-    head += ["wrong, not converged", "wrong, converged", "of these above the oracle"]
-    head.append("wrong, of the converged")
-    lines = [
-        [t.setting.k, _ratio(t.setting), *(getattr(t, name) for name in _OUTCOMES), _misplaced(t)]
-        for t in answers
-    ]
-    return table(head, lines, [*["d"] * 7, ".0%"])
+    """What ``recover`` says of its answers, by outcome; a column a setting."""
+    lines: list[list[Any]] = [["samples per weight", *(_ratio(t.setting) for t in answers)]]
+    for name, text in _OUTCOMES.items():
+        lines.append([text, *(getattr(t, name) for t in answers)])
+    lines.append(["wrong, of the converged", *map(lies, answers)])
+    return table(["$k$ =", *(str(t.setting.k) for t in answers)], lines)
 
 
-_OUTCOMES = ("right", "right_doubted", "wrong_doubted", "wrong", "ahead")
-
-
-def _misplaced(answer: Trust) -> tuple[float, float, float] | None:
-    return (answer.misplaced.value, *answer.misplaced.interval()) if answer.called else None
+_OUTCOMES = {
+    "right": "right, converged",
+    "right_doubted": "right, not converged",
+    "wrong_doubted": "wrong, not converged",
+    "wrong": "wrong, converged",
+    "ahead": "of these above the oracle",
+}
 
 
 def lies(answer: Trust) -> str:
     """Wrong ones among those called converged, with Wilson's interval."""
-    return show(_misplaced(answer), ".0%")
+    chance = (answer.misplaced.value, *answer.misplaced.interval()) if answer.called else None
+    return show(chance, ".0%")
 
 
 def _ratio(setting: Any) -> int:

@@ -19,7 +19,7 @@ def evidence(choice: Choice) -> Figure:
     left.axhline(choice.noise, color=COLOURS["vermilion"], linestyle="--", label="noise alone")
     left.axvline(choice.k, color=COLOURS["grey"], linestyle=":", label="chosen $k$")
     left.set(xlabel="index", ylabel=r"eigenvalue of $\hat M$", xticks=list(order))
-    left.legend()
+    left.legend(loc="upper right", fontsize=9, handlelength=1.6)
     best = max(choice.held_out.values())
     sizes = sorted(choice.held_out)
     right.plot(sizes, [best - choice.held_out[k] for k in sizes], "o-", color=COLOURS["blue"],

@@ -105,7 +105,7 @@ def fitted(fit: Recovery, truth: MoE) -> Table:
             if stage.gating is not None:
                 order = match(stage.regressors, truth.regressors)
                 gates = gating_error_of(stage.gating[order], truth.gating)
-        rows.append([stage.name, _KNOWS[stage.name], experts, gates, stage.iterations])
+        rows.append([f"`{stage.name}`", _KNOWS[stage.name], experts, gates, stage.iterations])
     head = ["stage", "knows", r"$E_{\rm reg}$", r"$E_{\rm gate}$", "iterations"]
     return table(head, rows, ["", "", ".2e", ".3f", "d"])
 

@@ -162,7 +162,7 @@ def dual_figure(
         shape = (len(line), len(line))
         panel.contour(line, line, values.view(shape).T, levels, cmap=SEQUENTIAL, linewidths=0.8)
         for index, (pair, colour, name) in enumerate(
-            ((experts, "blue", r"experts $a_m^*$ ($v_m$)"), (lowest, "vermilion", "minima"))
+            ((experts, "blue", "experts"), (lowest, "vermilion", "minima"))
         ):
             for m, point in enumerate(pair.tolist()):
                 label = name if m == 0 else hidden(name)

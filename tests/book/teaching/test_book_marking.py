@@ -126,6 +126,19 @@ def test_an_answer_is_compared_with_the_solutions_in_form_and_number(
     assert (sum_of.passed, sum_of.error) == (not error, error)
 
 
+@pytest.mark.parametrize("name", ["numbers", "form"])
+def test_an_answer_may_use_the_names_of_what_was_given(
+    name: str, chapter: Chapter, tmp_path: Path
+) -> None:
+    """The checks read these, and so do the exercises below."""
+    work = f"total = sum(numbers)\n{name} = [99]"
+    changes = _answered("ex-sum-code", work), _answered("ex-single-code", "largest = numbers[-1]")
+    assert _points(_marked(chapter, tmp_path, *RIGHT, *changes)) == {
+        "ex-sum-check": 2,
+        "ex-single-check": 1,
+    }
+
+
 def test_a_name_that_another_exercise_has_made_is_no_answer(
     chapter: Chapter, tmp_path: Path
 ) -> None:

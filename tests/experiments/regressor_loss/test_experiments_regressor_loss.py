@@ -238,7 +238,7 @@ def test_the_dual_figure_marks_the_minima_of_one_row() -> None:
     truth = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5]], dtype=torch.float64)
     p = torch.tensor([0.4, 0.6], dtype=torch.float64)
     figure = pictures.dual_figure(truth, p, 0.5, 10.0)
-    assert_shows(figure, r"experts $a_m^*$ ($v_m$)", "minima")
+    assert_shows(figure, "experts", "minima")
     lines = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
     assert len(lines) == 2
     for line in lines:
