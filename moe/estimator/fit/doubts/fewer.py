@@ -48,8 +48,8 @@ def _price(parameters: int, n: float) -> float:
 
 def _words(who: str, k: int, gain: float, price: float) -> str:
     return (
-        f"{who} the data as well: {k} experts gain {gain:.1f} nats of log-likelihood, which by BIC "
-        f"their further parameters cost ({price:.1f})"
+        f"by BIC {who} the data better: {k} experts gain {gain:.1f} nats of log-likelihood, their "
+        f"further parameters cost {price:.1f}"
     )
 
 
