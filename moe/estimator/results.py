@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
+from torch import Tensor
 
 from moe.estimator.summary import Summary, summary_of
 from moe.likelihood.sandwich import Curvature, covariance
@@ -57,11 +58,16 @@ class MixtureResults:
         return self._curvature is not None
 
     def cov_params(self, *, robust: bool = False) -> Array:
-        """The covariance of ``params``, (P, P): T (T' I T)^-1 T', or its sandwich."""
+        """The covariance of ``params``, (P, P): T (T' I T)^-1 T', or its sandwich. Its entries have
+        the squares of the columns' units: ``errors`` is right in any, this where they are finite.
+        """
+        return (self._jacobian @ self._white(robust) @ self._jacobian.T).numpy()
+
+    def _white(self, robust: bool) -> Tensor:
+        """The covariance of the parameters of the white designs."""
         if self._curvature is None:
             raise ValueError("cov_params: this fit has no maximum of the likelihood to expand at")
-        white = covariance(self._curvature, self._free, robust=robust)
-        return (self._jacobian @ white @ self._jacobian.T).numpy()
+        return covariance(self._curvature, self._free, robust=robust)
 
     @cached_property
     def _errors(self) -> dict[bool, Array]:
@@ -70,8 +76,10 @@ class MixtureResults:
     def errors(self, *, robust: bool = False) -> Array:
         """Standard errors, (P,); 0 for what is held."""
         if robust not in self._errors:
-            variance = self.cov_params(robust=robust).diagonal()
-            self._errors[robust] = np.sqrt(np.maximum(variance, 0.0))
+            size = self._jacobian.abs().amax(1, keepdim=True)
+            unit = self._jacobian / torch.where(size > 0, size, 1.0)
+            variance = ((unit @ self._white(robust)) * unit).sum(1).clamp_min(0.0)
+            self._errors[robust] = (size[:, 0] * variance.sqrt()).numpy()
         return self._errors[robust]
 
     @property

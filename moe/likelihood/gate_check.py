@@ -19,17 +19,18 @@ def gate_p_value(excess: Tensor, z: Tensor, *, offsets: bool) -> float:
 
     excess (n, k): responsibilities less the gate's probabilities, at a maximum of the likelihood,
     where sum_n e_n z_n = 0; z (n, q), what the gate looks at, whitened here by its own mean and
-    covariance. The statistic is sum_i |sum_n e_ni phi(z_n)|^2, phi all products less what (1, z)
-    tell of them (z alone where the gate has no offsets): their regression on it, with weights
-    |e_n|^2. It is referred to a multiple of a chi-squared variable with the mean and the variance
-    that it would have were the e_n of different samples independent with mean zero, their sizes as
-    found:
+    covariance. The statistic is sum_i |sum_n e_ni phi(z_n)|^2, phi all products less the identity.
+    It is referred to a multiple of a chi-squared variable with the mean and the variance that it
+    would have were the e_n of different samples independent with mean zero, their sizes as found:
 
         mean      sum_n |e_n|^2 K_nn,                K_nm = <phi(z_n), phi(z_m)>,
         variance  2 sum_{n != m} <e_n, e_m>^2 K_nm^2
 
     (derived; Satterthwaite 1946 for the approximation). That the parameters are fitted makes the
-    statistic smaller, so the test rejects too seldom. The sum over pairs is that of at most 500
+    statistic smaller, so the test rejects too seldom: a column whose square the gate knows nearly,
+    as a rare dummy's, takes much of its power. (Products less their regression on z have that
+    power, but right fits of a steep gate were doubted then, one in a hundred at p < 1e-5: large
+    excesses at either end of z all have one sign.) The sum over pairs is that of at most 500
     samples, ``drawn`` in proportion to |e_n|^2 K_nn, which bounds the terms. 1 where the samples
     are worth fewer than 20 that were assigned at random, sum |e_n|^2 < 20: too few for a normal
     law. At most 100,000 samples are looked at, fewer where q is above 27.
@@ -37,55 +38,31 @@ def gate_p_value(excess: Tensor, z: Tensor, *, offsets: bool) -> float:
     excess, z = excess[:_TESTED], z[:_TESTED]
     most = max(1, int(_WORK / max(1, z.shape[1]) ** 3))
     excess, white = excess[:most], whitened(z[:most])
-    size = excess.square().sum(1)
-    if float(size.sum()) < _UNDECIDED or white.shape[1] == 0:
+    if float(excess.square().sum()) < _UNDECIDED or white.shape[1] == 0:
         return 1.0
-    return tail(*_moments(excess, size, _Products(white, size, offsets), white))
+    return tail(*_moments(excess, white, offsets))
 
 
-def _moments(
-    excess: Tensor, size: Tensor, products: _Products, white: Tensor
-) -> tuple[float, float, float]:
+def _moments(excess: Tensor, white: Tensor, offsets: bool) -> tuple[float, float, float]:
     """The statistic, and its mean and variance under the hypothesis."""
     sums: Tensor = excess.new_zeros(())
     lengths = []
     for e, part in zip(excess.split(_ROWS), white.split(_ROWS), strict=True):
-        phi = products.of(part)
+        phi = _products(part, offsets)
         sums = sums + e.T @ phi
         lengths.append(phi.square().sum(1))
-    own = size * torch.cat(lengths)
+    own = excess.square().sum(1) * torch.cat(lengths)
     rows, stands_for = drawn(own)
-    phi, e = products.of(white[rows]), excess[rows]
+    phi, e = _products(white[rows], offsets), excess[rows]
     pairs = off_diagonal(((e @ e.T) * (phi @ phi.T)).square_(), rows, stands_for)
     return float(sums.square().sum()), float(own.sum()), 2 * pairs
 
 
-class _Products:
-    """phi: products of the columns of z, and one where the gate has no offsets, less their
-    regression on (1, z), or z, with these weights (n,)."""
-
-    def __init__(self, white: Tensor, weights: Tensor, offsets: bool) -> None:
-        self._offsets = offsets
-        known = self._known(white)
-        gram = known.T @ (weights[:, None] * known)
-        parts = zip(known.split(_ROWS), weights.split(_ROWS), white.split(_ROWS), strict=True)
-        crossed = sum(u.T @ (w[:, None] * self._all(part)) for u, w, part in parts)
-        self._told = torch.linalg.pinv(gram, hermitian=True) @ crossed
-
-    def of(self, white: Tensor) -> Tensor:
-        """z (m, q) -> (m, q^2), or (m, q^2 + 1)."""
-        phi: Tensor = self._all(white) - self._known(white) @ self._told
-        return phi
-
-    def _known(self, white: Tensor) -> Tensor:
-        return torch.cat([white, torch.ones_like(white[:, :1])], 1) if self._offsets else white
-
-    def _all(self, white: Tensor) -> Tensor:
-        axes = torch.eye(white.shape[1], dtype=white.dtype)
-        products = (white[:, :, None] * white[:, None] - axes).flatten(1)
-        return (
-            products if self._offsets else torch.cat([products, white.new_ones(len(white), 1)], 1)
-        )
+def _products(white: Tensor, offsets: bool) -> Tensor:
+    """z (m, q) -> (m, q^2), and one where the gate has no offsets, (m, q^2 + 1)."""
+    axes = torch.eye(white.shape[1], dtype=white.dtype)
+    products = (white[:, :, None] * white[:, None] - axes).flatten(1)
+    return products if offsets else torch.cat([products, white.new_ones(len(white), 1)], 1)
 
 
 def gate_doubt(excess: Tensor, z: Tensor, remedy: str, *, offsets: bool) -> list[str]:

@@ -206,6 +206,15 @@ def test_units_and_offsets_of_columns_and_outputs_change_nothing_but_the_units()
     np.testing.assert_array_equal(again.experts_, FITTED.experts_)
 
 
+@pytest.mark.parametrize(("a", "b"), [(1e-200, 1.0), (1e200, 1.0), (1.0, 1e-200), (1.0, 1e200)])
+def test_nor_do_units_whose_squares_are_no_numbers(a: float, b: float) -> None:
+    moved = moe.MoERegressor(2).fit(a * X, b * Y)
+    z_values = (each.results_.tvalues[:-2] for each in (moved, FITTED))  # but of log sigma
+    np.testing.assert_allclose(*z_values, rtol=1e-3)
+    there = moved.predict(a * X, return_std=True)[1] / b
+    np.testing.assert_allclose(there, FITTED.predict(X, return_std=True)[1], rtol=1e-4)
+
+
 def test_it_reaches_at_least_the_likelihood_of_em_from_the_truth() -> None:
     behind = []
     for seed in range(10):

@@ -23,8 +23,8 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
     form), else for one expert fewer, by joint EM from the fit without each of its experts.
 
     A maximum of the smaller likelihood that is missed would speak for it all the more; one of the
-    larger that the fit has missed would speak against what is said. A start is given up when twelve times what its last four
-    iterations have gained is not enough.
+    larger that the fit has missed would speak against what is said. A start is given up when twelve
+    times what its last four iterations have gained is not enough.
     """
     if law.k == 1:
         return []
