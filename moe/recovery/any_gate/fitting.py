@@ -76,7 +76,7 @@ def experts_of(task: Task, classifiers: Sequence[Any] | None) -> Experts:
     1. The starts of L_4 and of third moments; annealed random starts, where both are refused or
        what they lead to is not calibrated in the span, where any gate leaves y a mixture with
        constant proportions.
-    2. EM with constant proportions, learned.
+    2. EM with constant proportions, learned, which Newton's method ends for linear experts.
     3. For each of the ``classifiers`` (None: "softmax" and ``cell_classifiers()``; empty: none) but
        "softmax", cross-fitted cells and EM with proportions of their own; the best stays, if it
        gains more nats than it has proportions.
