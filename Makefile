@@ -52,7 +52,7 @@ serve: $(READY)  ## serve the book that was built last: the full one, else the q
 pdf: $(READY)  ## the book built last as one PDF, _build/book.pdf, printed by Chromium: ARGS=students for that edition
 	$(BIN)/python book/build.py pdf $(ARGS)
 
-lab: $(READY)  ## the chapters of the book built last in JupyterLab, in the folder lab, to run and to change
+lab: $(READY)  ## the chapters in JupyterLab, in the folder lab, to run and to change: as last built, else as written
 	@$(BIN)/python book/build.py lab
 	@test -x $(BIN)/jupyter-lab || { echo "Installing JupyterLab into .venv, once"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c requirements.lock -e ".[lab]"; }

@@ -43,16 +43,24 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _lab(root: Path) -> int:
+    try:
+        notebooks = lab.of_site(last_built(root))
+    except BuildError:
+        notebooks = lab.of_sources(read_contents(root))
+        print("No book is built yet: the chapters come as they are written, without outputs.")
+    told = lab.fill(notebooks, root / "lab").lines()
+    print(f"{root / 'lab'}: " + "\n".join(told))
+    return 0
+
+
 def _carry_out(options: argparse.Namespace) -> int:
     if options.command == "again":
         return _again(options)
     if options.command == "pdf":
         return _print(options)
     if options.command == "lab":
-        root = options.root.resolve()
-        told = lab.fill(last_built(root), root / "lab").lines()
-        print(f"{root / 'lab'}: " + "\n".join(told))
-        return 0
+        return _lab(options.root.resolve())
     if options.command in ("slides", "homework", "mark"):
         return _teach(options)
     started = time.perf_counter()
@@ -123,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--profile", default="full", choices=PROFILES)
     pdf = commands.add_parser("pdf", help="the book built last as one PDF")
     pdf.add_argument("kind", nargs="?", choices=("full", "quick", "students"))
-    commands.add_parser("lab", help="the notebooks of the book built last, to change")
+    commands.add_parser("lab", help="the chapters as notebooks, to change")
     students = commands.add_parser("students", help="the book without solutions")
     students.add_argument("profile", nargs="?", default="full", choices=PROFILES)
     slides = commands.add_parser("slides", help="slides of the book built last, each in one file")

@@ -1,19 +1,22 @@
-"""The chapters to run and to change: the notebooks of the site, copied to a folder of one's own."""
+"""The chapters to run and to change, of the site or else of the sources, in a folder of one's own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nbformat
+
 from builder import BuildError
+from builder.contents import Chapter
 from builder.pages.hosts import FOLDER
 
 COPIED = ".copied.json"
-"""In the folder: name of a notebook -> digest of what was copied."""
+"""In the folder: name of a notebook -> digest of what was written."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,37 @@ class Filled:
             )
 
 
-def fill(site: Path, folder: Path) -> Filled:
-    """Copy the site's notebooks that the folder has not, or has as they were copied from an older
-    site; what a reader has changed stays.
+def of_site(site: Path) -> dict[str, bytes]:
+    """Name -> notebook: plain Markdown, with outputs."""
+    return {place.name: place.read_bytes() for place in (site / FOLDER).glob("*.ipynb")}
 
-    Raises BuildError where the site has none.
+
+def of_sources(chapters: Iterable[Chapter]) -> dict[str, bytes]:
+    """The same of a checkout that has built nothing yet: the text as it is written, no outputs."""
+    return {
+        f"{chapter.name}.ipynb": nbformat.writes(chapter.notebook()).encode()
+        for chapter in chapters
+        if chapter.is_notebook
+    }
+
+
+def fill(notebooks: Mapping[str, bytes], folder: Path) -> Filled:
+    """Write those that the folder has not, or has as an older one was written; what a reader has
+    changed stays.
+
+    Raises BuildError where there are none.
     """
-    notebooks = sorted((site / FOLDER).glob("*.ipynb"))
     if not notebooks:
-        raise BuildError(f"{site} has no notebooks: make quick, or make book")
+        raise BuildError("there are no notebooks: make quick, or make book")
     folder.mkdir(parents=True, exist_ok=True)
     before, filled = _copied(folder), Filled()
     copied = dict(before)
-    for notebook in notebooks:
-        name, place, wanted = notebook.name, folder / notebook.name, _digest(notebook)
-        there = _digest(place) if place.exists() else ""
+    for name, content in sorted(notebooks.items()):
+        place, wanted = folder / name, _digest(content)
+        there = _digest(place.read_bytes()) if place.exists() else ""
         if there in ("", before.get(name)) and there != wanted:
             (filled.renewed if there else filled.new).append(name)
-            _replace(place, notebook.read_bytes())
+            _replace(place, content)
         elif there != wanted:
             if before.get(name) != wanted:
                 filled.kept.append(name)
@@ -70,8 +86,8 @@ def _copied(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _replace(place: Path, content: bytes) -> None:

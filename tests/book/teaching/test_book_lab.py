@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import build as program
@@ -9,7 +10,7 @@ import nbformat
 import pytest
 from builder import BuildError
 from builder.pages.hosts import FOLDER
-from builder.teaching.lab import COPIED, Filled, fill
+from builder.teaching.lab import COPIED, Filled, fill, of_site
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,18 +42,20 @@ def site(root: Path, **notebooks: str) -> Path:
 
 def test_after_a_newer_build_what_nobody_touched_is_renewed(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
-    first = fill(site(tmp_path, same="0", touched="0", left="0"), lab)
+    first = fill(of_site(site(tmp_path, same="0", touched="0", left="0")), lab)
     assert first == Filled(new=["left.ipynb", "same.ipynb", "touched.ipynb"])
     (lab / "touched.ipynb").write_text("mine")
     (lab / "own.ipynb").write_text("own")
-    second = fill(site(tmp_path, touched="1", left="1", later="1"), lab)
+    second = fill(of_site(site(tmp_path, touched="1", left="1", later="1")), lab)
     assert second == Filled(["later.ipynb"], ["left.ipynb"], ["touched.ipynb"])
     texts = {path.stem: path.read_text() for path in lab.glob("*.ipynb")}
     assert texts == {"same": "0", "touched": "mine", "left": "1", "later": "1", "own": "own"}
     assert "kept, though the book has newer ones: touched.ipynb." in "\n".join(second.lines())
-    assert fill(site(tmp_path), lab).kept == ["touched.ipynb"], "it is told until it is settled"
+    assert fill(of_site(site(tmp_path)), lab).kept == ["touched.ipynb"], (
+        "it is told until it is settled"
+    )
     (lab / "touched.ipynb").unlink()
-    assert fill(site(tmp_path), lab) == Filled(new=["touched.ipynb"])
+    assert fill(of_site(site(tmp_path)), lab) == Filled(new=["touched.ipynb"])
 
 
 @pytest.mark.parametrize("known", [None, "", "[]"])
@@ -64,14 +67,22 @@ def test_of_a_folder_that_nobody_kept_account_of_all_is_kept(
     (lab / "old.ipynb").write_text("0")
     if known is not None:
         (lab / COPIED).write_text(known)
-    assert fill(site(tmp_path, old="1"), lab) == Filled(kept=["old.ipynb"])
+    assert fill(of_site(site(tmp_path, old="1")), lab) == Filled(kept=["old.ipynb"])
     assert (lab / "old.ipynb").read_text() == "0"
 
 
-def test_without_a_book_it_says_what_to_run_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_before_anything_is_built_the_chapters_come_as_they_are_written(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert program.main(["--root", str(tmp_path), "lab"]) == 1
-    assert "make quick" in capsys.readouterr().err
-    with pytest.raises(BuildError, match="has no notebooks: make quick, or make book"):
-        fill(tmp_path, tmp_path / "lab")
+    shutil.rmtree(tiny / "_build")
+    assert program.main(["--root", str(tiny), "lab"]) == 0
+    assert "without outputs.\n" in (told := capsys.readouterr().out) and "2 new" in told
+    notebook = nbformat.read(tiny / "lab" / "one.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert any("marmalade" in cell.source for cell in notebook.cells)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_where_there_is_nothing_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no notebooks: make quick, or make book"):
+        fill(of_site(tmp_path), tmp_path / "lab")
