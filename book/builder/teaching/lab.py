@@ -1,4 +1,4 @@
-"""The chapters to run and to change, of the site or else of the sources, in a folder of one's own."""
+"""The chapters to run and to change, of the site or else of the sources, in a folder of its own."""
 
 from __future__ import annotations
 
