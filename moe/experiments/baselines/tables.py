@@ -136,11 +136,12 @@ def shared(records: Sequence[Ends]) -> Table:
 
 def trust(answers: Sequence[Trust]) -> Table:
     """What ``recover`` says of its answers, by outcome; a column a setting."""
-    lines: list[list[Any]] = [["samples per weight", *(_ratio(t.setting) for t in answers)]]
+    lines: list[list[Any]] = []
     for name, text in _OUTCOMES.items():
         lines.append([text, *(getattr(t, name) for t in answers)])
     lines.append(["wrong, of the converged", *map(lies, answers)])
-    return table(["$k$ =", *(str(t.setting.k) for t in answers)], lines)
+    names = (f"{t.setting.k}, {_ratio(t.setting)}" for t in answers)
+    return table(["$k$, samples per weight", *names], lines)
 
 
 _OUTCOMES = {

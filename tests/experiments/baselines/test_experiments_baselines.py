@@ -121,6 +121,9 @@ def test_trust_counts_every_answer_once(monkeypatch: pytest.MonkeyPatch) -> None
         settings[1], right=2, right_doubted=1, wrong_doubted=3, wrong=2, ahead=1
     )
     assert (hard.misplaced.successes, hard.misplaced.trials) == (2, 4)
+    crowded = contest.Trust(Setting(8, 8, 256), 1, 0, 0, 0, 0)
+    shown = tables.trust([easy, hard, crowded])
+    assert shown.names == ("$k$, samples per weight", "3, 33", "8, 3", "8, 4")
 
 
 def pretend(n50: float, steepness: float, monkeypatch: pytest.MonkeyPatch) -> None:
