@@ -19,7 +19,7 @@ from moe.likelihood.grams import Grams
 from moe.model.nonlinearity import Nonlinearity
 
 ROWS, _RANK = 1 << 14, 1e-9
-_LEAST = 1.0
+_LEAST = 0.1
 
 
 def cell_covariance(
@@ -83,9 +83,9 @@ def profiled(
     g: Nonlinearity,
 ) -> Profile:
     """The profile likelihood there; arguments as for ``cell_covariance``. Changes of a cell's
-    log-proportions on which there is information of less than one are held: those of an expert that
-    hardly answers there lie on the border of what is possible, or their likelihood is no parabola.
-    """
+    log-proportions on which there is information of less than a tenth, errors above three, are
+    held: those of an expert that hardly answers there lie on the border of what is possible, and
+    their likelihood is no parabola."""
     k, d = regressors.shape
     groups = len(proportions)
     hessian = x.new_zeros(k * d + 1, k * d + 1)

@@ -55,9 +55,9 @@ class Regressions:
         """sd[y | x, z]: the root of sum_i p_i (sigma_i^2 + (g_i - E[y | x, z])^2), (n,)."""
         gate, means = self.gate(z), self.expert_means(x)
         off = means - (gate * means).sum(-1, keepdim=True)
-        off = torch.hypot(off, self.sigmas)
-        unit = self.sigmas.max()  # squares of very small or large units are no numbers
-        return unit * (gate * (off / unit).square()).sum(-1).sqrt()
+        off = torch.hypot(off, self.sigmas)  # squares of very small or large units are no numbers
+        unit = off.amax(-1, keepdim=True).clamp_min(torch.finfo(off.dtype).tiny)
+        return unit[:, 0] * (gate * (off / unit).square()).sum(-1).sqrt()
 
     def log_joint(self, x: Tensor, z: Tensor, y: Tensor) -> Tensor:
         """log p_i(z) + log N(y; g(<a_i, x>), sigma_i^2), (n, k)."""

@@ -61,7 +61,7 @@ def _newton(x: Tensor, y: Tensor, fit: CellFit, iterations: int, tolerance: floa
         torch.nn.functional.pad(fit.regressors, (0, 1))[None],
         gates[None],
         torch.tensor([fit.sigma], dtype=x.dtype),
-        iterations=min(iterations, _NEWTON),
+        iterations=min(max(iterations - fit.passes, 1), _NEWTON),
         tolerance=tolerance,
         columns=(torch.arange(d), torch.tensor([d])),
     )

@@ -68,7 +68,7 @@ def cell_em(
     x (n, d), y (n,); regressors (k, d), sigma, proportions (C, k) or (k,) where to begin. Every
     second pass extrapolates (SQUAREM; Varadhan, Roland 2008), and is taken back where the
     likelihood falls. Stops when less than ``tolerance`` nats are left to gain, as two EM steps have
-    it (``_left``).
+    it (``_left``): an estimate, which may fall short twenty-fold after an extrapolation.
     """
     cells = torch.zeros(len(x), dtype=torch.long) if cells is None else cells
     data = _Cells(x, y, cells, nonlinearity)

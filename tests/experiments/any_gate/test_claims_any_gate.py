@@ -324,6 +324,7 @@ def test_a_likelihood_leads_away_only_where_it_is_likelier_than_the_truth() -> N
     assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
     assert not rare.led_away([replace(lost, ahead=0.5), kept]).holds
     assert rare.led_away([replace(lost, ahead=0.0, oracle=0.3), kept]).holds
+    assert not rare.led_away([replace(lost, ahead=-400.0, oracle=0.3), kept]).holds
     assert not rare.led_away([kept]).holds
     assert not rare.led_away([lost, replace(kept, moments=0.005)]).holds
     alike = replace(lost, ahead=0.0, oracle=0.3, moments=0.1, converged=True)

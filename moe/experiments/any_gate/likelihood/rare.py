@@ -95,17 +95,17 @@ def run(specs: Sequence[Spec], seed: int, workers: int | None = None) -> list[En
 
 def led_away(ends: Sequence[End]) -> Finding:
     """Some fits have E_reg above 0.1, and each of them has a likelihood more than a nat above that
-    of the climb from the truth, or that climb ends there too, at E_reg above 0.1: it is the
-    likelihood that leads away, not the search. The others lie below L_4, where that answers."""
+    of the climb from the truth, or within a nat of it where that climb ends above 0.1 itself: it is
+    the likelihood that leads away, not the search. The others lie below L_4, where that answers."""
     lost = [end for end in ends if end.error > _LOST]
-    away = [end for end in lost if end.ahead > _NAT or end.oracle > _LOST]
+    itself = [end for end in lost if end.oracle > _LOST and abs(end.ahead) <= _NAT]
+    away = [end for end in lost if end.ahead > _NAT] + itself
     rest = [end for end in ends if end.error <= _LOST and not math.isnan(end.moments)]
-    itself = sum(end.oracle > _LOST for end in away)
     told = sum(not end.converged for end in away)
     better = sum(end.moments < end.error for end in away)
     text = (
-        f"{len(away)} of {len(ends)}, {told} of them doubted; in {itself} of them the climb from "
-        f"the truth goes there itself; in {better} of them $L_4$ errs less"
+        f"{len(away)} of {len(ends)}, {told} of them doubted; in {len(itself)} of them the climb "
+        f"from the truth goes there itself; in {better} of them $L_4$ errs less"
     )
     sound = len(away) == len(lost) and all(end.error < end.moments for end in rest)
     return Finding(bool(away) and sound, text)
