@@ -221,3 +221,11 @@ def test_rows_in_proportion_to_their_weights() -> None:
     assert fair_rows(torch.tensor([0.5, 1.5])).tolist() == [1]
     many = fair_rows(torch.tensor([1.0, 999_999.0]))
     assert len(many) == 100_000 and int((many == 1).sum()) > 99_990
+
+
+@pytest.mark.parametrize("sigma", [1e-170, 1e170])
+def test_a_noise_level_in_other_units_than_the_outputs_is_refused_by_name(sigma: float) -> None:
+    with pytest.raises(
+        ValueError, match=r"sigma: expected a noise level within a factor of 1e\+100"
+    ):
+        moe.MoERegressor(2, sigma=sigma, n_init=4).fit(X, Y)

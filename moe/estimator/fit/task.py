@@ -14,6 +14,7 @@ from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
 
 _MOST = 100_000
+_FAR = 1e100
 
 Data = tuple[Tensor, Tensor, Tensor]
 """Inputs (n, m), outputs (n,), weights (n,)."""
@@ -140,7 +141,7 @@ class Task:
 
 
 def task_of(data: Data, request: Request, k: int) -> Task:
-    """The samples on white designs."""
+    """The samples on white designs. Raises ValueError for a sigma given in other units than y's."""
     (x, y, weights), of = data, request.parameters
     design = design_of(
         x,
@@ -154,6 +155,11 @@ def task_of(data: Data, request: Request, k: int) -> Task:
         softmax=of["gate"] == "softmax",
     )
     sigma = None if of["sigma"] is None else float(of["sigma"]) / design.scale
+    if sigma is not None and not 1 / _FAR < sigma < _FAR:
+        raise ValueError(
+            f"sigma: expected a noise level within a factor of {_FAR:g} of the outputs' size, "
+            f"{design.scale:.3g}, got {of['sigma']!r}"
+        )
     return Task(
         design,
         design.experts.white(x),
