@@ -79,15 +79,15 @@ def tail(statistic: float, mean: float, variance: float) -> float:
     return float(gammaincc(mean / scale / 2, max(statistic, 0.0) / scale / 2))
 
 
-def _kernel_diagonal(white: Tensor) -> Tensor:
+def kernel_diagonal(white: Tensor) -> Tensor:
     """|phi(x_n)|^2 (n,), phi the products of x (n, d) less the identity:
     <phi(x_n), phi(x_m)> = <x_n, x_m>^2 - |x_n|^2 - |x_m|^2 + d."""
     length = white.square().sum(1)
     return length.square() - 2 * length + white.shape[1]
 
 
-def _kernel(white: Tensor) -> Tensor:
-    """<phi(x_n), phi(x_m)> (n, n), phi as in ``_kernel_diagonal``."""
+def kernel(white: Tensor) -> Tensor:
+    """<phi(x_n), phi(x_m)> (n, n), phi as in ``kernel_diagonal``."""
     square = white.square().sum(1)
     return (white @ white.T).square_().sub_(square - white.shape[1]).sub_(square[:, None])
 
@@ -98,9 +98,9 @@ def _moments(white: Tensor) -> tuple[Tensor, float, float]:
     ``drawn`` in proportion to K_ii). K_ij = <x_i, x_j>^2 with its row and column means taken off.
     """
     n = len(white)
-    diagonal = _kernel_diagonal(white)
+    diagonal = kernel_diagonal(white)
     rows, stands_for = drawn(diagonal)
-    pairs = off_diagonal(_kernel(white[rows]).square_(), rows, stands_for)
+    pairs = off_diagonal(kernel(white[rows]).square_(), rows, stands_for)
     return diagonal, n * float(diagonal.sum()) / (n - 1), 2 * pairs
 
 

@@ -90,16 +90,22 @@ def task_of(
     order = sample_order(x, y, seed)
     x, y = x[order], y[order]
     coordinates = coordinates_of(x, y, g, known)
-    level = None if known is None else known / coordinates.scale
-    if level is not None and not 1 / _EXTREME < level < _EXTREME:
-        raise ValueError(
-            f"sigma: expected a noise level within a factor of {_EXTREME:g} of the size of y, got "
-            f"{known:g}"
-        )
+    level = None if known is None else noise_level(known, coordinates.scale)
     problem = Problem(*coordinates.of(x, y), k, g, level, gated)
     begin = None if initial is None else _initial(initial, x.shape[1], problem, coordinates)
     options = Options(mu, lam, starts, restarts, iterations, begin, newton=newton)
     return Task(x, y, problem, coordinates, options, seed)
+
+
+def noise_level(sigma: float, scale: float) -> float:
+    """sigma / scale, the size of y. Raises ValueError for a sigma in other units than y's."""
+    level = sigma / scale
+    if not 1 / _EXTREME < level < _EXTREME:
+        raise ValueError(
+            f"sigma: expected a noise level within a factor of {_EXTREME:g} of the size of y, got "
+            f"{sigma:g}"
+        )
+    return level
 
 
 def _check_data(x: Tensor, y: Tensor, k: int, gated: bool, g: Nonlinearity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -33,19 +34,16 @@ def climb_constant_gate(
     maximum EM goes on.
     """
 
-    def by_em(at: CellFit | None, least: float) -> CellFit:
-        passes = 0 if at is None else at.passes
-        begin = (regressors, sigma, proportions)
-        if at is not None:
-            begin = (at.regressors, at.sigma, at.proportions[0])
-        left = max(iterations - passes, 1)
+    def by_em(at: CellFit, least: float) -> CellFit:
+        begin, left = (at.regressors, at.sigma, at.proportions), max(iterations - at.passes, 1)
         fit = cell_em(x, y, *begin, nonlinearity, iterations=left, tolerance=least)
-        return replace(fit, passes=passes + fit.passes)
+        return replace(fit, passes=at.passes + fit.passes)
 
+    begin = CellFit(regressors, sigma, proportions[None], -math.inf, 0, False)
     weights = len(regressors) * (x.shape[1] + 1)
     if tolerance >= _DECIDED or not affordable(x, weights, nonlinearity):
-        return by_em(None, tolerance)
-    first = by_em(None, _DECIDED)
+        return by_em(begin, tolerance)
+    first = by_em(begin, _DECIDED)
     fit = _newton(x, y, first, iterations, tolerance)
     return fit if fit.converged else by_em(fit, tolerance)
 

@@ -112,11 +112,11 @@ def _plan(task: Task, fair: Task) -> Sequence[Step]:
     width = task.x.shape[1] - task.design.experts.ones
     moments = replace(whole, x=fair.x[:, :width])
     lines = replace(whole, x=fair.x)
-    softmax = task.gate in ("softmax", "constant")
+    learned = task.gate in ("softmax", "constant")
     of_lines, of_all = partial(_on, lines, search, task), partial(_on, whole, jointly, task)
     last: list[Step] = [
         ("random starts", of_lines, lambda so_far, options: so_far.unsettled),
-        ("random starts of all", of_all, lambda so_far, options: softmax and so_far.unsettled),
+        ("random starts of all", of_all, lambda so_far, options: learned and so_far.unsettled),
     ]
     if problem_of(task).scarce:
         last = [last[1], ("random starts", of_lines, lambda so_far, options: so_far.alone)]
@@ -134,7 +134,7 @@ def _plan(task: Task, fair: Task) -> Sequence[Step]:
         (
             "random gates",
             partial(_on, whole, gates_too, task),
-            lambda so_far, options: softmax and whole.gates_are_cheap,
+            lambda so_far, options: learned and whole.gates_are_cheap,
         ),
         *last,
     ]

@@ -12,9 +12,9 @@ from moe.estimator.fit.design import Design, design_of
 from moe.estimator.fit.request import Request
 from moe.model.nonlinearity import Nonlinearity
 from moe.model.regressions import Regressions
+from moe.recovery.arguments import noise_level
 
 _MOST = 100_000
-_FAR = 1e100
 
 Data = tuple[Tensor, Tensor, Tensor]
 """Inputs (n, m), outputs (n,), weights (n,)."""
@@ -154,12 +154,7 @@ def task_of(data: Data, request: Request, k: int) -> Task:
         intercept=bool(of["fit_intercept"]),
         softmax=of["gate"] == "softmax",
     )
-    sigma = None if of["sigma"] is None else float(of["sigma"]) / design.scale
-    if sigma is not None and not 1 / _FAR < sigma < _FAR:
-        raise ValueError(
-            f"sigma: expected a noise level within a factor of {_FAR:g} of the outputs' size, "
-            f"{design.scale:.3g}, got {of['sigma']!r}"
-        )
+    sigma = None if of["sigma"] is None else noise_level(float(of["sigma"]), design.scale)
     return Task(
         design,
         design.experts.white(x),

@@ -131,8 +131,8 @@ def _experts(law: Regressions, task: Task) -> list[str]:
         if high > _RATIO * low:
             continue
         shared = 1.0 / float(load[[i, j]].clamp_min(1e-12).reciprocal().sum())
-        between = ((means[:, i] - means[:, j]) / high).square()
-        apart = shared * float(task.weights @ between / task.weights.sum())
+        apart = float(task.weights @ (means[:, i] - means[:, j]).square() / task.weights.sum())
+        apart *= shared / high**2
         if apart < chi2.isf(_ALIKE, p):
             found.append(
                 f"experts {i} and {j} are alike: what they answer differs by no more than two fits "
