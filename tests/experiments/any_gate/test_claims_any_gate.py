@@ -319,15 +319,19 @@ def test_the_picked_gate_has_its_own_errors_and_its_own_map() -> None:
 
 
 def test_a_likelihood_leads_away_only_where_it_is_likelier_than_the_truth() -> None:
-    lost, kept = rare.End(0.3, 0.5, 0.02, 9.0, False), rare.End(0.01, 0.1, 0.01, 0.0, True)
+    lost = rare.End(0.3, 0.5, 0.02, 9.0, False, 0.3, True)
+    kept = rare.End(0.01, 0.1, 0.01, 0.0, True, 0.0, True)
     assert rare.led_away([lost, kept]).holds
     assert rare.led_away([lost, replace(kept, moments=math.nan)]).holds
     assert not rare.led_away([replace(lost, ahead=0.5), kept]).holds
-    assert rare.led_away([replace(lost, ahead=0.0, oracle=0.3), kept]).holds
+    assert rare.led_away([replace(lost, ahead=0.0, oracle=0.3, apart=0.0), kept]).holds
     assert not rare.led_away([replace(lost, ahead=-400.0, oracle=0.3), kept]).holds
+    assert not rare.led_away([replace(lost, ahead=0.5, oracle=0.3), kept]).holds, "elsewhere"
+    assert not rare.led_away([lost, replace(kept, error=math.nan, ahead=math.nan)]).holds
+    assert not rare.led_away([replace(lost, climbed=False), kept]).holds
     assert not rare.led_away([kept]).holds
     assert not rare.led_away([lost, replace(kept, moments=0.005)]).holds
-    alike = replace(lost, ahead=0.0, oracle=0.3, moments=0.1, converged=True)
+    alike = replace(lost, ahead=0.0, oracle=0.3, apart=0.0, moments=0.1, converged=True)
     assert rare.led_away([lost, alike, kept]).value == (
         "2 of 3, 1 of them doubted; in 1 of them the climb from the truth goes there itself; "
         "in 1 of them $L_4$ errs less"

@@ -42,13 +42,16 @@ class Spec:
 class End:
     """E_reg of ``recover`` with constant proportions, of its L_4 (NaN where that refuses), and of
     the climb from the truth to a maximum; by how many nats the fit is above that; whether the fit
-    is called converged."""
+    is called converged; E_reg of the fit's experts were those of the climb true; whether the climb
+    ended at a maximum."""
 
     error: float
     moments: float
     oracle: float
     ahead: float
     converged: bool
+    apart: float
+    climbed: bool
 
 
 def mixture(spec: Spec) -> GatedExperts:
@@ -81,6 +84,8 @@ def trial(spec: Spec, seed: int) -> dict[str, float]:
         "oracle": regressor_error_of(best.regressors, truth.regressors),
         "ahead": fit.log_likelihood - best.log_likelihood,
         "converged": float(fit.converged),
+        "apart": regressor_error_of(fit.regressors, best.regressors),
+        "climbed": float(best.converged),
     }
 
 
@@ -88,18 +93,24 @@ def run(specs: Sequence[Spec], seed: int, workers: int | None = None) -> list[En
     """One end a spec."""
     found = [one.result for one in sweep(trial, specs, [seed], workers=workers)]
     return [
-        End(one["error"], one["moments"], one["oracle"], one["ahead"], one["converged"] == 1)
+        End(
+            *(one[name] for name in ("error", "moments", "oracle", "ahead")),
+            one["converged"] == 1,
+            one["apart"],
+            one["climbed"] == 1,
+        )
         for one in found
     ]
 
 
 def led_away(ends: Sequence[End]) -> Finding:
     """Some fits have E_reg above 0.1, and each of them has a likelihood more than a nat above that
-    of the climb from the truth, or within a nat of it where that climb ends above 0.1 itself: it is
-    the likelihood that leads away, not the search. The others lie below L_4, where that answers."""
-    lost = [end for end in ends if end.error > _LOST]
-    itself = [end for end in lost if end.oracle > _LOST and abs(end.ahead) <= _NAT]
-    away = [end for end in lost if end.ahead > _NAT] + itself
+    of the climb from the truth, or that climb ends there itself: within a nat, and at the same
+    experts but for E_reg of 0.1. So it is the likelihood that leads away, not the search; every
+    climb has to end at a maximum. The others lie below L_4, where that answers."""
+    lost = [end for end in ends if not end.error <= _LOST]
+    itself = [end for end in lost if abs(end.ahead) <= _NAT and end.apart <= _LOST]
+    away = [end for end in lost if _NAT < end.ahead < math.inf] + itself
     rest = [end for end in ends if end.error <= _LOST and not math.isnan(end.moments)]
     told = sum(not end.converged for end in away)
     better = sum(end.moments < end.error for end in away)
@@ -107,7 +118,8 @@ def led_away(ends: Sequence[End]) -> Finding:
         f"{len(away)} of {len(ends)}, {told} of them doubted; in {len(itself)} of them the climb "
         f"from the truth goes there itself; in {better} of them $L_4$ errs less"
     )
-    sound = len(away) == len(lost) and all(end.error < end.moments for end in rest)
+    sound = len(away) == len(lost) and all(end.climbed for end in lost)
+    sound = sound and all(end.error < end.moments for end in rest)
     return Finding(bool(away) and sound, text)
 
 
