@@ -94,10 +94,13 @@ def run(specs: Sequence[Spec], seed: int, workers: int | None = None) -> list[En
     found = [one.result for one in sweep(trial, specs, [seed], workers=workers)]
     return [
         End(
-            *(one[name] for name in ("error", "moments", "oracle", "ahead")),
-            one["converged"] == 1,
-            one["apart"],
-            one["climbed"] == 1,
+            error=one["error"],
+            moments=one["moments"],
+            oracle=one["oracle"],
+            ahead=one["ahead"],
+            converged=one["converged"] == 1,
+            apart=one["apart"],
+            climbed=one["climbed"] == 1,
         )
         for one in found
     ]
