@@ -229,3 +229,22 @@ def test_a_noise_level_in_other_units_than_the_outputs_is_refused_by_name(sigma:
         ValueError, match=r"sigma: expected a noise level within a factor of 1e\+100"
     ):
         moe.MoERegressor(2, sigma=sigma, n_init=4).fit(X, Y)
+
+
+@pytest.mark.parametrize("g", ["relu", "tanh"])
+def test_two_nonlinear_experts_where_one_is_enough_are_doubted(g: str) -> None:
+    for seed in range(6):
+        rng = numpy_stream("data", seed)
+        x = rng.normal(size=(400, 2))
+        one, other = (_of(g, x @ row) for row in ((1.5, -1.0), (-1.0, 2.0)))
+        noise = 0.3 * rng.normal(size=400)
+        assert told(x, one + noise, n_init=8, nonlinearity=g).doubts_
+        y = np.where(rng.random(400) < 0.5, one, other) + noise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", moe.DoubtfulFitWarning)
+            needed = moe.MoERegressor(2, n_init=8, nonlinearity=g).fit(x, y)
+        assert not any("by BIC" in doubt for doubt in needed.doubts_)
+
+
+def _of(g: str, z: np.ndarray) -> np.ndarray:
+    return np.maximum(z, 0) if g == "relu" else np.tanh(z)

@@ -34,12 +34,13 @@ def fewer_are_enough(law: Regressions, task: Task, options: Options) -> list[str
         gain, price = reached - task.score(pooled(task)), _price(task.parameters - size, n)
         if gain < price:
             return [_words("one regression describes", law.k, gain, price)]
-    if law.k == 2:
-        return []
+        if law.k == 2:
+            return []
     fewer = replace(task, k=law.k - 1)
     price = _price(task.parameters - fewer.parameters, n)
     gain = reached - _best(law, fewer, reached - price, options)
-    return [_words(f"{fewer.k} experts describe", law.k, gain, price)] if gain < price else []
+    who = "one expert describes" if fewer.k == 1 else f"{fewer.k} experts describe"
+    return [_words(who, law.k, gain, price)] if gain < price else []
 
 
 def _price(parameters: int, n: float) -> float:
